@@ -1,0 +1,1 @@
+//! Preflight checks: what this machine allows, each finding with its fix.

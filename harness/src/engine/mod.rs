@@ -1,0 +1,1 @@
+//! Pacing × strategy × stop rule over N tasks.

@@ -1,0 +1,47 @@
+//! The documented exit codes. They are API: CI jobs branch on them.
+//!
+//! Owns the numbers and nothing else.
+
+use std::process::ExitCode as ProcessExitCode;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How a command ended, as the calling process sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ExitCode {
+    /// 0: ran, and every gate passed.
+    Success,
+    /// 1: a gate or a comparison failed.
+    GateFailed,
+    /// 2: usage or configuration error; nothing was started.
+    Usage,
+    /// 3: inconclusive or invalid: generator saturated, books do not balance, no data.
+    Inconclusive,
+    /// 4: environment failure: no container, sshd refused its configuration or died, disk full.
+    Environment,
+    /// 130: interrupted; a partial report was written and is marked as such.
+    Interrupted,
+}
+
+impl ExitCode {
+    /// The number given to the operating system.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            ExitCode::Success => 0,
+            ExitCode::GateFailed => 1,
+            ExitCode::Usage => 2,
+            ExitCode::Inconclusive => 3,
+            ExitCode::Environment => 4,
+            ExitCode::Interrupted => 130,
+        }
+    }
+}
+
+impl From<ExitCode> for ProcessExitCode {
+    fn from(code: ExitCode) -> Self {
+        ProcessExitCode::from(code.code())
+    }
+}

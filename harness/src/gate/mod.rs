@@ -1,0 +1,1 @@
+//! Thresholds and the verdict. Pure.

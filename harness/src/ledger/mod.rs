@@ -1,0 +1,15 @@
+//! The ledger: the ordered, complete, append-only record of typed events of a run.
+//!
+//! `vocabulary` is what can be said of an attempt, a command or a task; `event` the events themselves;
+//! `collector` stamps and orders them (the only place that does); `file` is the versioned on-disk form.
+//! The ledger must not know who produces events or who reads them.
+
+mod collector;
+mod event;
+mod file;
+mod vocabulary;
+
+pub use collector::{Collector, LedgerWriter, LiveCounts};
+pub use event::{Event, GeneratorSample, Record, RoundEnd, RunEnd};
+pub use file::{FORMAT_VERSION, LedgerError, LedgerReader, LedgerSink};
+pub use vocabulary::*;

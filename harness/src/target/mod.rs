@@ -1,0 +1,138 @@
+//! The sshd under test: started, described, listed, logged and removed.
+//!
+//! One closed enum over `docker` (testcontainers), `local` (a process of the machine's own OpenSSH),
+//! `embedded` (an in-process stand-in) and `external`. Targets must not know the ledger, the engine or the
+//! analysis: they hand out plain data.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::manifest::TargetDescription;
+use crate::scenario::SshdConfig;
+use crate::ssh::keys::{HostKeyCheck, KeyPair};
+
+pub mod docker;
+pub mod embedded;
+pub mod external;
+pub mod local;
+
+/// Where and how a client logs in.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// Address to connect to.
+    pub address: SocketAddr,
+    /// User to log in as.
+    pub user: String,
+    /// The user's key.
+    pub key: Arc<KeyPair>,
+    /// What host key to accept.
+    pub host_key: HostKeyCheck,
+}
+
+/// What a target is asked for; the same for every kind.
+#[derive(Debug, Clone)]
+pub struct TargetRequest {
+    /// Settings of the server.
+    pub sshd: SshdConfig,
+    /// Label of everything that is created, so that a later run can find and remove it.
+    pub run_id: String,
+    /// Deadline for being ready.
+    pub ready_within: Duration,
+}
+
+/// A job directory found on the target's own file system.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct JobDirectory {
+    /// Its name: the job id.
+    pub name: String,
+}
+
+/// What kept a target from being started, asked or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// The kind of target cannot be had on this machine; `auto` goes on to the next.
+    #[error("{what}; {fix}")]
+    Unavailable {
+        /// What is missing.
+        what: String,
+        /// How to get it.
+        fix: String,
+    },
+    /// The server did not become ready.
+    #[error("{what} was not ready within {} s{}", within.as_secs(), last_lines(log))]
+    NotReady {
+        /// Which server.
+        what: String,
+        /// The deadline.
+        within: Duration,
+        /// The last lines of its log.
+        log: Vec<String>,
+    },
+    /// The server refused its configuration.
+    #[error("sshd refused its configuration: {detail}")]
+    ConfigRefused {
+        /// sshd's own words.
+        detail: String,
+    },
+    /// The server runs with another setting than asked for.
+    #[error("sshd runs with {keyword} {effective}, but {requested} was asked for")]
+    ConfigDiffers {
+        /// The keyword.
+        keyword: String,
+        /// As asked.
+        requested: String,
+        /// As `sshd -T` prints it.
+        effective: String,
+    },
+    /// The server died while it was under test.
+    #[error("the server under test died{}", last_lines(log))]
+    Died {
+        /// The last lines of its log.
+        log: Vec<String>,
+    },
+    /// The server was not idle when it should have been.
+    #[error("the server under test was still busy after {} s: {detail}", within.as_secs())]
+    NotIdle {
+        /// The deadline.
+        within: Duration,
+        /// What was still there.
+        detail: String,
+    },
+    /// An external target without consent.
+    #[error("{0}")]
+    Consent(String),
+    /// The file system or a process call failed.
+    #[error("cannot {action}")]
+    Io {
+        /// What was tried.
+        action: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The Docker engine refused.
+    #[error("cannot {action}")]
+    Docker {
+        /// What was tried.
+        action: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+fn last_lines(log: &[String]) -> String {
+    if log.is_empty() {
+        String::new()
+    } else {
+        format!("; its last log lines:\n  {}", log.join("\n  "))
+    }
+}
+
+/// What is known of the server's idleness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Idle {
+    /// No connection is being served: seen.
+    Proven,
+    /// Cannot be seen on this kind of target.
+    Unknown,
+}
