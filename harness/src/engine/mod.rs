@@ -1,1 +1,20 @@
-//! Pacing × strategy × stop rule over N tasks.
+//! The engine: pacing × strategy × stop rule over N tasks, told as events.
+//!
+//! `arrival` says when tasks begin, `strategy` how each uses connections, `stop` when to end early: three
+//! values on separate axes, put together by `round`. `link` is the only door to the network and records every
+//! attempt and command that passes. The engine must not know targets, analysis or reports: it gets a
+//! `Connector` and a directory name, and its result is the ledger.
+
+mod arrival;
+mod draws;
+mod health;
+mod job;
+mod link;
+mod round;
+mod stop;
+mod strategy;
+mod task;
+
+pub use health::HealthSampler;
+pub use round::{Engine, RoundPlan, plan_rounds};
+pub use stop::{StopController, StopLevel, StopSignal};

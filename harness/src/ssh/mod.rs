@@ -1,4 +1,86 @@
 //! SSH as the harness sees it: the `Connector`/`Session` seam, russh behind it, a byte-level stream tap and
 //! the classification of every failure. Must not know scenarios, targets or reports.
+//!
+//! `tap` watches the bytes of one connection, `classify` turns what it saw into the one outcome of the
+//! attempt, `client` is the real connector, `keys` makes and reads keys.
 
+use std::future::Future;
+use std::time::Duration;
+
+use crate::ledger::{AttemptOutcome, Close, CommandOutcome};
+
+mod classify;
+mod client;
 pub mod keys;
+mod tap;
+
+pub use classify::{Severity, severity_of_attempt, severity_of_command};
+pub use client::{ClientError, RusshConnector, RusshSession};
+pub use tap::Tap;
+
+/// Deadlines and keepalive of one connection attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnectLimits {
+    /// For the TCP connect, from the call of `connect()`.
+    pub connect: Duration,
+    /// For the identification string, from the established TCP connection.
+    pub banner: Duration,
+    /// For being authenticated, from the established TCP connection.
+    pub login: Duration,
+    /// Keepalive interval of the established connection; `None` is off.
+    pub keepalive: Option<Duration>,
+}
+
+/// What a completed command gave back.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CommandOutput {
+    /// Exit status; 128 plus the signal number when the command died of a signal.
+    pub exit_status: u32,
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error.
+    pub stderr: Vec<u8>,
+}
+
+/// Makes connections: the one seam between the strategies and the network. Strategies see this, a clock and
+/// their seeded draws, never a socket; tests put a scripted connector behind it.
+pub trait Connector: Send + Sync + 'static {
+    /// An established, authenticated connection.
+    type Session: Session;
+
+    /// Makes everything ready that can be made ready before the barrier (a socket), so that the first
+    /// `connect` starts with the `connect()` call itself.
+    ///
+    /// # Errors
+    /// The generator fault that prevents it.
+    fn prepare(&self) -> Result<(), AttemptOutcome>;
+
+    /// Connects and authenticates; stage instants, bytes and texts go into `tap`.
+    ///
+    /// # Errors
+    /// The outcome of the attempt: any but `Handshake` and `Interrupted`.
+    fn connect(
+        &self,
+        limits: &ConnectLimits,
+        tap: &Tap,
+    ) -> impl Future<Output = Result<Self::Session, AttemptOutcome>> + Send;
+}
+
+/// An established, authenticated connection. Dropping it abandons it, as a killed client process would.
+pub trait Session: Send + 'static {
+    /// Runs one command through an exec request without a PTY and waits for its end.
+    ///
+    /// # Errors
+    /// Any command outcome but `Completed` and `Interrupted`.
+    fn run(
+        &mut self,
+        command: &str,
+        within: Duration,
+    ) -> impl Future<Output = Result<CommandOutput, CommandOutcome>> + Send;
+
+    /// How the server ended the connection, when it has.
+    fn lost(&self) -> Option<Close>;
+
+    /// Closes in good order (`SSH_MSG_DISCONNECT`, then FIN), waiting a bounded time for it.
+    fn close(self) -> impl Future<Output = ()> + Send;
+}
