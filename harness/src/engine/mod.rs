@@ -18,3 +18,9 @@ mod task;
 pub use health::HealthSampler;
 pub use round::{Engine, RoundPlan, plan_rounds};
 pub use stop::{StopController, StopLevel, StopSignal};
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod testing;
+#[cfg(test)]
+mod tests;

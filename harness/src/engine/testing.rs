@@ -1,0 +1,283 @@
+//! A scripted server behind the connector seam, for tests on a paused clock.
+//!
+//! It plays a remote job by the commands' own text: what it does not recognise is a test failure.
+
+use std::collections::VecDeque;
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::clock::{RunClock, RunInstant};
+use crate::engine::{Engine, StopController, plan_rounds};
+use crate::ids::StrategyName;
+use crate::ledger::{
+    AttemptOutcome, CleanupPolicy, Close, Collector, CommandOutcome, Event, Phase, Record,
+    RetryKind, RoundEnd, Step, TaskFate,
+};
+use crate::scenario::{
+    ArrivalConfig, ArrivalShape, JobConfig, MaxStartups, Scenario, SshdConfig, StrategyConfig,
+    StrategyKind, Tunables,
+};
+use crate::ssh::{CommandOutput, ConnectLimits, Connector, Session, Tap};
+
+pub(crate) const EOF: AttemptOutcome = AttemptOutcome::BannerEof { close: Close::Eof };
+pub(crate) const RESET: AttemptOutcome = AttemptOutcome::BannerEof {
+    close: Close::Reset,
+};
+
+/// Script of one server: what the next connects and the next commands of a kind meet; afterwards all is well.
+#[derive(Default)]
+pub(crate) struct Script {
+    pub(crate) connects: VecDeque<Option<AttemptOutcome>>,
+    pub(crate) commands: Vec<(Step, VecDeque<Option<CommandOutcome>>)>,
+    /// Refuses every connect from now on.
+    pub(crate) refuse_all: Option<AttemptOutcome>,
+    /// Time one connect takes.
+    pub(crate) connect_takes: Duration,
+    pub(crate) started: Option<RunInstant>,
+    pub(crate) removed: bool,
+}
+
+#[derive(Clone)]
+pub(crate) struct FakeConnector {
+    script: Arc<Mutex<Script>>,
+    clock: RunClock,
+    job: JobConfig,
+}
+
+pub(crate) struct FakeSession(FakeConnector);
+
+impl Connector for FakeConnector {
+    type Session = FakeSession;
+
+    fn prepare(&self) -> Result<(), AttemptOutcome> {
+        Ok(())
+    }
+
+    async fn connect(&self, _: &ConnectLimits, tap: &Tap) -> Result<FakeSession, AttemptOutcome> {
+        tap.connect_called();
+        let takes = self.script.lock().unwrap().connect_takes;
+        tokio::time::sleep(takes).await;
+        let mut script = self.script.lock().unwrap();
+        match script
+            .connects
+            .pop_front()
+            .unwrap_or_else(|| script.refuse_all.clone())
+        {
+            Some(outcome) => Err(outcome),
+            None => Ok(FakeSession(self.clone())),
+        }
+    }
+}
+
+impl Session for FakeSession {
+    async fn run(&mut self, command: &str, _: Duration) -> Result<CommandOutput, CommandOutcome> {
+        let FakeConnector { script, clock, job } = &self.0;
+        let mut script = script.lock().unwrap();
+        let step = match command {
+            text if text.starts_with("uname") => Step::Detect,
+            text if text.starts_with("mkdir") => Step::Submit,
+            text if text.contains("/exit_code") => Step::Check,
+            text if text.contains("wc -c") => Step::Size,
+            text if text.starts_with("tail") => Step::Read,
+            text if text.starts_with("rm") => Step::Cleanup,
+            text => panic!("unknown command {text}"),
+        };
+        let scripted = script
+            .commands
+            .iter_mut()
+            .find(|(of, _)| *of == step)
+            .and_then(|(_, outcomes)| outcomes.pop_front());
+        if let Some(Some(outcome)) = scripted {
+            return Err(outcome);
+        }
+        let running = script.started.map(|started| clock.now().since(started));
+        let stdout = match step {
+            Step::Detect => "Linux\n".to_owned(),
+            Step::Submit => {
+                script.started = Some(clock.now());
+                "job\n".to_owned()
+            }
+            Step::Check if running >= Some(job.duration) => format!("{}\n", job.exit_code),
+            Step::Check => String::new(),
+            // The whole log is there as soon as the job has ended, nothing before.
+            Step::Size if running >= Some(job.duration) => format!("{}\n", job.log_bytes),
+            Step::Size => "0\n".to_owned(),
+            Step::Read => "x".repeat(10),
+            Step::Cleanup => {
+                script.removed = true;
+                String::new()
+            }
+        };
+        Ok(CommandOutput {
+            exit_status: 0,
+            stdout: stdout.into_bytes(),
+            stderr: Vec::new(),
+        })
+    }
+
+    fn lost(&self) -> Option<Close> {
+        None
+    }
+
+    async fn close(self) {}
+}
+
+/// A scenario for tests: one task, a 12 s job, provider defaults, cleanup always.
+pub(crate) fn scenario(kind: StrategyKind, tasks: u32) -> Scenario {
+    Scenario {
+        name: "test".to_owned(),
+        description: String::new(),
+        tasks,
+        arrival: ArrivalConfig {
+            shape: ArrivalShape::Burst,
+            max_in_flight: None,
+        },
+        job: JobConfig {
+            duration: Duration::from_secs(12),
+            log_lines: 1,
+            log_bytes: 100,
+            exit_code: 0,
+            killed_share: 0.0,
+        },
+        strategies: vec![StrategyConfig {
+            name: StrategyName(kind.as_str().to_owned()),
+            kind,
+            tunables: Tunables {
+                cleanup: CleanupPolicy::Always,
+                ..Tunables::defaults(kind)
+            },
+        }],
+        rounds: 1,
+        seed: 7,
+        time_scale: 1.0,
+        max_duration: Duration::from_secs(600),
+        sshd: SshdConfig {
+            max_startups: MaxStartups {
+                start: 10,
+                rate: 30,
+                full: 100,
+            },
+            keywords: Vec::new(),
+        },
+        gate: Vec::new(),
+    }
+}
+
+/// What a run of the first round left behind.
+pub(crate) struct Told {
+    pub(crate) records: Vec<Record>,
+    pub(crate) end: RoundEnd,
+    pub(crate) removed: Vec<bool>,
+}
+
+/// Runs the first round of `scenario` with one scripted server for each task.
+pub(crate) async fn tell(scenario: &Scenario, scripts: Vec<Script>) -> Told {
+    tell_with(scenario, scripts, |_| ()).await
+}
+
+/// As [`tell`]; `control` gets the stop controller before the round starts.
+pub(crate) async fn tell_with(
+    scenario: &Scenario,
+    scripts: Vec<Script>,
+    control: impl FnOnce(StopController),
+) -> Told {
+    let clock = RunClock::start();
+    let (sender, receiver) = mpsc::channel();
+    let collector = Collector::new(clock, sender);
+    let (controller, signal) = StopController::new();
+    control(controller.clone());
+    let engine = Engine::new(
+        scenario.clone(),
+        "/jobs".to_owned(),
+        collector.clone(),
+        signal,
+    );
+    let scripts: Vec<_> = scripts
+        .into_iter()
+        .map(|script| Arc::new(Mutex::new(script)))
+        .collect();
+    let handed_out = Mutex::new(scripts.iter());
+    let plan = plan_rounds(scenario).remove(0);
+    let end = engine
+        .run_round(&plan, || FakeConnector {
+            script: Arc::clone(
+                handed_out
+                    .lock()
+                    .unwrap()
+                    .next()
+                    .expect("a script for each task"),
+            ),
+            clock,
+            job: scenario.job.clone(),
+        })
+        .await;
+    collector.finish();
+    Told {
+        records: receiver.into_iter().collect(),
+        end,
+        removed: scripts
+            .iter()
+            .map(|script| script.lock().unwrap().removed)
+            .collect(),
+    }
+}
+
+impl Told {
+    /// Attempts by phase: submit, poll, cleanup.
+    pub(crate) fn attempts(&self) -> [usize; 3] {
+        Phase::ALL.map(|wanted| {
+            self.records
+                .iter()
+                .filter(|record| matches!(record.event, Event::AttemptStarted { phase, .. } if phase == wanted))
+                .count()
+        })
+    }
+
+    pub(crate) fn fates(&self) -> Vec<TaskFate> {
+        self.records
+            .iter()
+            .filter_map(|record| match record.event {
+                Event::TaskEnded { fate, .. } => Some(fate),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Commands of every poll and the number of polls.
+    pub(crate) fn polls(&self) -> Vec<u32> {
+        self.records
+            .iter()
+            .filter_map(|record| match record.event {
+                Event::PollEnded { commands, .. } => Some(commands),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Waits before retries of one kind, seconds.
+    pub(crate) fn waits(&self, wanted: RetryKind) -> Vec<f64> {
+        self.records
+            .iter()
+            .filter_map(|record| match record.event {
+                Event::RetryScheduled { retry, wait, .. } if retry == wanted => {
+                    Some(wait.as_secs_f64())
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Instants of the starts of commands of one kind, seconds.
+    pub(crate) fn commands_at(&self, wanted: Step) -> Vec<f64> {
+        self.records
+            .iter()
+            .filter_map(|record| match record.event {
+                Event::CommandStarted { step, .. } if step == wanted => {
+                    Some(record.at.0 as f64 / 1e9)
+                }
+                _ => None,
+            })
+            .collect()
+    }
+}
