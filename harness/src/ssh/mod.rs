@@ -84,3 +84,6 @@ pub trait Session: Send + 'static {
     /// Closes in good order (`SSH_MSG_DISCONNECT`, then FIN), waiting a bounded time for it.
     fn close(self) -> impl Future<Output = ()> + Send;
 }
+
+#[cfg(test)]
+mod tests;
