@@ -6,6 +6,7 @@
 //! `Connector` and a directory name, and its result is the ledger.
 
 mod arrival;
+mod calibration;
 mod draws;
 mod health;
 mod job;
@@ -15,6 +16,7 @@ mod stop;
 mod strategy;
 mod task;
 
+pub use calibration::{Calibration, calibrate};
 pub use health::HealthSampler;
 pub use round::{Engine, RoundPlan, plan_rounds};
 pub use stop::{StopController, StopLevel, StopSignal};

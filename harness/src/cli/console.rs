@@ -1,0 +1,116 @@
+//! The console: results on stdout, everything else on stderr. The only place that prints.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Prints. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Console {
+    live: Arc<Mutex<Option<ProgressBar>>>,
+    progress: bool,
+    colour: bool,
+}
+
+impl Console {
+    pub(super) fn new() -> Self {
+        // https://no-color.org: any non-empty value.
+        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Console {
+            live: Arc::new(Mutex::new(None)),
+            progress: io::stderr().is_terminal(),
+            colour: io::stdout().is_terminal() && !no_colour,
+        }
+    }
+
+    /// The same console without a live display.
+    pub(super) fn without_progress(mut self) -> Self {
+        self.progress = false;
+        self
+    }
+
+    /// Whether stdout takes colour.
+    pub(super) fn colour(&self) -> bool {
+        self.colour
+    }
+
+    /// Whether there is a live display.
+    pub(super) fn is_live(&self) -> bool {
+        self.progress
+    }
+
+    /// A result. A closed pipe (`| head`) is the reader's choice, not an error.
+    #[allow(clippy::print_stdout)]
+    pub(super) fn result(&self, text: &str) {
+        let mut stdout = io::stdout().lock();
+        let _ = stdout.write_all(text.as_bytes());
+        if !text.ends_with('\n') {
+            let _ = stdout.write_all(b"\n");
+        }
+        let _ = stdout.flush();
+    }
+
+    /// A message for the person at the terminal.
+    pub(super) fn note(&self, text: &str) {
+        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let print = || {
+            let _ = writeln!(io::stderr().lock(), "{text}");
+        };
+        match &*live {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+
+    /// Starts the live display of one round of `tasks`.
+    pub(super) fn start_round(&self, tasks: u32) -> Live {
+        let bar = self.progress.then(|| {
+            let bar = ProgressBar::with_draw_target(Some(u64::from(tasks)), ProgressDrawTarget::stderr());
+            // The template is fixed, so that it parses is a matter of the unit test below.
+            if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
+                bar.set_style(style);
+            }
+            bar
+        });
+        *self.live.lock().unwrap_or_else(PoisonError::into_inner) = bar.clone();
+        Live { console: self.clone(), bar }
+    }
+}
+
+const TEMPLATE: &str = "{prefix} [{bar:24}] {pos}/{len} tasks  {msg}";
+
+/// The live display of one round; gone when dropped.
+pub(super) struct Live {
+    console: Console,
+    bar: Option<ProgressBar>,
+}
+
+impl Live {
+    pub(super) fn show(&self, prefix: &str, ended: u64, counts: String) {
+        if let Some(bar) = &self.bar {
+            bar.set_prefix(prefix.to_owned());
+            bar.set_position(ended);
+            bar.set_message(counts);
+        }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        *self.console.live.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_template_parses() {
+        assert!(ProgressStyle::with_template(TEMPLATE).is_ok());
+    }
+}

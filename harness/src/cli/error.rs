@@ -1,0 +1,95 @@
+//! Errors of the command line, each with the exit code it ends in.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::exit_code::ExitCode;
+use crate::gate::ThresholdErrors;
+use crate::ledger::LedgerError;
+use crate::report::ReportError;
+use crate::scenario::ScenarioErrors;
+use crate::target::TargetError;
+
+/// Why a command could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CliError {
+    /// The scenario is wrong; every problem is listed.
+    #[error("{0}")]
+    Scenario(String),
+    /// A threshold is wrong.
+    #[error("{0}")]
+    Thresholds(String),
+    /// An argument is wrong in a way clap cannot see.
+    #[error("{0}")]
+    Usage(String),
+    /// `--out` names a directory that is in use.
+    #[error("run directory {} is not empty; a run never overwrites another: choose another `--out`", .0.display())]
+    DirectoryNotEmpty(PathBuf),
+    /// The machine does not allow the run.
+    #[error("{0}")]
+    Preflight(String),
+    /// Signal handlers could not be installed.
+    #[error("cannot install signal handlers")]
+    Signals(#[source] io::Error),
+    /// A file could not be written or read.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The ledger could not be written or read.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The target failed.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// The report could not be written.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    /// The server does not let even one client in.
+    #[error("the server under test refuses a single, undisturbed client ({0}); see its log with -vv, and check user and key of an external target")]
+    TargetRefusesClient(&'static str),
+}
+
+impl CliError {
+    pub(super) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        CliError::Io { action, path: path.to_path_buf(), source }
+    }
+
+    /// The exit code this ends in.
+    pub(super) fn exit_code(&self) -> ExitCode {
+        match self {
+            CliError::Scenario(_) | CliError::Thresholds(_) | CliError::Usage(_) | CliError::DirectoryNotEmpty(_) => {
+                ExitCode::Usage
+            }
+            // Consent is asked for on the command line.
+            CliError::Target(TargetError::Consent(_)) => ExitCode::Usage,
+            CliError::Preflight(_)
+            | CliError::Signals(_)
+            | CliError::Io { .. }
+            | CliError::Ledger(_)
+            | CliError::Target(_)
+            | CliError::Report(_)
+            | CliError::TargetRefusesClient(_) => ExitCode::Environment,
+        }
+    }
+
+    /// The whole chain as text for a person.
+    pub(super) fn text(&self) -> String {
+        let mut text = format!("error: {self}");
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            if !text.ends_with(&cause_text) {
+                text.push_str("\n  caused by: ");
+                text.push_str(&cause_text);
+            }
+            source = cause.source();
+        }
+        text
+    }
+}

@@ -1,0 +1,463 @@
+//! `sshchurn run`: the data flow from top to bottom. Scenario → target → engine → ledger → analysis → gate → report.
+
+use std::convert::Infallible;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use tokio::task::JoinHandle;
+
+use super::args::{FormatArg, NetworkArg, RunArgs, TargetArg};
+use super::console::Console;
+use super::error::CliError;
+use super::signals::{self, StopReason};
+use super::{load, render};
+use crate::clock::RunClock;
+use crate::doctor::{self, Needs, Status};
+use crate::engine::{self, Engine, HealthSampler, RoundPlan, StopController, StopLevel, StopSignal};
+use crate::exit_code::ExitCode;
+use crate::gate::Gate;
+use crate::ids::RunId;
+use crate::ledger::{Collector, Event, LedgerWriter, Phase, RoundEnd, RunEnd};
+use crate::manifest::{Manifest, ScenarioRecord, TargetDescription};
+use crate::scenario::Scenario;
+use crate::ssh::RusshConnector;
+use crate::target::{
+    self, ExternalOptions, Idle, RunningTarget, TargetChoice, TargetError, TargetOptions, TargetRequest,
+};
+
+/// How long a target may take to become ready. Building an image from packages comes on top.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+/// How long a target may take to become idle before or after a round.
+const IDLE_WITHIN: Duration = Duration::from_secs(30);
+
+/// The login shell's share of a command below which it is not worth a word: its clock has a resolution of 10 ms.
+const SHELL_WORTH_A_WARNING: Duration = Duration::from_millis(30);
+/// Redraws of the live display.
+const REDRAWS_PER_S: u64 = 4;
+/// Stop reason of a run that met its own bound.
+const OUT_OF_TIME: &str = "max_duration";
+
+/// Runs one scenario to its report.
+pub(super) async fn run(args: RunArgs, console: Console) -> Result<ExitCode, CliError> {
+    let (scenario, origin) = super::overrides::resolve(&args)?;
+    let gate = Gate::parse(&scenario.gate, &strategy_names(&scenario)).map_err(CliError::Thresholds)?;
+    let run_id = run_id(&scenario);
+    let directory = create_run_directory(&args, &run_id)?;
+    let findings = preflight(&scenario, args.target)?;
+
+    let (stop, signal) = StopController::new();
+    let reason = StopReason::default();
+    signals::install(stop.clone(), reason.clone(), console.clone()).map_err(CliError::Signals)?;
+
+    let clock = RunClock::start();
+    let ledger = LedgerWriter::start(&directory.join("events.jsonl.zst"), clock)?;
+    let run = Run {
+        scenario: &scenario,
+        run_id: &run_id,
+        directory: &directory,
+        collector: ledger.collector().clone(),
+        stop,
+        signal,
+        reason,
+        console: &console,
+    };
+    console.note(&format!("scenario {}: {}", scenario.name, scenario.description));
+
+    let Some(target) = run.start_target(&args).await? else {
+        drop(ledger);
+        // Nothing was measured, so there is nothing to report; the target's own teardown is done.
+        let _ = std::fs::remove_dir_all(&directory);
+        return Ok(ExitCode::Interrupted);
+    };
+    let executed = run.execute(&target, &origin, &findings, ledger.failed()).await;
+    let stopped = target.stop().await;
+    ledger.close()?;
+    executed?;
+    stopped?;
+
+    let report = load::report(&directory, gate)?;
+    load::write_report(&directory, &report)?;
+    match args.format {
+        FormatArg::Text => console.result(&render::text(&report, console.colour())),
+        FormatArg::Json => console.result(&render::json(&report)),
+    }
+    console.note(&format!("run directory: {}", directory.display()));
+    Ok(report.exit_code())
+}
+
+/// What the steps of one run share.
+struct Run<'a> {
+    scenario: &'a Scenario,
+    run_id: &'a RunId,
+    directory: &'a Path,
+    collector: Collector,
+    stop: StopController,
+    signal: StopSignal,
+    reason: StopReason,
+    console: &'a Console,
+}
+
+impl Run<'_> {
+    /// Starts the target; `None` when the user stopped the run meanwhile.
+    async fn start_target(&self, args: &RunArgs) -> Result<Option<RunningTarget>, CliError> {
+        let request = TargetRequest {
+            sshd: self.scenario.sshd.clone(),
+            run_id: self.run_id.to_string(),
+            ready_within: READY_WITHIN,
+        };
+        let progress = |text: &str| self.console.note(text);
+        let starting = target::start(choice(args.target), &request, &options(args)?, &progress);
+        tokio::select! {
+            biased;
+            // Dropping the start removes what it has made so far.
+            () = self.signal.at_least(StopLevel::Drain) => Ok(None),
+            target = starting => {
+                let target = target?;
+                self.console.note(&format!("target: {}", target.description().choice));
+                Ok(Some(target))
+            }
+        }
+    }
+
+    /// All rounds on a running target. An error here still lets the caller stop the target and close the ledger.
+    async fn execute(
+        &self,
+        target: &RunningTarget,
+        origin: &str,
+        findings: &[doctor::Finding],
+        mut ledger_failed: tokio::sync::watch::Receiver<bool>,
+    ) -> Result<(), CliError> {
+        if let Some(config) = &target.description().sshd_config {
+            crate::report::write_file(&self.directory.join("sshd_config"), config.as_bytes())?;
+        }
+        let endpoint = target.endpoint();
+        let connector = RusshConnector::new(
+            endpoint.address,
+            &endpoint.user,
+            &endpoint.key,
+            endpoint.host_key.clone(),
+        );
+        let description = self.calibrated(target.description(), &connector).await?;
+        for warning in &description.warnings {
+            self.console.note(&format!("warning: {warning}"));
+        }
+        self.collector.record(Event::RunStarted {
+            manifest: Box::new(self.manifest(origin, description, findings)),
+        });
+
+        let engine = Engine::new(
+            self.scenario.clone(),
+            target.description().jobs_directory.clone(),
+            self.collector.clone(),
+            self.signal.clone(),
+        );
+        let _health = HealthSampler::start(self.collector.clone());
+        let _deadline = self.watch_deadline();
+        let plans = engine::plan_rounds(self.scenario);
+        let mut end = RunEnd::Complete;
+        for plan in &plans {
+            if self.signal.level() > StopLevel::Run {
+                break;
+            }
+            let round = self.round(&engine, target, plan, plans.len(), &connector);
+            let finished = tokio::select! {
+                finished = round => finished?,
+                // The record is no longer complete: nothing that follows could be trusted.
+                Ok(_) = ledger_failed.wait_for(|failed| *failed) => return Ok(()),
+            };
+            if finished == RoundEnd::TargetLost {
+                end = RunEnd::TargetLost;
+                break;
+            }
+        }
+        if end == RunEnd::Complete && self.signal.level() > StopLevel::Run {
+            end = match self.reason.get().as_deref() {
+                Some(OUT_OF_TIME) => RunEnd::OutOfTime,
+                _ => RunEnd::Interrupted,
+            };
+        }
+        self.collector.record(Event::RunEnded { end });
+        Ok(())
+    }
+
+    /// One round with everything that belongs to it: idle before, tasks, idle after, inventory, log.
+    async fn round(
+        &self,
+        engine: &Engine,
+        target: &RunningTarget,
+        plan: &RoundPlan,
+        rounds: usize,
+        connector: &RusshConnector,
+    ) -> Result<RoundEnd, CliError> {
+        target.clear_jobs().await?;
+        let idle = target.wait_idle(IDLE_WITHIN).await?;
+        let log_from = target.log_len().await?;
+        self.collector.record(Event::RoundStarted {
+            round: plan.round,
+            repetition: plan.repetition,
+            strategy: plan.strategy.name.clone(),
+            cleanup: plan.strategy.tunables.cleanup,
+            tasks: self.scenario.tasks,
+            proven_idle: idle == Idle::Proven,
+            log_from,
+        });
+        let started = Instant::now();
+        let title = format!("round {}/{rounds} {}", plan.round, plan.strategy.name);
+        let (mut end, lost) = {
+            let running = engine.run_round(plan, || connector.for_another_task());
+            tokio::pin!(running);
+            let progress = self.show_progress(&title);
+            tokio::pin!(progress);
+            tokio::select! {
+                end = &mut running => (end, None),
+                never = &mut progress => match never {},
+                error = target.died() => {
+                    self.reason.set("the server under test died");
+                    self.collector.record(Event::StopRequested { reason: error.to_string(), abort: true });
+                    self.stop.raise(StopLevel::Abort);
+                    running.await;
+                    (RoundEnd::TargetLost, Some(error))
+                }
+            }
+        };
+        if end != RoundEnd::Complete && lost.is_none() {
+            let reason = self.reason.get().unwrap_or_default();
+            if reason == OUT_OF_TIME {
+                end = RoundEnd::OutOfTime;
+            }
+            let abort = self.signal.level() == StopLevel::Abort;
+            self.collector.record(Event::StopRequested { reason, abort });
+        }
+        self.told_round(&title, end, started.elapsed());
+        self.after_round(target, plan, end).await?;
+        match lost {
+            Some(error) => {
+                self.console.note(&format!("error: {error}"));
+                Ok(RoundEnd::TargetLost)
+            }
+            None => Ok(end),
+        }
+    }
+
+    /// The server's side of a round that has ended: idle again, its directories, its log.
+    async fn after_round(&self, target: &RunningTarget, plan: &RoundPlan, end: RoundEnd) -> Result<(), CliError> {
+        let gone = end == RoundEnd::TargetLost;
+        let proven_idle = !gone
+            && match target.wait_idle(IDLE_WITHIN).await {
+                Ok(idle) => idle == Idle::Proven,
+                // A server that stays busy is a fact about this round, not a reason to lose it.
+                Err(error) => {
+                    self.collector.record(Event::Warned { text: error.to_string() });
+                    false
+                }
+            };
+        let directories = unless_gone(gone, target.job_directories().await)?;
+        for directory in directories.iter().flatten() {
+            self.collector.record(Event::DirectoryFound {
+                round: plan.round,
+                name: directory.name.clone(),
+            });
+        }
+        self.collector.record(Event::RoundEnded {
+            round: plan.round,
+            end,
+            proven_idle,
+            inventory_taken: directories.is_some(),
+            log_to: self.copy_log(target, gone).await?,
+        });
+        Ok(())
+    }
+
+    /// Copies what the server has logged since the last time; `sshd.log` in the run directory stays an exact prefix
+    /// of the server's own log, so that offsets mean the same in both.
+    async fn copy_log(&self, target: &RunningTarget, gone: bool) -> Result<Option<u64>, CliError> {
+        let path = self.directory.join("sshd.log");
+        let copied = std::fs::metadata(&path).map_or(0, |file| file.len());
+        let Some(bytes) = unless_gone(gone, target.read_log(copied).await)? else {
+            return Ok(None);
+        };
+        let append = || {
+            let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&path)?;
+            file.write_all(&bytes)
+        };
+        append().map_err(|source| CliError::io("write", &path, source))?;
+        Ok(Some(copied + bytes.len() as u64))
+    }
+
+    /// Measures what one connect and one exec cost, before anything else happens on the target.
+    async fn calibrated(
+        &self,
+        description: &TargetDescription,
+        connector: &RusshConnector,
+    ) -> Result<TargetDescription, CliError> {
+        let measured = engine::calibrate(self.collector.clock(), connector)
+            .await
+            .map_err(|outcome| CliError::TargetRefusesClient(outcome.metric()))?;
+        let nanoseconds = |time: Option<Duration>| time.map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        let mut description = description.clone();
+        description.round_trip_ns = nanoseconds(measured.round_trip);
+        description.exec_cost_ns = nanoseconds(measured.exec);
+        description.login_shell_cost_ns = nanoseconds(measured.login_shell);
+        if let (Some(exec), Some(shell)) = (measured.exec, measured.login_shell)
+            && shell >= SHELL_WORTH_A_WARNING
+            && shell * 2 > exec
+        {
+            description.warnings.push(format!(
+                "the login shell's start-up files take {} of the {} ms that one command costs; every command of \
+                 every task pays that: make them return early when not interactive",
+                shell.as_millis(),
+                exec.as_millis()
+            ));
+        }
+        Ok(description)
+    }
+
+    fn manifest(
+        &self,
+        origin: &str,
+        target: TargetDescription,
+        findings: &[doctor::Finding],
+    ) -> Manifest {
+        let scenario = self.scenario;
+        Manifest {
+            run_id: self.run_id.clone(),
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at_unix_ns: self
+                .collector
+                .clock()
+                .wall_anchor()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)),
+            scenario: ScenarioRecord {
+                name: scenario.name.clone(),
+                description: scenario.description.clone(),
+                origin: origin.to_owned(),
+                effective_toml: scenario.to_toml(),
+                tasks: scenario.tasks,
+                rounds: scenario.rounds,
+                seed: scenario.seed,
+                time_scale: scenario.time_scale,
+                strategies: scenario.strategies.iter().map(|strategy| strategy.name.clone()).collect(),
+                max_startups: scenario.sshd.max_startups.to_string(),
+                thresholds: scenario.gate.clone(),
+            },
+            target,
+            environment: doctor::environment(findings),
+        }
+    }
+
+    /// Bounds the run by `max_duration`.
+    fn watch_deadline(&self) -> AbortOnDrop {
+        let (stop, reason, limit) = (self.stop.clone(), self.reason.clone(), self.scenario.max_duration);
+        AbortOnDrop(tokio::spawn(async move {
+            tokio::time::sleep(limit).await;
+            reason.set(OUT_OF_TIME);
+            stop.raise(StopLevel::Abort);
+        }))
+    }
+
+    /// Shows live counts for as long as it is polled, by sampling: the generator never waits for a display.
+    async fn show_progress(&self, title: &str) -> Infallible {
+        let display = self.console.start_round(self.scenario.tasks);
+        let live = self.collector.live();
+        let mut handshakes = 0;
+        loop {
+            let now = live.handshakes.load(Relaxed);
+            display.show(
+                title,
+                live.tasks_ended.load(Relaxed),
+                format!(
+                    "submit {} poll {} cleanup {}  refused {}  {} handshakes/s",
+                    live.in_phase(Phase::Submit),
+                    live.in_phase(Phase::Poll),
+                    live.in_phase(Phase::Cleanup),
+                    live.banner_eof.load(Relaxed),
+                    (now - handshakes) * REDRAWS_PER_S,
+                ),
+            );
+            handshakes = now;
+            tokio::time::sleep(Duration::from_secs(1) / u32::try_from(REDRAWS_PER_S).unwrap_or(1)).await;
+        }
+    }
+
+    /// One line for each round, also where there is no live display.
+    fn told_round(&self, title: &str, end: RoundEnd, took: Duration) {
+        let live = self.collector.live();
+        self.console.note(&format!(
+            "{title}: {} of {} tasks succeeded, {} attempts, {} refused, {:.1} s{}",
+            live.tasks_succeeded.load(Relaxed),
+            self.scenario.tasks,
+            live.attempts.load(Relaxed),
+            live.banner_eof.load(Relaxed),
+            took.as_secs_f64(),
+            match end {
+                RoundEnd::Complete => "",
+                RoundEnd::Drained => " (drained)",
+                RoundEnd::Aborted => " (aborted)",
+                RoundEnd::OutOfTime => " (out of time)",
+                RoundEnd::TargetLost => " (server lost)",
+            }
+        ));
+    }
+}
+
+/// A task that ends with its owner.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A server that has died may not answer any more; that is then no error of its own.
+fn unless_gone<T>(gone: bool, answer: Result<Option<T>, TargetError>) -> Result<Option<T>, TargetError> {
+    match answer {
+        Err(_) if gone => Ok(None),
+        answer => answer,
+    }
+}
+
+fn choice(target: TargetArg) -> TargetChoice {
+    match target {
+        TargetArg::Auto => TargetChoice::Auto,
+        TargetArg::Docker => TargetChoice::Docker,
+        TargetArg::Local => TargetChoice::Local,
+        TargetArg::Embedded => TargetChoice::Embedded,
+        TargetArg::External => TargetChoice::External,
+    }
+}
+
+/// `<scenario>-<UTC time>`, the time to the second in basic ISO 8601 form.
+fn run_id(scenario: &Scenario) -> RunId {
+    let format = time::macros::format_description!("[year][month][day]T[hour][minute][second]Z");
+    let now = time::OffsetDateTime::now_utc().format(&format).unwrap_or_default();
+    RunId(format!("{}-{now}", scenario.name))
+}
+
+/// Makes the run directory; an existing one must be empty, since a run never overwrites another's record.
+fn create_run_directory(args: &RunArgs, run_id: &RunId) -> Result<PathBuf, CliError> {
+    let directory = match &args.out {
+        Some(out) => out.clone(),
+        None => free_name(&Path::new("sshchurn-runs").join(&run_id.0)),
+    };
+    std::fs::create_dir_all(&directory).map_err(|source| CliError::io("create", &directory, source))?;
+    let mut entries = std::fs::read_dir(&directory).map_err(|source| CliError::io("read", &directory, source))?;
+    if entries.next().is_some() {
+        return Err(CliError::DirectoryNotEmpty(directory));
+    }
+    Ok(directory)
+}
+
+/// Two runs may start within one second.
+fn free_name(wanted: &Path) -> PathBuf {
+    (1..)
+        .map(|number| match number {
+            1 => wanted.to_path_buf(),
+            number => PathBuf::from(format!("{}-{number}", wanted.display())),
+        })
+        .find(|path| !path.exists())
+        .unwrap_or_else(|| wanted.to_path_buf())
+}

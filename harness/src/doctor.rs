@@ -1,1 +1,0 @@
-//! Preflight checks: what this machine allows, each finding with its fix.
