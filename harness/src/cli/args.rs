@@ -17,7 +17,12 @@ use crate::scenario::MaxStartups;
 /// Exit codes: 0 ran and gates passed; 1 a gate failed; 2 usage or configuration error; 3 inconclusive or
 /// invalid; 4 environment failure; 130 interrupted, with a partial report.
 #[derive(Debug, Parser)]
-#[command(name = "sshchurn", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "sshchurn",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
 pub(super) struct Cli {
     /// Print tracing on stderr: -v info, -vv debug, -vvv everything.
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]

@@ -66,7 +66,8 @@ impl Console {
     /// Starts the live display of one round of `tasks`.
     pub(super) fn start_round(&self, tasks: u32) -> Live {
         let bar = self.progress.then(|| {
-            let bar = ProgressBar::with_draw_target(Some(u64::from(tasks)), ProgressDrawTarget::stderr());
+            let bar =
+                ProgressBar::with_draw_target(Some(u64::from(tasks)), ProgressDrawTarget::stderr());
             // The template is fixed, so that it parses is a matter of the unit test below.
             if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
                 bar.set_style(style);
@@ -74,7 +75,10 @@ impl Console {
             bar
         });
         *self.live.lock().unwrap_or_else(PoisonError::into_inner) = bar.clone();
-        Live { console: self.clone(), bar }
+        Live {
+            console: self.clone(),
+            bar,
+        }
     }
 }
 
@@ -101,7 +105,11 @@ impl Drop for Live {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-        *self.console.live.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self
+            .console
+            .live
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 

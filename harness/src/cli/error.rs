@@ -51,21 +51,28 @@ pub(super) enum CliError {
     #[error(transparent)]
     Report(#[from] ReportError),
     /// The server does not let even one client in.
-    #[error("the server under test refuses a single, undisturbed client ({0}); see its log with -vv, and check user and key of an external target")]
+    #[error(
+        "the server under test refuses a single, undisturbed client ({0}); see its log with -vv, and check user and key of an external target"
+    )]
     TargetRefusesClient(&'static str),
 }
 
 impl CliError {
     pub(super) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
-        CliError::Io { action, path: path.to_path_buf(), source }
+        CliError::Io {
+            action,
+            path: path.to_path_buf(),
+            source,
+        }
     }
 
     /// The exit code this ends in.
     pub(super) fn exit_code(&self) -> ExitCode {
         match self {
-            CliError::Scenario(_) | CliError::Thresholds(_) | CliError::Usage(_) | CliError::DirectoryNotEmpty(_) => {
-                ExitCode::Usage
-            }
+            CliError::Scenario(_)
+            | CliError::Thresholds(_)
+            | CliError::Usage(_)
+            | CliError::DirectoryNotEmpty(_) => ExitCode::Usage,
             // Consent is asked for on the command line.
             CliError::Target(TargetError::Consent(_)) => ExitCode::Usage,
             CliError::Preflight(_)

@@ -39,8 +39,16 @@ pub(super) fn resolve(args: &RunArgs) -> Result<(Scenario, String), CliError> {
 
 fn select_strategies(scenario: &mut Scenario, wanted: &[String]) -> Result<(), CliError> {
     for name in wanted {
-        if !scenario.strategies.iter().any(|strategy| strategy.name.0 == *name) {
-            let known: Vec<&str> = scenario.strategies.iter().map(|strategy| strategy.name.0.as_str()).collect();
+        if !scenario
+            .strategies
+            .iter()
+            .any(|strategy| strategy.name.0 == *name)
+        {
+            let known: Vec<&str> = scenario
+                .strategies
+                .iter()
+                .map(|strategy| strategy.name.0.as_str())
+                .collect();
             return Err(CliError::Usage(format!(
                 "--strategy {name}: scenario `{}` has no such strategy; it has {}",
                 scenario.name,
@@ -49,7 +57,9 @@ fn select_strategies(scenario: &mut Scenario, wanted: &[String]) -> Result<(), C
         }
     }
     if !wanted.is_empty() {
-        scenario.strategies.retain(|strategy| wanted.contains(&strategy.name.0));
+        scenario
+            .strategies
+            .retain(|strategy| wanted.contains(&strategy.name.0));
     }
     Ok(())
 }

@@ -15,7 +15,9 @@ use super::signals::{self, StopReason};
 use super::{load, render};
 use crate::clock::RunClock;
 use crate::doctor::{self, Needs, Status};
-use crate::engine::{self, Engine, HealthSampler, RoundPlan, StopController, StopLevel, StopSignal};
+use crate::engine::{
+    self, Engine, HealthSampler, RoundPlan, StopController, StopLevel, StopSignal,
+};
 use crate::exit_code::ExitCode;
 use crate::gate::Gate;
 use crate::ids::RunId;
@@ -24,7 +26,8 @@ use crate::manifest::{Manifest, ScenarioRecord, TargetDescription};
 use crate::scenario::Scenario;
 use crate::ssh::RusshConnector;
 use crate::target::{
-    self, ExternalOptions, Idle, RunningTarget, TargetChoice, TargetError, TargetOptions, TargetRequest,
+    self, ExternalOptions, Idle, RunningTarget, TargetChoice, TargetError, TargetOptions,
+    TargetRequest,
 };
 
 /// How long a target may take to become ready. Building an image from packages comes on top.
@@ -42,7 +45,8 @@ const OUT_OF_TIME: &str = "max_duration";
 /// Runs one scenario to its report.
 pub(super) async fn run(args: RunArgs, console: Console) -> Result<ExitCode, CliError> {
     let (scenario, origin) = super::overrides::resolve(&args)?;
-    let gate = Gate::parse(&scenario.gate, &strategy_names(&scenario)).map_err(CliError::Thresholds)?;
+    let gate =
+        Gate::parse(&scenario.gate, &strategy_names(&scenario)).map_err(CliError::Thresholds)?;
     let run_id = run_id(&scenario);
     let directory = create_run_directory(&args, &run_id)?;
     let findings = preflight(&scenario, args.target)?;
@@ -63,7 +67,10 @@ pub(super) async fn run(args: RunArgs, console: Console) -> Result<ExitCode, Cli
         reason,
         console: &console,
     };
-    console.note(&format!("scenario {}: {}", scenario.name, scenario.description));
+    console.note(&format!(
+        "scenario {}: {}",
+        scenario.name, scenario.description
+    ));
 
     let Some(target) = run.start_target(&args).await? else {
         drop(ledger);
@@ -71,7 +78,9 @@ pub(super) async fn run(args: RunArgs, console: Console) -> Result<ExitCode, Cli
         let _ = std::fs::remove_dir_all(&directory);
         return Ok(ExitCode::Interrupted);
     };
-    let executed = run.execute(&target, &origin, &findings, ledger.failed()).await;
+    let executed = run
+        .execute(&target, &origin, &findings, ledger.failed())
+        .await;
     let stopped = target.stop().await;
     ledger.close()?;
     executed?;
@@ -228,7 +237,8 @@ impl Run<'_> {
                 end = RoundEnd::OutOfTime;
             }
             let abort = self.signal.level() == StopLevel::Abort;
-            self.collector.record(Event::StopRequested { reason, abort });
+            self.collector
+                .record(Event::StopRequested { reason, abort });
         }
         self.told_round(&title, end, started.elapsed());
         self.after_round(target, plan, end).await?;
@@ -242,14 +252,21 @@ impl Run<'_> {
     }
 
     /// The server's side of a round that has ended: idle again, its directories, its log.
-    async fn after_round(&self, target: &RunningTarget, plan: &RoundPlan, end: RoundEnd) -> Result<(), CliError> {
+    async fn after_round(
+        &self,
+        target: &RunningTarget,
+        plan: &RoundPlan,
+        end: RoundEnd,
+    ) -> Result<(), CliError> {
         let gone = end == RoundEnd::TargetLost;
         let proven_idle = !gone
             && match target.wait_idle(IDLE_WITHIN).await {
                 Ok(idle) => idle == Idle::Proven,
                 // A server that stays busy is a fact about this round, not a reason to lose it.
                 Err(error) => {
-                    self.collector.record(Event::Warned { text: error.to_string() });
+                    self.collector.record(Event::Warned {
+                        text: error.to_string(),
+                    });
                     false
                 }
             };
@@ -279,7 +296,10 @@ impl Run<'_> {
             return Ok(None);
         };
         let append = || {
-            let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&path)?;
+            let mut file = std::fs::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(&path)?;
             file.write_all(&bytes)
         };
         append().map_err(|source| CliError::io("write", &path, source))?;
@@ -295,7 +315,9 @@ impl Run<'_> {
         let measured = engine::calibrate(self.collector.clock(), connector)
             .await
             .map_err(|outcome| CliError::TargetRefusesClient(outcome.metric()))?;
-        let nanoseconds = |time: Option<Duration>| time.map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        let nanoseconds = |time: Option<Duration>| {
+            time.map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+        };
         let mut description = description.clone();
         description.round_trip_ns = nanoseconds(measured.round_trip);
         description.exec_cost_ns = nanoseconds(measured.exec);
@@ -329,7 +351,9 @@ impl Run<'_> {
                 .clock()
                 .wall_anchor()
                 .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)),
+                .map_or(0, |since| {
+                    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+                }),
             scenario: ScenarioRecord {
                 name: scenario.name.clone(),
                 description: scenario.description.clone(),
@@ -339,7 +363,11 @@ impl Run<'_> {
                 rounds: scenario.rounds,
                 seed: scenario.seed,
                 time_scale: scenario.time_scale,
-                strategies: scenario.strategies.iter().map(|strategy| strategy.name.clone()).collect(),
+                strategies: scenario
+                    .strategies
+                    .iter()
+                    .map(|strategy| strategy.name.clone())
+                    .collect(),
                 max_startups: scenario.sshd.max_startups.to_string(),
                 thresholds: scenario.gate.clone(),
             },
@@ -350,7 +378,11 @@ impl Run<'_> {
 
     /// Bounds the run by `max_duration`.
     fn watch_deadline(&self) -> AbortOnDrop {
-        let (stop, reason, limit) = (self.stop.clone(), self.reason.clone(), self.scenario.max_duration);
+        let (stop, reason, limit) = (
+            self.stop.clone(),
+            self.reason.clone(),
+            self.scenario.max_duration,
+        );
         AbortOnDrop(tokio::spawn(async move {
             tokio::time::sleep(limit).await;
             reason.set(OUT_OF_TIME);
@@ -378,7 +410,8 @@ impl Run<'_> {
                 ),
             );
             handshakes = now;
-            tokio::time::sleep(Duration::from_secs(1) / u32::try_from(REDRAWS_PER_S).unwrap_or(1)).await;
+            tokio::time::sleep(Duration::from_secs(1) / u32::try_from(REDRAWS_PER_S).unwrap_or(1))
+                .await;
         }
     }
 
@@ -413,7 +446,10 @@ impl Drop for AbortOnDrop {
 }
 
 /// A server that has died may not answer any more; that is then no error of its own.
-fn unless_gone<T>(gone: bool, answer: Result<Option<T>, TargetError>) -> Result<Option<T>, TargetError> {
+fn unless_gone<T>(
+    gone: bool,
+    answer: Result<Option<T>, TargetError>,
+) -> Result<Option<T>, TargetError> {
     match answer {
         Err(_) if gone => Ok(None),
         answer => answer,
@@ -433,7 +469,9 @@ fn choice(target: TargetArg) -> TargetChoice {
 /// `<scenario>-<UTC time>`, the time to the second in basic ISO 8601 form.
 fn run_id(scenario: &Scenario) -> RunId {
     let format = time::macros::format_description!("[year][month][day]T[hour][minute][second]Z");
-    let now = time::OffsetDateTime::now_utc().format(&format).unwrap_or_default();
+    let now = time::OffsetDateTime::now_utc()
+        .format(&format)
+        .unwrap_or_default();
     RunId(format!("{}-{now}", scenario.name))
 }
 
@@ -443,8 +481,10 @@ fn create_run_directory(args: &RunArgs, run_id: &RunId) -> Result<PathBuf, CliEr
         Some(out) => out.clone(),
         None => free_name(&Path::new("sshchurn-runs").join(&run_id.0)),
     };
-    std::fs::create_dir_all(&directory).map_err(|source| CliError::io("create", &directory, source))?;
-    let mut entries = std::fs::read_dir(&directory).map_err(|source| CliError::io("read", &directory, source))?;
+    std::fs::create_dir_all(&directory)
+        .map_err(|source| CliError::io("create", &directory, source))?;
+    let mut entries =
+        std::fs::read_dir(&directory).map_err(|source| CliError::io("read", &directory, source))?;
     if entries.next().is_some() {
         return Err(CliError::DirectoryNotEmpty(directory));
     }

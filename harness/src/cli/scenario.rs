@@ -18,8 +18,8 @@ pub(super) fn command(command: &ScenarioCommand, console: &Console) -> Result<Ex
             Ok(ExitCode::Success)
         }
         ScenarioCommand::Show { scenario } => {
-            let (scenario, _) =
-                Scenario::resolve(scenario).map_err(|errors| CliError::Scenario(errors.render()))?;
+            let (scenario, _) = Scenario::resolve(scenario)
+                .map_err(|errors| CliError::Scenario(errors.render()))?;
             console.result(&scenario.to_toml());
             Ok(ExitCode::Success)
         }
@@ -31,7 +31,9 @@ fn check(scenarios: &[String], console: &Console) -> ExitCode {
     let mut code = ExitCode::Success;
     for name in scenarios {
         match Scenario::resolve(name) {
-            Ok((scenario, origin)) => console.result(&format!("{name}: ok ({}, {origin})", scenario.name)),
+            Ok((scenario, origin)) => {
+                console.result(&format!("{name}: ok ({}, {origin})", scenario.name))
+            }
             Err(errors) => {
                 console.note(&errors.render());
                 code = ExitCode::Usage;

@@ -26,12 +26,19 @@ impl StopReason {
 
     /// The reason, when the user stopped the run.
     pub(super) fn get(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
 /// Installs the handlers; from here on no signal ends the process before its teardown.
-pub(super) fn install(stop: StopController, reason: StopReason, console: Console) -> std::io::Result<()> {
+pub(super) fn install(
+    stop: StopController,
+    reason: StopReason,
+    console: Console,
+) -> std::io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hang_up = signal(SignalKind::hangup())?;

@@ -37,19 +37,34 @@ impl Finding {
     /// A finding that needs nothing done.
     #[must_use]
     pub fn ok(check: &'static str, found: impl Into<String>) -> Self {
-        Finding { check, status: Status::Ok, found: found.into(), fix: None }
+        Finding {
+            check,
+            status: Status::Ok,
+            found: found.into(),
+            fix: None,
+        }
     }
 
     /// A finding to be told in the report.
     #[must_use]
     pub fn warning(check: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
-        Finding { check, status: Status::Warning, found: found.into(), fix: Some(fix.into()) }
+        Finding {
+            check,
+            status: Status::Warning,
+            found: found.into(),
+            fix: Some(fix.into()),
+        }
     }
 
     /// A finding that stops the run.
     #[must_use]
     pub fn failure(check: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
-        Finding { check, status: Status::Failure, found: found.into(), fix: Some(fix.into()) }
+        Finding {
+            check,
+            status: Status::Failure,
+            found: found.into(),
+            fix: Some(fix.into()),
+        }
     }
 
     /// The finding as one sentence.
@@ -106,9 +121,14 @@ pub fn environment(findings: &[Finding]) -> EnvironmentRecord {
 
 fn open_files(needs: Needs) -> Finding {
     const CHECK: &str = "open files";
-    let needed = u64::from(needs.connections) * u64::from(needs.descriptors_per_connection) + OWN_DESCRIPTORS;
+    let needed = u64::from(needs.connections) * u64::from(needs.descriptors_per_connection)
+        + OWN_DESCRIPTORS;
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
-        return Finding::warning(CHECK, "the limit cannot be read", format!("make sure it is at least {needed}"));
+        return Finding::warning(
+            CHECK,
+            "the limit cannot be read",
+            format!("make sure it is at least {needed}"),
+        );
     };
     if soft >= needed {
         return Finding::ok(CHECK, format!("limit {soft}, {needed} needed"));
@@ -143,7 +163,9 @@ fn ephemeral_ports(needs: Needs) -> Finding {
         Finding::warning(
             CHECK,
             found,
-            format!("{connections} tasks can use more within a minute: widen net.ipv4.ip_local_port_range"),
+            format!(
+                "{connections} tasks can use more within a minute: widen net.ipv4.ip_local_port_range"
+            ),
         )
     } else {
         Finding::ok(CHECK, found)
@@ -159,7 +181,10 @@ fn listen_backlog() -> Finding {
             format!("net.core.somaxconn is {limit}, below sshd's 128"),
             "bursts above it become connect delays of 1 s and 3 s, not refusals: raise it",
         ),
-        Some(limit) => Finding::ok(CHECK, format!("net.core.somaxconn {limit}; sshd's own 128 applies")),
+        Some(limit) => Finding::ok(
+            CHECK,
+            format!("net.core.somaxconn {limit}; sshd's own 128 applies"),
+        ),
         None => Finding::ok(CHECK, "not known on this system"),
     }
 }
@@ -179,7 +204,8 @@ fn cpus() -> Finding {
 }
 
 fn usable_cpus() -> u32 {
-    std::thread::available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX))
+    std::thread::available_parallelism()
+        .map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX))
 }
 
 fn kernel() -> String {
@@ -191,7 +217,12 @@ fn kernel() -> String {
 }
 
 fn load_average() -> Option<f64> {
-    fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
+    fs::read_to_string("/proc/loadavg")
+        .ok()?
+        .split(' ')
+        .next()?
+        .parse()
+        .ok()
 }
 
 fn port_range() -> Option<(u16, u16)> {
@@ -207,7 +238,10 @@ fn time_wait_sockets() -> Option<u64> {
 
 /// The `tw` figure of the `TCP:` line of `/proc/net/sockstat`.
 fn parse_time_wait(text: &str) -> Option<u64> {
-    let mut words = text.lines().find(|line| line.starts_with("TCP:"))?.split_whitespace();
+    let mut words = text
+        .lines()
+        .find(|line| line.starts_with("TCP:"))?
+        .split_whitespace();
     words.find(|word| *word == "tw")?;
     words.next()?.parse().ok()
 }
@@ -222,22 +256,33 @@ mod tests {
 
     #[test]
     fn time_wait_is_read_from_the_tcp_line() {
-        let text = "sockets: used 120\nTCP: inuse 5 orphan 0 tw 17 alloc 7 mem 1\nUDP: inuse 1 mem 0\n";
+        let text =
+            "sockets: used 120\nTCP: inuse 5 orphan 0 tw 17 alloc 7 mem 1\nUDP: inuse 1 mem 0\n";
         assert_eq!(parse_time_wait(text), Some(17));
         assert_eq!(parse_time_wait("sockets: used 120\n"), None);
     }
 
     #[test]
     fn more_tasks_than_descriptors_is_a_failure_with_a_fix() {
-        let finding = open_files(Needs { connections: u32::MAX, descriptors_per_connection: 4 });
+        let finding = open_files(Needs {
+            connections: u32::MAX,
+            descriptors_per_connection: 4,
+        });
         assert_eq!(finding.status, Status::Failure);
         assert!(finding.fix.is_some_and(|fix| fix.contains("ulimit")));
     }
 
     #[test]
     fn every_finding_that_is_not_ok_carries_a_fix() {
-        for finding in check(Needs { connections: 4_000_000, descriptors_per_connection: 1 }) {
-            assert_eq!(finding.status == Status::Ok, finding.fix.is_none(), "{finding:?}");
+        for finding in check(Needs {
+            connections: 4_000_000,
+            descriptors_per_connection: 1,
+        }) {
+            assert_eq!(
+                finding.status == Status::Ok,
+                finding.fix.is_none(),
+                "{finding:?}"
+            );
         }
     }
 }

@@ -18,7 +18,8 @@ const WITHIN: Duration = Duration::from_secs(20);
 
 /// Prints the shell's start (clock ticks since boot, proc(5) field 22) and the present uptime (seconds): their
 /// difference is what the login shell spent before it came to the command.
-const SHELL_AGE: &str = "read -r stat < /proc/$$/stat; read -r up rest < /proc/uptime; echo \"${stat##*)} $up\"";
+const SHELL_AGE: &str =
+    "read -r stat < /proc/$$/stat; read -r up rest < /proc/uptime; echo \"${stat##*)} $up\"";
 
 /// The measured costs; `None` where they could not be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,7 +36,10 @@ pub struct Calibration {
 ///
 /// # Errors
 /// The outcome of the connection attempt that failed: a target that refuses a single client is not ready for many.
-pub async fn calibrate<C: Connector>(clock: RunClock, connector: &C) -> Result<Calibration, AttemptOutcome> {
+pub async fn calibrate<C: Connector>(
+    clock: RunClock,
+    connector: &C,
+) -> Result<Calibration, AttemptOutcome> {
     let limits = ConnectLimits {
         connect: WITHIN,
         banner: WITHIN,
@@ -48,7 +52,9 @@ pub async fn calibrate<C: Connector>(clock: RunClock, connector: &C) -> Result<C
         let tap = Tap::new(clock);
         let session = connector.connect(&limits, &tap).await?;
         let trace = tap.trace();
-        if let (Some(called), Some(connected), true) = (trace.connect_called, trace.connected, warm > 0) {
+        if let (Some(called), Some(connected), true) =
+            (trace.connect_called, trace.connected, warm > 0)
+        {
             round_trips.push(connected.since(called));
         }
         if let Some(previous) = last.replace(session) {

@@ -13,3 +13,6 @@ pub use collector::{Collector, LedgerWriter, LiveCounts};
 pub use event::{Event, GeneratorSample, Record, RoundEnd, RunEnd};
 pub use file::{FORMAT_VERSION, LedgerError, LedgerReader, LedgerSink};
 pub use vocabulary::*;
+
+#[cfg(test)]
+mod tests;
