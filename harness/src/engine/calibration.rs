@@ -44,6 +44,7 @@ pub async fn calibrate<C: Connector>(
         connect: WITHIN,
         banner: WITHIN,
         login: WITHIN,
+        source: None,
         keepalive: None,
     };
     let mut round_trips = Vec::new();

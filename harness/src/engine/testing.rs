@@ -159,6 +159,7 @@ pub(crate) fn scenario(kind: StrategyKind, tasks: u32) -> Scenario {
                 full: 100,
             },
             keywords: Vec::new(),
+            monitoring_keywords: Vec::new(),
         },
         gate: Vec::new(),
     }

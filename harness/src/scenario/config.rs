@@ -1,9 +1,11 @@
 //! Validated scenario settings. A value of these types is runnable; nothing downstream checks again.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::keywords::KeywordError;
 use crate::ids::StrategyName;
 use crate::ledger::CleanupPolicy;
 
@@ -196,7 +198,14 @@ pub struct SshdConfig {
     /// Further `sshd_config` keywords as the scenario spells them, in order; none of those the harness owns
     /// (`MaxStartups`, `Port`, `ListenAddress`, `HostKey`, `AuthorizedKeysFile`, `PidFile`, `LogLevel`, `LogVerbose`, …).
     pub keywords: Vec<(String, String)>,
+    /// Keywords in force for monitoring connections only. When there are any, monitoring connects from
+    /// [`MONITORING_SOURCE`], as a triggerer on a host of its own would, and the server applies them to that
+    /// address (`Match Address`).
+    pub monitoring_keywords: Vec<(String, String)>,
 }
+
+/// Source address of monitoring connections when the server is to tell them from the submitting ones.
+pub const MONITORING_SOURCE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 impl SshdConfig {
     /// The value of a keyword, compared as sshd does: without regard to case, the first one wins.
@@ -206,6 +215,20 @@ impl SshdConfig {
             .iter()
             .find(|(key, _)| key.eq_ignore_ascii_case(name))
             .map(|(_, value)| value.as_str())
+    }
+}
+
+impl SshdConfig {
+    /// Sets a keyword, replacing an earlier value.
+    ///
+    /// # Errors
+    /// [`KeywordError`] when the harness owns the keyword or it cannot be written as one line.
+    pub fn set_keyword(&mut self, keyword: &str, value: &str) -> Result<(), KeywordError> {
+        super::keywords::check(keyword, value)?;
+        self.keywords
+            .retain(|(present, _)| !present.eq_ignore_ascii_case(keyword));
+        self.keywords.push((keyword.to_owned(), value.to_owned()));
+        Ok(())
     }
 }
 

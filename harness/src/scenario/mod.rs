@@ -5,8 +5,21 @@
 //! `schema` the JSON Schema generated from the mirror. A scenario must not know the environment or the network.
 
 mod config;
+mod file;
+mod keywords;
+pub mod library;
+mod problem;
+mod reader;
+pub mod schema;
+#[cfg(test)]
+mod tests;
+mod units;
 
 pub use config::{
-    ArrivalConfig, ArrivalShape, InvalidMaxStartups, JobConfig, MaxStartups, Scenario, SshdConfig,
-    StrategyConfig, StrategyKind, Tunables,
+    ArrivalConfig, ArrivalShape, InvalidMaxStartups, JobConfig, MONITORING_SOURCE, MaxStartups,
+    Scenario, SshdConfig, StrategyConfig, StrategyKind, Tunables,
 };
+pub use keywords::KeywordError;
+pub use library::DEFAULT;
+pub use problem::{Problem, ScenarioErrors};
+pub use units::{UnitError, parse_duration};

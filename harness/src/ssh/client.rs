@@ -115,14 +115,23 @@ impl RusshConnector {
         }
     }
 
-    async fn tcp_connect(&self, within: Duration, tap: &Tap) -> Result<TcpStream, AttemptOutcome> {
+    async fn tcp_connect(
+        &self,
+        limits: &ConnectLimits,
+        tap: &Tap,
+    ) -> Result<TcpStream, AttemptOutcome> {
         let note = |error: &io::Error| {
             tap.failed(error);
             classify::connect_error(error)
         };
         let socket = self.take_socket().map_err(|error| note(&error))?;
+        if let Some(source) = limits.source {
+            socket
+                .bind(SocketAddr::new(source, 0))
+                .map_err(|error| note(&error))?;
+        }
         tap.connect_called();
-        let stream = match timeout(within, socket.connect(self.shared.address)).await {
+        let stream = match timeout(limits.connect, socket.connect(self.shared.address)).await {
             Ok(connected) => connected.map_err(|error| note(&error))?,
             Err(_) => return Err(AttemptOutcome::ConnectTimeout),
         };
@@ -171,7 +180,7 @@ impl Connector for RusshConnector {
         limits: &ConnectLimits,
         tap: &Tap,
     ) -> Result<RusshSession, AttemptOutcome> {
-        let stream = self.tcp_connect(limits.connect, tap).await?;
+        let stream = self.tcp_connect(limits, tap).await?;
         let connected = Instant::now();
         let socket = AbandonedOnDrop {
             stream: Arc::new(stream),

@@ -5,6 +5,7 @@
 //! attempt, `client` is the real connector, `keys` makes and reads keys.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::ledger::{AttemptOutcome, Close, CommandOutcome};
@@ -27,6 +28,8 @@ pub struct ConnectLimits {
     pub banner: Duration,
     /// For being authenticated, from the established TCP connection.
     pub login: Duration,
+    /// Source address to bind to; `None` leaves the choice to the kernel.
+    pub source: Option<IpAddr>,
     /// Keepalive interval of the established connection; `None` is off.
     pub keepalive: Option<Duration>,
 }

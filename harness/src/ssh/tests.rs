@@ -14,6 +14,7 @@ const LIMITS: ConnectLimits = ConnectLimits {
     connect: Duration::from_secs(5),
     banner: Duration::from_secs(5),
     login: Duration::from_secs(5),
+    source: None,
     keepalive: None,
 };
 

@@ -7,13 +7,14 @@ mod operator;
 mod per_command;
 mod reused_session;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::draws::Draws;
 use super::job::JobCommands;
 use super::link::Link;
 use crate::ledger::{CleanupResult, TaskFailure};
-use crate::scenario::{Scenario, StrategyConfig, StrategyKind, Tunables};
+use crate::scenario::{MONITORING_SOURCE, Scenario, StrategyConfig, StrategyKind, Tunables};
 use crate::ssh::{ConnectLimits, Connector};
 
 /// The tunables of one strategy with every wait already scaled.
@@ -22,6 +23,7 @@ pub(crate) struct Strategy {
     kind: StrategyKind,
     tunables: Tunables,
     time_scale: f64,
+    monitoring_source: Option<IpAddr>,
 }
 
 /// What a strategy works with.
@@ -46,6 +48,8 @@ impl Strategy {
             kind: config.kind,
             tunables,
             time_scale: scenario.time_scale,
+            monitoring_source: (!scenario.sshd.monitoring_keywords.is_empty())
+                .then_some(IpAddr::V4(MONITORING_SOURCE)),
         }
     }
 
@@ -82,6 +86,7 @@ impl Strategy {
             connect: self.tunables.conn_timeout,
             banner: self.tunables.banner_timeout,
             login: self.tunables.login_timeout,
+            source: None,
             keepalive: self.keepalive(),
         }
     }
@@ -92,6 +97,7 @@ impl Strategy {
             connect: self.tunables.login_timeout,
             banner: self.tunables.login_timeout,
             login: self.tunables.login_timeout,
+            source: self.monitoring_source,
             keepalive,
         }
     }
