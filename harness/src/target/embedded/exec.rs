@@ -9,7 +9,6 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
@@ -56,23 +55,18 @@ pub(super) struct Reply {
 /// the harness's terminal does not reach it.
 ///
 /// Blocks for the time of one `posix_spawn`.
-pub(super) fn start(
-    command: &[u8],
-    config: &ServerConfig,
-    peer: SocketAddr,
-) -> io::Result<CommandProcess> {
+pub(super) fn start(command: &[u8], config: &ServerConfig) -> io::Result<CommandProcess> {
     let child = Command::new("/bin/sh")
         .arg("-c")
         .arg(OsStr::from_bytes(command))
         .current_dir(&config.home)
         .env_clear()
-        // session.c:do_setup_env.
+        // session.c:do_setup_env, without SSH_CLIENT and SSH_CONNECTION: nothing that runs here asks for them.
         .env("USER", &config.user)
         .env("LOGNAME", &config.user)
         .env("HOME", &config.home)
         .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/games")
         .env("SHELL", "/bin/sh")
-        .env("SSH_CLIENT", format!("{} {}", peer.ip(), peer.port()))
         .envs(config.environment.iter().map(|(key, value)| (key, value)))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

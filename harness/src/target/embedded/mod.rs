@@ -5,7 +5,7 @@
 //! in OpenSSH's words; commands really run, by `/bin/sh`, in a private folder. It has neither sshd's process
 //! model nor its cost, and it shares runtime and CPUs with the client that measures it: figures of speed
 //! against it say something about the harness, none about a server. Each connection also takes two
-//! descriptors of one process, and each running command five.
+//! descriptors of one process (both its ends), and each running command four (three pipes and the process).
 //!
 //! `server` accepts, `session` is one connection, `exec` one command, `processes` what must be gone afterwards.
 

@@ -278,7 +278,7 @@ impl Sessions {
         if session.command.is_some() || self.shared.shutdown.is_cancelled() {
             return false;
         }
-        let child = match exec::start(command, config, self.peer) {
+        let child = match exec::start(command, config) {
             Ok(child) => child,
             Err(error) => {
                 config.log.line(&Line::ForkFailed(&error));

@@ -257,3 +257,62 @@ async fn keyword_value_sshd_would_refuse_keeps_the_target_from_starting() {
     assert!(matches!(refused, Err(TargetError::ConfigRefused { .. })));
     assert_eq!(std::fs::read_dir(parent.path()).expect("there").count(), 0);
 }
+
+/// Not a test: the process that the next one kills. Starts a target in the folder it is told, a job in it,
+/// prints the job's process id and waits to be killed.
+#[tokio::test]
+#[ignore = "started by killed_harness_leaves_a_folder_and_a_job_that_the_next_start_removes"]
+async fn harness_to_be_killed() {
+    let Some(parent) = std::env::var_os(KILLED_HARNESS_FOLDER) else {
+        return;
+    };
+    let target = start(Path::new(&parent), sshd("10:30:100", &[])).await;
+    let client = log_in(&target).await;
+    let job = start_job(&target, &client, "af_job").await;
+    // Past the test runner, which keeps what `println!` writes to itself.
+    io::Write::write_all(&mut io::stdout(), format!("job {job}").as_bytes())
+        .expect("somebody listens");
+    std::future::pending().await
+}
+
+const KILLED_HARNESS_FOLDER: &str = "SSHCHURN_TEST_KILLED_HARNESS_FOLDER";
+
+#[tokio::test]
+async fn killed_harness_leaves_a_folder_and_a_job_that_the_next_start_removes() {
+    let parent = tempfile::tempdir().expect("temporary folder");
+    let mut harness = tokio::process::Command::new(std::env::current_exe().expect("known"))
+        .args(["--ignored", "--exact"])
+        .arg(concat!(module_path!(), "::harness_to_be_killed").trim_start_matches("sshchurn::"))
+        .env(KILLED_HARNESS_FOLDER, parent.path())
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("started");
+    let mut lines = BufReader::new(harness.stdout.take().expect("piped")).lines();
+    let job = soon("the job of the other harness", async {
+        loop {
+            let line = lines.next_line().await.expect("text").expect("a job");
+            if let Some((_, job)) = line.split_once("job ") {
+                return job.to_owned();
+            }
+        }
+    })
+    .await;
+    harness.kill().await.expect("killed and reaped");
+    assert!(is_alive(&job));
+    assert_eq!(folders_in(parent.path()), 1);
+
+    let target = start(parent.path(), sshd("10:30:100", &[])).await;
+    assert!(!is_alive(&job));
+    assert_eq!(folders_in(parent.path()), 1, "its own");
+    target.stop().await.expect("stopped");
+    assert_eq!(folders_in(parent.path()), 0);
+}
+
+fn folders_in(parent: &Path) -> usize {
+    std::fs::read_dir(parent)
+        .expect("there")
+        .flatten()
+        .filter(|entry| entry.path().is_dir())
+        .count()
+}
