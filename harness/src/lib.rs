@@ -13,6 +13,7 @@ pub mod gate;
 pub mod ids;
 pub mod ledger;
 pub mod manifest;
+pub mod model;
 pub mod report;
 pub mod scenario;
 pub mod ssh;

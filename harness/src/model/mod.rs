@@ -1,0 +1,6 @@
+//! What OpenSSH's admission rule predicts, without a server: pure, synchronous, no I/O.
+//!
+//! It must not know sockets, files, clocks or the embedded target; that target calls this rule, and the
+//! reports hold measured refusals against it.
+
+pub mod admission;
