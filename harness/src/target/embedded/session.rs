@@ -258,7 +258,7 @@ impl Sessions {
     /// session.c:session_new: takes the lowest free number, or refuses at `MaxSessions`.
     fn open(&self, channel: ChannelId) -> bool {
         let mut open = self.table();
-        if open.len() >= self.shared.config.settings.max_sessions as usize {
+        if open.len() >= self.shared.config.settings.max_sessions_of(self.peer.ip()) as usize {
             return false;
         }
         let id = (0..)

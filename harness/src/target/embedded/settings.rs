@@ -3,10 +3,11 @@
 //! Owns reading `LoginGraceTime` and `MaxSessions` as sshd's servconf.c and misc.c do. It must not start
 //! anything.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::model::admission::Admission;
-use crate::scenario::SshdConfig;
+use crate::scenario::{MONITORING_SOURCE, SshdConfig};
 use crate::target::TargetError;
 
 /// sshd's defaults (servconf.c:fill_default_server_options).
@@ -22,6 +23,8 @@ pub struct EmbeddedSettings {
     pub login_grace_time: Option<Duration>,
     /// `MaxSessions`: session channels open at once on one connection; 0 refuses them all.
     pub max_sessions: u32,
+    /// `MaxSessions` of connections from [`MONITORING_SOURCE`], where the scenario sets it apart.
+    pub monitoring_max_sessions: u32,
     /// Keywords of the scenario that have no effect here, as it spells them.
     pub ignored: Vec<(String, String)>,
 }
@@ -38,12 +41,13 @@ impl EmbeddedSettings {
             })?,
             None => LOGIN_GRACE_TIME,
         };
-        let max_sessions = match sshd.keyword("MaxSessions") {
-            Some(text) => text.parse().map_err(|_| TargetError::ConfigRefused {
-                detail: format!("MaxSessions `{text}`: invalid integer value."),
-            })?,
-            None => MAX_SESSIONS,
-        };
+        let max_sessions = parse_max_sessions(sshd.keyword("MaxSessions"), MAX_SESSIONS)?;
+        let monitoring = sshd
+            .monitoring_keywords
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case("MaxSessions"))
+            .map(|(_, value)| value.as_str());
+        let monitoring_max_sessions = parse_max_sessions(monitoring, max_sessions)?;
         let ignored = sshd
             .keywords
             .iter()
@@ -52,14 +56,30 @@ impl EmbeddedSettings {
                     .iter()
                     .any(|known| key.eq_ignore_ascii_case(known))
             })
+            .chain(
+                sshd.monitoring_keywords
+                    .iter()
+                    .filter(|(key, _)| !key.eq_ignore_ascii_case("MaxSessions")),
+            )
             .cloned()
             .collect();
         Ok(EmbeddedSettings {
             admission: Admission::new(sshd.max_startups),
             login_grace_time: (!grace.is_zero()).then_some(grace),
             max_sessions,
+            monitoring_max_sessions,
             ignored,
         })
+    }
+
+    /// `MaxSessions` for a connection from `source`.
+    #[must_use]
+    pub fn max_sessions_of(&self, source: IpAddr) -> u32 {
+        if source == IpAddr::V4(MONITORING_SOURCE) {
+            self.monitoring_max_sessions
+        } else {
+            self.max_sessions
+        }
     }
 
     /// The settings in force as `sshd -T` prints them, `MaxStartups` left out.
@@ -147,6 +167,15 @@ fn parse_time(text: &str) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
+fn parse_max_sessions(text: Option<&str>, default: u32) -> Result<u32, TargetError> {
+    match text {
+        Some(text) => text.parse().map_err(|_| TargetError::ConfigRefused {
+            detail: format!("MaxSessions `{text}`: invalid integer value."),
+        }),
+        None => Ok(default),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,6 +187,7 @@ mod tests {
                 .iter()
                 .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
                 .collect(),
+            monitoring_keywords: Vec::new(),
         })
     }
 

@@ -258,10 +258,9 @@ async fn keyword_value_sshd_would_refuse_keeps_the_target_from_starting() {
     assert_eq!(std::fs::read_dir(parent.path()).expect("there").count(), 0);
 }
 
-/// Not a test: the process that the next one kills. Starts a target in the folder it is told, a job in it,
+/// The process that the next test kills; without its folder it is not wanted and ends at once. Starts a target in the folder it is told, a job in it,
 /// prints the job's process id and waits to be killed.
 #[tokio::test]
-#[ignore = "started by killed_harness_leaves_a_folder_and_a_job_that_the_next_start_removes"]
 async fn harness_to_be_killed() {
     let Some(parent) = std::env::var_os(KILLED_HARNESS_FOLDER) else {
         return;
@@ -281,7 +280,7 @@ const KILLED_HARNESS_FOLDER: &str = "SSHCHURN_TEST_KILLED_HARNESS_FOLDER";
 async fn killed_harness_leaves_a_folder_and_a_job_that_the_next_start_removes() {
     let parent = tempfile::tempdir().expect("temporary folder");
     let mut harness = tokio::process::Command::new(std::env::current_exe().expect("known"))
-        .args(["--ignored", "--exact"])
+        .arg("--exact")
         .arg(concat!(module_path!(), "::harness_to_be_killed").trim_start_matches("sshchurn::"))
         .env(KILLED_HARNESS_FOLDER, parent.path())
         .stdout(std::process::Stdio::piped())

@@ -37,6 +37,7 @@ fn sshd(max_startups: &str, keywords: &[(&str, &str)]) -> SshdConfig {
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect(),
+        monitoring_keywords: Vec::new(),
     }
 }
 
@@ -45,6 +46,7 @@ fn settings(max_startups: &str) -> EmbeddedSettings {
         admission: Admission::new(max_startups.parse().expect("a valid MaxStartups value")),
         login_grace_time: None,
         max_sessions: 10,
+        monitoring_max_sessions: 10,
         ignored: Vec::new(),
     }
 }
