@@ -1,1 +1,17 @@
 //! Thresholds and the verdict. Pure.
+//!
+//! `threshold` is the grammar, parsed and type-checked before a run; `judge` evaluates on the unrounded values
+//! the report shows; `verdict` weighs gates, books and validity into one verdict and exit code.
+
+mod judge;
+mod threshold;
+mod verdict;
+
+pub use judge::{GateCheck, GateOutcome, GateResult, judge};
+pub use threshold::{Bound, Operator, Selector, Threshold, ThresholdError, ThresholdProblem};
+pub use verdict::{Decision, Verdict, decide};
+
+pub use crate::analysis::catalogue::{Aggregate, CATALOGUE, Metric, Unit};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,392 @@
+//! The metric catalogue: every metric's name, unit, scope, aggregates and meaning, once.
+//!
+//! Gate, report and documentation all read this table; names are API. It owns how a metric is read off the
+//! numbers, and must not know thresholds or formats. A metric without data is `None`, never zero.
+
+use std::fmt;
+
+use super::latency::{Latency, Stage};
+use super::summary::{Numbers, PerTask, Scope, Spread, StrategySummary};
+use crate::ledger::Phase;
+
+/// Unit of a metric's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// A number of things.
+    Count,
+    /// Things per task.
+    PerTask,
+    /// Things per second.
+    PerSecond,
+    /// Nanoseconds.
+    Nanoseconds,
+}
+
+impl Unit {
+    /// The word for messages.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Unit::Count => "count",
+            Unit::PerTask => "number per task",
+            Unit::PerSecond => "number per second",
+            Unit::Nanoseconds => "duration",
+        }
+    }
+}
+
+/// How many values become one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Aggregate {
+    /// Sum over all rounds.
+    Total,
+    /// Mean: over rounds (counts), the active window (rates), tasks (per-task metrics) or samples (latencies).
+    Mean,
+    /// Smallest round, task or sample.
+    Min,
+    /// Median round, or the 50th percentile of samples.
+    Median,
+    /// Largest round, task or sample.
+    Max,
+    /// Most within any one second.
+    Peak,
+    /// Percentile of the samples of all rounds; more than 0, at most 100.
+    Percentile(f64),
+}
+
+impl fmt::Display for Aggregate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Aggregate::Total => f.write_str("total"),
+            Aggregate::Mean => f.write_str("mean"),
+            Aggregate::Min => f.write_str("min"),
+            Aggregate::Median => f.write_str("median"),
+            Aggregate::Max => f.write_str("max"),
+            Aggregate::Peak => f.write_str("peak"),
+            Aggregate::Percentile(percent) => write!(f, "p{percent}"),
+        }
+    }
+}
+
+/// Where a metric's value stands in the numbers.
+#[derive(Clone, Copy)]
+enum Source {
+    /// A count of a scope that needs nothing but an executed round.
+    Count(fn(&Scope) -> u64),
+    /// A count of attempt outcomes: without attempts there is no data.
+    OfAttempts(fn(&Scope) -> u64),
+    /// A count of command outcomes: without commands there is no data.
+    OfCommands(fn(&Scope) -> u64),
+    /// A number of the whole round.
+    Round(fn(&Numbers) -> Option<u64>),
+    /// A number of the whole round of which the worst round counts.
+    Worst(fn(&Numbers) -> Option<u64>),
+    /// Handshakes per second.
+    Rate,
+    /// Spread over tasks.
+    PerTask(fn(&Scope) -> &PerTask),
+    /// Distribution of times.
+    Latency(Stage),
+}
+
+/// One metric.
+#[derive(Clone, Copy)]
+pub struct Metric {
+    /// Name, in JSON, thresholds and documentation.
+    pub name: &'static str,
+    /// Unit of its values.
+    pub unit: Unit,
+    /// Whether it is kept by phase.
+    pub by_phase: bool,
+    /// What it means.
+    pub description: &'static str,
+    source: Source,
+}
+
+impl fmt::Debug for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl PartialEq for Metric {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+/// Counts below 2^53 are exact as f64; a run has fewer events than that.
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+fn number(count: u64) -> f64 {
+    count as f64
+}
+
+impl Metric {
+    /// The aggregate meant when none is written; `None` where one must be.
+    #[must_use]
+    pub fn default_aggregate(&self) -> Option<Aggregate> {
+        match self.source {
+            Source::Count(_) | Source::OfAttempts(_) | Source::OfCommands(_) | Source::Round(_) => {
+                Some(Aggregate::Total)
+            }
+            Source::Worst(_) => Some(Aggregate::Max),
+            Source::Rate | Source::PerTask(_) => Some(Aggregate::Mean),
+            Source::Latency(_) => None,
+        }
+    }
+
+    /// Whether an aggregate makes sense for this metric.
+    #[must_use]
+    pub fn allows(&self, aggregate: Aggregate) -> bool {
+        use Aggregate as A;
+        match self.source {
+            Source::Count(_) | Source::OfAttempts(_) | Source::OfCommands(_) | Source::Round(_) => {
+                matches!(aggregate, A::Total | A::Mean | A::Min | A::Median | A::Max)
+            }
+            Source::Worst(_) => matches!(aggregate, A::Min | A::Median | A::Max),
+            Source::Rate => {
+                matches!(aggregate, A::Mean | A::Peak | A::Min | A::Median | A::Max)
+            }
+            Source::PerTask(_) => matches!(aggregate, A::Mean | A::Min | A::Max),
+            Source::Latency(_) => !matches!(aggregate, A::Total | A::Peak),
+        }
+    }
+
+    /// The aggregates that make sense, for messages and documentation.
+    #[must_use]
+    pub fn aggregates(&self) -> &'static str {
+        match self.source {
+            Source::Count(_) | Source::OfAttempts(_) | Source::OfCommands(_) | Source::Round(_) => {
+                "total (over rounds), mean, min, median, max (of rounds)"
+            }
+            Source::Worst(_) => "min, median, max (of rounds)",
+            Source::Rate => "mean, peak, min, median, max (of rounds)",
+            Source::PerTask(_) => "mean, min, max (of tasks)",
+            Source::Latency(_) => "p50, p95, p99, p99.9, …, mean, min, median, max (of samples)",
+        }
+    }
+
+    /// The value over all rounds of a strategy, unrounded; `None` without data.
+    #[must_use]
+    pub fn value(
+        &self,
+        strategy: &StrategySummary,
+        phase: Option<Phase>,
+        aggregate: Aggregate,
+    ) -> Option<f64> {
+        if strategy.rounds.is_empty() {
+            return None;
+        }
+        let of_rounds = || self.spread(strategy, phase);
+        match (self.source, aggregate) {
+            (Source::PerTask(_), Aggregate::Min | Aggregate::Max)
+            | (Source::Latency(_), _)
+            | (
+                _,
+                Aggregate::Total | Aggregate::Peak | Aggregate::Percentile(_),
+            )
+            | (Source::Rate | Source::PerTask(_), Aggregate::Mean) => {
+                self.of(&strategy.numbers, phase, aggregate)
+            }
+            (_, Aggregate::Mean) => {
+                let total = self.of(&strategy.numbers, phase, Aggregate::Total)?;
+                Some(total / number(strategy.rounds.len() as u64))
+            }
+            (_, Aggregate::Min) => Some(of_rounds()?.min),
+            (_, Aggregate::Median) => Some(of_rounds()?.median),
+            (_, Aggregate::Max) => Some(of_rounds()?.max),
+        }
+    }
+
+    /// The spread between rounds: of totals for counts, of means for rates and per-task metrics, of medians for
+    /// latencies. `None` when any round has no data.
+    #[must_use]
+    pub fn spread(&self, strategy: &StrategySummary, phase: Option<Phase>) -> Option<Spread> {
+        let aggregate = self.default_aggregate().unwrap_or(Aggregate::Median);
+        self.spread_of(strategy, phase, aggregate)
+    }
+
+    /// The spread between rounds of one aggregate taken within each round.
+    #[must_use]
+    pub fn spread_of(
+        &self,
+        strategy: &StrategySummary,
+        phase: Option<Phase>,
+        aggregate: Aggregate,
+    ) -> Option<Spread> {
+        let values: Option<Vec<f64>> = strategy
+            .rounds
+            .iter()
+            .map(|round| self.of(&round.numbers, phase, aggregate))
+            .collect();
+        Spread::of(values?)
+    }
+
+    /// The value of one round (or of summed rounds).
+    fn of(&self, numbers: &Numbers, phase: Option<Phase>, aggregate: Aggregate) -> Option<f64> {
+        let scope = numbers.scope(phase);
+        // Without a scheduled task nothing was run, and zero would be a lie.
+        let ran = numbers.tasks.tasks_scheduled > 0;
+        match self.source {
+            Source::Count(count) => ran.then(|| number(count(scope))),
+            Source::OfAttempts(count) => {
+                (scope.counts.attempts > 0).then(|| number(count(scope)))
+            }
+            Source::OfCommands(count) => {
+                (scope.counts.commands > 0).then(|| number(count(scope)))
+            }
+            Source::Round(value) | Source::Worst(value) => {
+                if ran {
+                    value(numbers).map(number)
+                } else {
+                    None
+                }
+            }
+            Source::Rate => {
+                let mean = scope.rate.mean()?;
+                Some(match aggregate {
+                    Aggregate::Peak => number(scope.rate.peak),
+                    _ => mean,
+                })
+            }
+            Source::PerTask(spread) => {
+                let spread = spread(scope);
+                let mean = spread.mean()?;
+                Some(match aggregate {
+                    Aggregate::Min => number(spread.min),
+                    Aggregate::Max => number(spread.max),
+                    _ => mean,
+                })
+            }
+            Source::Latency(stage) => of_latency(scope.latencies.get(stage), aggregate).map(number),
+        }
+    }
+}
+
+fn of_latency(latency: &Latency, aggregate: Aggregate) -> Option<u64> {
+    match aggregate {
+        Aggregate::Percentile(percent) => latency.percentile_ns(percent),
+        Aggregate::Median => latency.percentile_ns(50.0),
+        Aggregate::Mean => latency.mean_ns(),
+        Aggregate::Min => latency.min_ns(),
+        Aggregate::Max => latency.max_ns(),
+        Aggregate::Total | Aggregate::Peak => None,
+    }
+}
+
+/// The metric of that name.
+#[must_use]
+pub fn metric(name: &str) -> Option<&'static Metric> {
+    CATALOGUE.iter().find(|metric| metric.name == name)
+}
+
+/// The nearest metric name to a misspelt one, when one is near.
+#[must_use]
+pub fn nearest(name: &str) -> Option<&'static str> {
+    CATALOGUE
+        .iter()
+        .map(|metric| (strsim::jaro_winkler(name, metric.name), metric.name))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}
+
+macro_rules! catalogue {
+    ($($name:literal, $unit:ident, $by_phase:literal, $source:expr, $description:literal;)*) => {
+        /// Every metric, in the order of the report.
+        pub static CATALOGUE: &[Metric] = &[$(Metric {
+            name: $name,
+            unit: Unit::$unit,
+            by_phase: $by_phase,
+            description: $description,
+            source: $source,
+        }),*];
+    };
+}
+
+catalogue! {
+    "tasks_scheduled", Count, false, Source::Round(|n| Some(n.tasks.tasks_scheduled)),
+        "Tasks with a place in the arrival pattern.";
+    "tasks_succeeded", Count, false, Source::Round(|n| Some(n.tasks.tasks_succeeded)),
+        "Tasks whose job's exit code was read and was 0.";
+    "tasks_failed", Count, false, Source::Round(|n| Some(n.tasks.tasks_failed)),
+        "Failed tasks, whatever the cause.";
+    "tasks_interrupted", Count, false, Source::Round(|n| Some(n.tasks.tasks_interrupted)),
+        "Tasks under way when the run was stopped.";
+    "tasks_not_started", Count, false, Source::Round(|n| Some(n.tasks.tasks_not_started)),
+        "Tasks never begun, because the run was stopped.";
+    "attempts", Count, true, Source::Count(|s| s.counts.attempts),
+        "Connection attempts: one TCP connect plus SSH handshake each.";
+    "handshakes", Count, true, Source::Count(|s| s.counts.handshakes),
+        "Attempts that ended authenticated.";
+    "banner_eof", Count, true, Source::OfAttempts(|s| s.counts.banner_eof),
+        "Refusals: the server closed before its identification string, by EOF or RST, with or without text.";
+    "connect_refused", Count, true, Source::OfAttempts(|s| s.counts.connect_refused),
+        "Attempts refused by TCP.";
+    "connect_timeout", Count, true, Source::OfAttempts(|s| s.counts.connect_timeout),
+        "Attempts without a TCP connection before the deadline.";
+    "banner_timeout", Count, true, Source::OfAttempts(|s| s.counts.banner_timeout),
+        "Attempts without an identification string before the deadline.";
+    "kex_failed", Count, true, Source::OfAttempts(|s| s.counts.kex_failed),
+        "Attempts whose key exchange failed.";
+    "auth_failed", Count, true, Source::OfAttempts(|s| s.counts.auth_failed),
+        "Attempts whose authentication failed.";
+    "generator_fault", Count, true, Source::OfAttempts(|s| s.counts.generator_fault),
+        "Attempts the harness itself could not make; never a failure of the server.";
+    "attempts_interrupted", Count, true, Source::OfAttempts(|s| s.counts.attempts_interrupted),
+        "Attempts given up by the harness.";
+    "connections", Count, true, Source::Count(|s| s.counts.connections),
+        "Connections wanted: first tries, however many retries followed.";
+    "first_attempt_ok", Count, true, Source::OfAttempts(|s| s.counts.first_attempt_ok),
+        "Connections whose first try succeeded.";
+    "final_ok", Count, true, Source::OfAttempts(|s| s.counts.final_ok),
+        "Connections that were had in the end, by first try or retry.";
+    "handshake_rate_per_s", PerSecond, true, Source::Rate,
+        "Handshakes per second: mean over the active window (first connect to last attempt's end), peak over any 1 s.";
+    "attempts_per_task", PerTask, true, Source::PerTask(|s| &s.attempts_per_task),
+        "Attempts of each started task.";
+    "handshakes_per_task", PerTask, true, Source::PerTask(|s| &s.handshakes_per_task),
+        "Handshakes of each started task.";
+    "commands", Count, true, Source::Count(|s| s.counts.commands),
+        "Exec requests.";
+    "channel_refused", Count, true, Source::OfCommands(|s| s.counts.channel_refused),
+        "Commands whose channel or exec request was refused (MaxSessions).";
+    "connection_lost", Count, true, Source::OfCommands(|s| s.counts.connection_lost),
+        "Commands whose connection ended before they did.";
+    "command_timeout", Count, true, Source::OfCommands(|s| s.counts.command_timeout),
+        "Commands whose deadline passed.";
+    "retries", Count, true, Source::Count(|s| s.counts.retries),
+        "Waits before another try, of any kind.";
+    "polls", Count, false, Source::Round(|n| Some(n.tasks.polls)),
+        "Whole polls ended.";
+    "leftover_dirs", Count, false, Source::Round(|n| n.leftovers.map(|l| l.leftover_dirs)),
+        "Job directories still there although the cleanup policy required removal.";
+    "kept_by_policy", Count, false, Source::Round(|n| n.leftovers.map(|l| l.kept_by_policy)),
+        "Job directories still there because the cleanup policy did not require removal.";
+    "startups_peak", Count, false, Source::Worst(|n| n.startups_peak),
+        "Most startup slots in use at once, from the listener's gauge.";
+    "server_accepted", Count, false, Source::Round(|n| n.server_accepted),
+        "Authentications in sshd's own log.";
+    "server_drops", Count, false, Source::Round(|n| n.server_drops.as_ref().map(|d| d.total())),
+        "Refusals in sshd's own log.";
+    "start_spread", Nanoseconds, false, Source::Worst(|n| n.start_spread_ns),
+        "Burst rounds: from the first task's first connect() call to the last task's.";
+    "start_lag", Nanoseconds, false, Source::Latency(Stage::StartLag),
+        "Intended start of a task to its real start.";
+    "tcp", Nanoseconds, true, Source::Latency(Stage::Tcp),
+        "connect() called to TCP connection.";
+    "banner", Nanoseconds, true, Source::Latency(Stage::Banner),
+        "TCP connection to identification string.";
+    "kex", Nanoseconds, true, Source::Latency(Stage::Kex),
+        "Identification string to key exchange done.";
+    "auth", Nanoseconds, true, Source::Latency(Stage::Auth),
+        "Key exchange done to authenticated.";
+    "exec", Nanoseconds, true, Source::Latency(Stage::Exec),
+        "Command started to command completed.";
+    "refusal", Nanoseconds, true, Source::Latency(Stage::Refusal),
+        "connect() called to refusal known.";
+    "submit", Nanoseconds, false, Source::Latency(Stage::Submit),
+        "Intended start of a task to the end of its submit phase.";
+    "task", Nanoseconds, false, Source::Latency(Stage::Task),
+        "Intended start of a task to its end.";
+}

@@ -1,0 +1,74 @@
+//! Bytes to lines to events, in chunks of any size.
+//!
+//! Owns the line buffer and its bound; the wording of lines is `line`'s and `message`'s.
+
+use super::line::{ServerLogEvent, parse_line};
+
+/// Longest line kept. sshd cuts its messages at 1024 bytes (log.c `MSGBUFSIZ`); what is longer is no sshd
+/// line, is cut here and still counted as one line.
+pub const MAX_LINE_BYTES: usize = 8 * 1024;
+
+/// A streaming parser of one sshd log.
+#[derive(Debug, Default)]
+pub struct ServerLogParser {
+    partial: Vec<u8>,
+    lines: u64,
+}
+
+impl ServerLogParser {
+    /// A parser at the beginning of a log.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lines handed out so far.
+    #[must_use]
+    pub fn lines(&self) -> u64 {
+        self.lines
+    }
+
+    /// Takes the next bytes of the log and hands every line they complete to `sink`. Blank lines are skipped.
+    pub fn feed(&mut self, mut chunk: &[u8], mut sink: impl FnMut(&ServerLogEvent<'_>)) {
+        while let Some(end) = chunk.iter().position(|byte| *byte == b'\n') {
+            let (line, rest) = (&chunk[..end], &chunk[end + 1..]);
+            chunk = rest;
+            if self.partial.is_empty() {
+                Self::emit(&mut self.lines, line, &mut sink);
+            } else {
+                self.keep(line);
+                Self::emit(&mut self.lines, &self.partial, &mut sink);
+                self.partial.clear();
+            }
+        }
+        self.keep(chunk);
+    }
+
+    /// Hands out a last line that has no line end, as a killed server or a cut log leaves it, and starts over.
+    /// Returns whether there was one.
+    pub fn finish(&mut self, mut sink: impl FnMut(&ServerLogEvent<'_>)) -> bool {
+        let cut = !self.partial.is_empty();
+        Self::emit(&mut self.lines, &self.partial, &mut sink);
+        self.partial.clear();
+        cut
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        let room = MAX_LINE_BYTES.saturating_sub(self.partial.len());
+        self.partial
+            .extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    fn emit(lines: &mut u64, line: &[u8], sink: &mut impl FnMut(&ServerLogEvent<'_>)) {
+        let line = &line[..line.len().min(MAX_LINE_BYTES)];
+        // -E and -e lines end in CR LF (log.c:do_log), syslog's in LF.
+        let line = line.trim_ascii_end();
+        if line.is_empty() {
+            return;
+        }
+        *lines += 1;
+        // sshd escapes everything else with strnvis(3); other bytes mean another writer in the same file.
+        let text = String::from_utf8_lossy(line);
+        sink(&parse_line(&text));
+    }
+}

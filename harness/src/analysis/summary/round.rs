@@ -1,0 +1,532 @@
+//! A round under way: what has to be remembered until its last event.
+//!
+//! Owns how the events of one round become its numbers. Which round an event belongs to is `summarizer`'s.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use super::numbers::{
+    ClientPorts, Leftovers, Numbers, PerTask, PortUse, RoundBooks, RoundSummary, Scope,
+    StartNumbers, TEXTS_KEPT,
+};
+use crate::analysis::latency::Stage;
+use crate::clock::RunInstant;
+use crate::ids::{AttemptId, RoundId, StrategyName, TaskId};
+use crate::ledger::{
+    AttemptOutcome, AttemptTrace, CleanupPolicy, CleanupResult, Close, CommandOutcome, Phase,
+    RetryKind, RoundEnd, StageFailure, TaskFailure, TaskFate,
+};
+
+/// A `connect()` that takes this long met at least one lost SYN: Linux repeats it after 1 s, 3 s and 7 s
+/// (RFC 6298 initial timeout of 1 s, doubled). A little less than 1 s, since timers may be early by a tick.
+const SYN_RETRANSMISSION: Duration = Duration::from_millis(990);
+const TEXT_CHARS: usize = 100;
+const ONE_SECOND_NS: u64 = 1_000_000_000;
+
+struct TaskState {
+    intended: RunInstant,
+    job_id: String,
+    started: bool,
+    first_attempt: Option<AttemptId>,
+    attempts: [u64; 3],
+    handshakes: [u64; 3],
+    end: Option<(TaskFate, bool, CleanupResult)>,
+}
+
+#[derive(Default)]
+struct Window {
+    first: Option<RunInstant>,
+    last: Option<RunInstant>,
+    handshakes: Vec<u64>,
+}
+
+/// What began as an attempt.
+pub(super) struct OpenAttempt {
+    pub(super) round: RoundId,
+    pub(super) task: TaskId,
+    pub(super) phase: Phase,
+    pub(super) ordinal: u32,
+    pub(super) at: RunInstant,
+}
+
+/// A round between its two events.
+pub(super) struct RoundState {
+    summary: RoundSummary,
+    tasks: HashMap<TaskId, TaskState>,
+    /// The three phases, then all together.
+    windows: [Window; 4],
+    first_connects: Vec<u64>,
+    last_task_end: Option<RunInstant>,
+    directories: Vec<String>,
+}
+
+impl RoundState {
+    pub(super) fn new(
+        round: RoundId,
+        repetition: u32,
+        strategy: StrategyName,
+        cleanup: CleanupPolicy,
+        tasks: u32,
+        proven_idle: bool,
+        at: RunInstant,
+    ) -> Self {
+        RoundState {
+            summary: RoundSummary {
+                round,
+                repetition,
+                strategy,
+                cleanup,
+                started: at,
+                ended: at,
+                end: None,
+                proven_idle,
+                numbers: Numbers::default(),
+                start: StartNumbers::default(),
+                books: RoundBooks {
+                    tasks_planned: u64::from(tasks),
+                    ..RoundBooks::default()
+                },
+                server_log: None,
+            },
+            tasks: HashMap::new(),
+            windows: Default::default(),
+            first_connects: Vec::new(),
+            last_task_end: None,
+            directories: Vec::new(),
+        }
+    }
+
+    fn scopes(&mut self, phase: Phase, mut change: impl FnMut(&mut Scope)) {
+        change(&mut self.summary.numbers.phases[phase as usize]);
+        change(&mut self.summary.numbers.total);
+    }
+
+    /// Returns false for a task that was already scheduled.
+    pub(super) fn task_scheduled(
+        &mut self,
+        task: TaskId,
+        intended: RunInstant,
+        job_id: &str,
+    ) -> bool {
+        self.summary.books.tasks_scheduled += 1;
+        self.summary.numbers.tasks.tasks_scheduled += 1;
+        let state = TaskState {
+            intended,
+            job_id: job_id.to_owned(),
+            started: false,
+            first_attempt: None,
+            attempts: [0; 3],
+            handshakes: [0; 3],
+            end: None,
+        };
+        self.tasks.insert(task, state).is_none()
+    }
+
+    /// Returns false for an unknown task, or one that began before.
+    pub(super) fn task_started(&mut self, task: TaskId, at: RunInstant) -> bool {
+        let Some(state) = self.tasks.get_mut(&task) else {
+            return false;
+        };
+        let again = std::mem::replace(&mut state.started, true);
+        let lag = at.since(state.intended);
+        // Under `max_in_flight` a task waits for another's end; such a wait is the scenario's, not the
+        // generator's.
+        if self.last_task_end.is_none_or(|end| end < state.intended) {
+            let ns = nanoseconds(lag);
+            let own = &mut self.summary.start.own_lag_max_ns;
+            *own = (*own).max(ns);
+        }
+        self.summary
+            .numbers
+            .total
+            .latencies
+            .record(Stage::StartLag, lag);
+        !again
+    }
+
+    /// Returns false for an unknown task.
+    pub(super) fn phase_ended(&mut self, task: TaskId, phase: Phase, at: RunInstant) -> bool {
+        let Some(state) = self.tasks.get(&task) else {
+            return false;
+        };
+        if phase == Phase::Submit {
+            let time = at.since(state.intended);
+            self.summary
+                .numbers
+                .total
+                .latencies
+                .record(Stage::Submit, time);
+        }
+        true
+    }
+
+    /// Returns false for an unknown task.
+    pub(super) fn attempt_started(&mut self, attempt: AttemptId, open: &OpenAttempt) -> bool {
+        self.summary.books.attempts_started += 1;
+        self.scopes(open.phase, |scope| {
+            scope.counts.attempts += 1;
+            scope.counts.connections += u64::from(open.ordinal == 1);
+        });
+        let Some(state) = self.tasks.get_mut(&open.task) else {
+            return false;
+        };
+        state.attempts[open.phase as usize] += 1;
+        state.first_attempt.get_or_insert(attempt);
+        true
+    }
+
+    pub(super) fn attempt_ended(
+        &mut self,
+        attempt: AttemptId,
+        open: &OpenAttempt,
+        outcome: &AttemptOutcome,
+        trace: &AttemptTrace,
+        at: RunInstant,
+    ) {
+        self.summary.books.attempts_ended_once += 1;
+        self.scopes(open.phase, |scope| {
+            count_outcome(scope, open.ordinal, outcome, trace);
+            time_stages(scope, outcome, trace);
+        });
+        let begun = trace.connect_called.unwrap_or(open.at);
+        let authenticated = trace.authenticated.or(trace.ended).unwrap_or(at);
+        let handshake = *outcome == AttemptOutcome::Handshake;
+        for window in [open.phase as usize, 3] {
+            let window = &mut self.windows[window];
+            window.first = Some(window.first.map_or(begun, |first| first.min(begun)));
+            window.last = Some(window.last.map_or(at, |last| last.max(at)));
+            if handshake {
+                window.handshakes.push(authenticated.0);
+            }
+        }
+        if let Some(state) = self.tasks.get_mut(&open.task) {
+            state.handshakes[open.phase as usize] += u64::from(handshake);
+            if state.first_attempt == Some(attempt) {
+                self.first_connects
+                    .extend(trace.connect_called.map(|instant| instant.0));
+            }
+        }
+        let slow = |end: RunInstant| end.since(begun) >= SYN_RETRANSMISSION;
+        let slow_connect = match trace.connected {
+            Some(connected) => slow(connected),
+            None => *outcome == AttemptOutcome::ConnectTimeout,
+        };
+        self.summary.start.slow_connects += u64::from(slow_connect);
+        self.summary.books.connections_made += u64::from(handshake);
+        note_port(&mut self.summary.books.ports, outcome, trace);
+    }
+
+    pub(super) fn connection_ended(&mut self) {
+        self.summary.books.connections_ended_once += 1;
+    }
+
+    pub(super) fn command_started(&mut self, phase: Phase) {
+        self.summary.books.commands_started += 1;
+        self.scopes(phase, |scope| scope.counts.commands += 1);
+    }
+
+    pub(super) fn command_ended(&mut self, phase: Phase, time: Duration, outcome: &CommandOutcome) {
+        self.summary.books.commands_ended_once += 1;
+        self.scopes(phase, |scope| {
+            match outcome {
+                CommandOutcome::Completed { .. } => scope.latencies.record(Stage::Exec, time),
+                CommandOutcome::ChannelRefused => scope.counts.channel_refused += 1,
+                CommandOutcome::ConnectionLost { .. } => scope.counts.connection_lost += 1,
+                CommandOutcome::TimedOut => scope.counts.command_timeout += 1,
+                CommandOutcome::Interrupted => scope.counts.commands_interrupted += 1,
+            };
+        });
+    }
+
+    pub(super) fn poll_ended(&mut self) {
+        self.summary.numbers.tasks.polls += 1;
+    }
+
+    pub(super) fn retry_scheduled(&mut self, phase: Phase, retry: RetryKind) {
+        self.scopes(phase, |scope| {
+            scope.counts.retries += 1;
+            let kinds = &mut scope.retries_by_kind;
+            *match retry {
+                RetryKind::Connect => &mut kinds.connect,
+                RetryKind::Command => &mut kinds.command,
+                RetryKind::Reconnect => &mut kinds.reconnect,
+                RetryKind::CleanupRound => &mut kinds.cleanup_round,
+            } += 1;
+        });
+    }
+
+    /// Returns false for an unknown task, or one that ended before.
+    pub(super) fn task_ended(
+        &mut self,
+        task: TaskId,
+        fate: TaskFate,
+        removal_required: bool,
+        cleanup: CleanupResult,
+        at: RunInstant,
+    ) -> bool {
+        let Some(state) = self.tasks.get_mut(&task) else {
+            return false;
+        };
+        if state.end.is_some() {
+            return false;
+        }
+        state.end = Some((fate, removal_required, cleanup));
+        let numbers = &mut self.summary.numbers;
+        match fate {
+            TaskFate::Succeeded => numbers.tasks.tasks_succeeded += 1,
+            TaskFate::Interrupted => numbers.tasks.tasks_interrupted += 1,
+            TaskFate::NotStarted => numbers.tasks.tasks_not_started += 1,
+            TaskFate::Failed { failure } => {
+                numbers.tasks.tasks_failed += 1;
+                *match failure {
+                    TaskFailure::SubmitConnect => &mut numbers.failures.submit_connect,
+                    TaskFailure::SubmitCommand => &mut numbers.failures.submit_command,
+                    TaskFailure::Monitor => &mut numbers.failures.monitor,
+                    TaskFailure::JobExit => &mut numbers.failures.job_exit,
+                    TaskFailure::Killed => &mut numbers.failures.killed,
+                } += 1;
+            }
+        }
+        self.summary.books.tasks_ended_once += 1;
+        if fate != TaskFate::NotStarted {
+            let time = at.since(state.intended);
+            numbers.total.latencies.record(Stage::Task, time);
+            self.last_task_end = Some(at);
+        }
+        true
+    }
+
+    pub(super) fn directory_found(&mut self, name: &str) {
+        self.directories.push(name.to_owned());
+    }
+
+    pub(super) fn touched(&mut self, at: RunInstant) {
+        self.summary.ended = at;
+    }
+
+    /// Closes the round. `seen` holds the directories found after earlier rounds and takes this one's.
+    pub(super) fn finish(
+        mut self,
+        end: Option<(RoundEnd, bool, bool)>,
+        seen: &mut HashSet<String>,
+    ) -> RoundSummary {
+        if let Some((end, proven_idle, inventory_taken)) = end {
+            self.summary.end = Some(end);
+            self.summary.proven_idle &= proven_idle;
+            if inventory_taken {
+                self.summary.numbers.leftovers = Some(self.settle_directories(seen));
+            }
+        } else {
+            self.summary.proven_idle = false;
+        }
+        self.settle_rates();
+        self.settle_tasks();
+        self.summary
+    }
+
+    fn settle_directories(&self, seen: &mut HashSet<String>) -> Leftovers {
+        let by_job: HashMap<&str, &TaskState> = self
+            .tasks
+            .values()
+            .map(|task| (task.job_id.as_str(), task))
+            .collect();
+        let mut found = Leftovers::default();
+        for name in &self.directories {
+            if !seen.insert(name.clone()) {
+                found.carried_over += 1;
+                continue;
+            }
+            let Some(task) = by_job.get(name.as_str()) else {
+                found.unexplained += 1;
+                continue;
+            };
+            let cause = match task.end {
+                None => &mut found.unknown,
+                Some((_, _, CleanupResult::Removed)) => &mut found.reported_removed,
+                Some((_, false, _)) => {
+                    found.kept_by_policy += 1;
+                    continue;
+                }
+                Some((_, true, CleanupResult::ConnectFailed)) => &mut found.cleanup_connect_failed,
+                Some((_, true, CleanupResult::CommandFailed)) => &mut found.cleanup_command_failed,
+                Some((fate, true, CleanupResult::NotAttempted)) => match fate {
+                    TaskFate::Interrupted => &mut found.interrupted,
+                    TaskFate::Failed { failure } => match failure {
+                        TaskFailure::Killed => &mut found.killed,
+                        TaskFailure::SubmitConnect | TaskFailure::SubmitCommand => {
+                            &mut found.submit_failed
+                        }
+                        TaskFailure::Monitor => &mut found.monitor_failed,
+                        TaskFailure::JobExit => &mut found.unknown,
+                    },
+                    TaskFate::Succeeded | TaskFate::NotStarted => &mut found.unknown,
+                },
+                Some((_, true, CleanupResult::NotRequired)) => &mut found.unknown,
+            };
+            *cause += 1;
+            found.leftover_dirs += 1;
+        }
+        found
+    }
+
+    fn settle_rates(&mut self) {
+        let [total, phases @ ..] = {
+            let [submit, poll, cleanup, total] = std::mem::take(&mut self.windows);
+            [total, submit, poll, cleanup]
+        };
+        let numbers = &mut self.summary.numbers;
+        settle_rate(&mut numbers.total, total);
+        for (scope, window) in numbers.phases.iter_mut().zip(phases) {
+            settle_rate(scope, window);
+        }
+    }
+
+    fn settle_tasks(&mut self) {
+        let numbers = &mut self.summary.numbers;
+        let mut intended = self.tasks.values().map(|task| task.intended);
+        let first = intended.next();
+        self.summary.start.burst =
+            self.tasks.len() > 1 && intended.all(|instant| Some(instant) == first);
+        for task in self.tasks.values().filter(|task| task.started) {
+            let mut all = (0, 0);
+            for phase in Phase::ALL {
+                let scope = &mut numbers.phases[phase as usize];
+                let (attempts, handshakes) = (
+                    task.attempts[phase as usize],
+                    task.handshakes[phase as usize],
+                );
+                per_task(scope).0.add(attempts);
+                per_task(scope).1.add(handshakes);
+                all = (all.0 + attempts, all.1 + handshakes);
+            }
+            per_task(&mut numbers.total).0.add(all.0);
+            per_task(&mut numbers.total).1.add(all.1);
+        }
+        self.first_connects.sort_unstable();
+        if let (true, [first, .., last]) = (self.summary.start.burst, &self.first_connects[..]) {
+            // Nearest rank: the smallest instant by which 99 % had called connect().
+            let rank = (self.first_connects.len() * 99).div_ceil(100);
+            self.summary.start.spread_ns = Some(last - first);
+            self.summary.start.spread_p99_ns = Some(self.first_connects[rank - 1] - first);
+            numbers.start_spread_ns = Some(last - first);
+        }
+    }
+}
+
+fn per_task(scope: &mut Scope) -> (&mut PerTask, &mut PerTask) {
+    (
+        &mut scope.attempts_per_task,
+        &mut scope.handshakes_per_task,
+    )
+}
+
+fn settle_rate(scope: &mut Scope, mut window: Window) {
+    if let (Some(first), Some(last)) = (window.first, window.last) {
+        scope.rate.handshakes = scope.counts.handshakes;
+        scope.rate.window_ns = nanoseconds(last.since(first));
+    }
+    window.handshakes.sort_unstable();
+    let mut begin = 0;
+    for (end, instant) in window.handshakes.iter().enumerate() {
+        while instant - window.handshakes[begin] >= ONE_SECOND_NS {
+            begin += 1;
+        }
+        scope.rate.peak = scope.rate.peak.max((end + 1 - begin) as u64);
+    }
+}
+
+fn count_outcome(
+    scope: &mut Scope,
+    ordinal: u32,
+    outcome: &AttemptOutcome,
+    trace: &AttemptTrace,
+) {
+    let counts = &mut scope.counts;
+    match outcome {
+        AttemptOutcome::Handshake => {
+            counts.handshakes += 1;
+            counts.final_ok += 1;
+            counts.first_attempt_ok += u64::from(ordinal == 1);
+        }
+        AttemptOutcome::BannerEof { close } => {
+            counts.banner_eof += 1;
+            match close {
+                Close::Eof => scope.banner_eof_split.eof += 1,
+                Close::Reset => scope.banner_eof_split.reset += 1,
+            }
+            if let Some(text) = trace.text_before.as_deref().filter(|text| !text.is_empty()) {
+                scope.banner_eof_split.with_text += 1;
+                let text: String = text.trim_end().chars().take(TEXT_CHARS).collect();
+                // The peer chooses the text: bounded, like everything it chooses.
+                let room = scope.banner_eof_texts.len() < TEXTS_KEPT;
+                if room || scope.banner_eof_texts.contains_key(&text) {
+                    *scope.banner_eof_texts.entry(text).or_default() += 1;
+                }
+            }
+        }
+        AttemptOutcome::ConnectRefused => counts.connect_refused += 1,
+        AttemptOutcome::ConnectTimeout => counts.connect_timeout += 1,
+        AttemptOutcome::BannerTimeout => counts.banner_timeout += 1,
+        AttemptOutcome::KexFailed { .. } => counts.kex_failed += 1,
+        AttemptOutcome::AuthFailed { .. } => counts.auth_failed += 1,
+        AttemptOutcome::GeneratorFault { .. } => counts.generator_fault += 1,
+        AttemptOutcome::Interrupted => counts.attempts_interrupted += 1,
+    }
+}
+
+fn time_stages(scope: &mut Scope, outcome: &AttemptOutcome, trace: &AttemptTrace) {
+    let stages = [
+        (Stage::Tcp, trace.connect_called, trace.connected),
+        (Stage::Banner, trace.connected, trace.identified),
+        (Stage::Kex, trace.identified, trace.keyed),
+        (Stage::Auth, trace.keyed, trace.authenticated),
+    ];
+    for (stage, from, to) in stages {
+        if let (Some(from), Some(to)) = (from, to) {
+            scope.latencies.record(stage, to.since(from));
+        }
+    }
+    if let (AttemptOutcome::BannerEof { .. }, Some(from), Some(to)) =
+        (outcome, trace.connect_called, trace.ended)
+    {
+        scope.latencies.record(Stage::Refusal, to.since(from));
+    }
+}
+
+/// Which server lines an attempt can stand behind. The client may have given up on a connection that sshd was
+/// still about to serve: in the kernel's queue (it will be dropped or admitted later), or in authentication
+/// (`Accepted` is logged before the client hears of it).
+fn note_port(ports: &mut ClientPorts, outcome: &AttemptOutcome, trace: &AttemptTrace) {
+    let mut note = PortUse::default();
+    match outcome {
+        AttemptOutcome::Handshake => note.handshakes = 1,
+        AttemptOutcome::BannerEof { .. } => note.refusals = 1,
+        AttemptOutcome::Interrupted => {
+            note.maybe_accepted = u32::from(trace.keyed.is_some());
+            note.maybe_dropped = u32::from(trace.identified.is_none());
+        }
+        AttemptOutcome::AuthFailed {
+            failure: StageFailure::Lost { .. } | StageFailure::TimedOut,
+        } => note.maybe_accepted = 1,
+        AttemptOutcome::BannerTimeout | AttemptOutcome::ConnectTimeout => note.maybe_dropped = 1,
+        AttemptOutcome::GeneratorFault { .. } => {
+            note.maybe_dropped = u32::from(trace.identified.is_none());
+            note.maybe_accepted = u32::from(trace.keyed.is_some());
+        }
+        AttemptOutcome::AuthFailed { .. }
+        | AttemptOutcome::KexFailed { .. }
+        | AttemptOutcome::ConnectRefused => return,
+    }
+    let entry = match trace.local_port {
+        Some(port) => ports.by_port.entry(port).or_default(),
+        None => &mut ports.without_port,
+    };
+    entry.handshakes += note.handshakes;
+    entry.refusals += note.refusals;
+    entry.maybe_accepted += note.maybe_accepted;
+    entry.maybe_dropped += note.maybe_dropped;
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
