@@ -4,10 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::exit_code::ExitCode;
-use crate::gate::ThresholdErrors;
 use crate::ledger::LedgerError;
-use crate::report::ReportError;
-use crate::scenario::ScenarioErrors;
+use crate::report::WriteError;
 use crate::target::TargetError;
 
 /// Why a command could not do its work.
@@ -49,7 +47,10 @@ pub(super) enum CliError {
     Target(#[from] TargetError),
     /// The report could not be written.
     #[error(transparent)]
-    Report(#[from] ReportError),
+    Report(#[from] WriteError),
+    /// The run ended before its first round.
+    #[error("{} holds no run: the server under test was never ready", .0.display())]
+    NothingMeasured(PathBuf),
     /// The server does not let even one client in.
     #[error(
         "the server under test refuses a single, undisturbed client ({0}); see its log with -vv, and check user and key of an external target"
@@ -81,6 +82,7 @@ impl CliError {
             | CliError::Ledger(_)
             | CliError::Target(_)
             | CliError::Report(_)
+            | CliError::NothingMeasured(_)
             | CliError::TargetRefusesClient(_) => ExitCode::Environment,
         }
     }

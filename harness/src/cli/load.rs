@@ -1,1 +1,113 @@
+//! From a run directory back to its report: ledger and server log in, `RunReport` out. `run` takes the very same way,
+//! so that what is shown is what can be rendered again.
 
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+use super::args::{FormatArg, ReportArgs};
+use super::console::Console;
+use super::error::CliError;
+use crate::analysis::server_log::{ServerLogCounts, ServerLogParser};
+use crate::analysis::summary::Summarizer;
+use crate::analysis::{laws, validity};
+use crate::exit_code::ExitCode;
+use crate::gate::{self, Threshold, ThresholdError};
+use crate::ids::{RoundId, StrategyName};
+use crate::ledger::{Event, LedgerReader};
+use crate::manifest::Manifest;
+use crate::report::{self, Findings, RunReport};
+
+/// Name of the ledger in a run directory.
+pub(super) const LEDGER: &str = "events.jsonl.zst";
+/// Name of the server's log in a run directory.
+pub(super) const SERVER_LOG: &str = "sshd.log";
+
+/// `sshchurn report`.
+pub(super) fn report_command(args: &ReportArgs, console: &Console) -> Result<ExitCode, CliError> {
+    let report = report(&args.run_dir)?;
+    write_report(&args.run_dir, &report)?;
+    show(&report, args.format, console);
+    Ok(report.exit_code)
+}
+
+/// Puts a report on stdout.
+pub(super) fn show(report: &RunReport, format: FormatArg, console: &Console) {
+    match format {
+        FormatArg::Text => console.result(&report::terminal::render(report, console.colour())),
+        FormatArg::Json => console.result(&report::json::render(report)),
+    }
+}
+
+/// Parses thresholds against the strategies of a scenario; all problems at once.
+pub(super) fn thresholds(texts: &[String], strategies: &[StrategyName]) -> Result<Vec<Threshold>, CliError> {
+    Threshold::parse_all(texts, strategies).map_err(|errors| {
+        CliError::Thresholds(errors.iter().map(ThresholdError::to_string).collect::<Vec<_>>().join("\n"))
+    })
+}
+
+/// Computes the report of a run directory.
+pub(super) fn report(directory: &Path) -> Result<RunReport, CliError> {
+    let mut summarizer = Summarizer::new();
+    let mut manifest: Option<Box<Manifest>> = None;
+    let mut log_ranges: BTreeMap<RoundId, LogRange> = BTreeMap::new();
+    for record in LedgerReader::open(&directory.join(LEDGER))? {
+        let record = record?;
+        match &record.event {
+            Event::RunStarted { manifest: found } => manifest = Some(found.clone()),
+            Event::RoundStarted { round, log_from, .. } => log_ranges.entry(*round).or_default().from = *log_from,
+            Event::RoundEnded { round, log_to, .. } => log_ranges.entry(*round).or_default().to = *log_to,
+            _ => {}
+        }
+        summarizer.fold(&record);
+    }
+    let Some(manifest) = manifest else {
+        return Err(CliError::NothingMeasured(directory.to_path_buf()));
+    };
+    for (round, range) in log_ranges {
+        if let LogRange { from: Some(from), to: Some(to) } = range {
+            summarizer.server_log(round, count_log(&directory.join(SERVER_LOG), from, to)?);
+        }
+    }
+    let run = summarizer.finish();
+    let thresholds = thresholds(&manifest.scenario.thresholds, &manifest.scenario.strategies)?;
+    let laws = laws::check(&run);
+    let validity = validity::check(&run);
+    let gates = gate::judge(&thresholds, &run);
+    let decision = gate::decide(&run, &laws, &validity, &gates);
+    Ok(report::build(&manifest, &run, Findings { laws, validity, gates, decision }))
+}
+
+/// Writes everything that is rendered from the report into the run directory.
+pub(super) fn write_report(directory: &Path, report: &RunReport) -> Result<(), CliError> {
+    report::write_file(&directory.join("report.json"), report::json::render(report).as_bytes())?;
+    Ok(())
+}
+
+/// The part of the server's log that belongs to a round, bytes.
+#[derive(Default, Clone, Copy)]
+struct LogRange {
+    from: Option<u64>,
+    to: Option<u64>,
+}
+
+/// Counts one round's part of the log, in pieces, so that memory does not grow with it.
+fn count_log(path: &Path, from: u64, to: u64) -> Result<ServerLogCounts, CliError> {
+    let read = |source| CliError::io("read", path, source);
+    let mut file = File::open(path).map_err(read)?;
+    file.seek(SeekFrom::Start(from)).map_err(read)?;
+    let mut part = file.take(to.saturating_sub(from));
+    let mut counts = ServerLogCounts::new();
+    let mut parser = ServerLogParser::new();
+    let mut buffer = vec![0_u8; 64 * 1024];
+    loop {
+        let count = part.read(&mut buffer).map_err(read)?;
+        if count == 0 {
+            break;
+        }
+        parser.feed(&buffer[..count], |event| counts.fold(event));
+    }
+    parser.finish(|event| counts.fold(event));
+    Ok(counts)
+}

@@ -8,25 +8,27 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use tokio::task::JoinHandle;
 
-use super::args::{FormatArg, NetworkArg, RunArgs, TargetArg};
+use super::args::{NetworkArg, RunArgs, TargetArg};
 use super::console::Console;
+use super::doctor::preflight;
 use super::error::CliError;
 use super::signals::{self, StopReason};
-use super::{load, render};
+use super::load::{self, LEDGER, SERVER_LOG};
 use crate::clock::RunClock;
-use crate::doctor::{self, Needs, Status};
+use crate::doctor;
 use crate::engine::{
     self, Engine, HealthSampler, RoundPlan, StopController, StopLevel, StopSignal,
 };
 use crate::exit_code::ExitCode;
-use crate::gate::Gate;
-use crate::ids::RunId;
+use crate::ids::{RunId, StrategyName};
 use crate::ledger::{Collector, Event, LedgerWriter, Phase, RoundEnd, RunEnd};
 use crate::manifest::{Manifest, ScenarioRecord, TargetDescription};
 use crate::scenario::Scenario;
 use crate::ssh::RusshConnector;
+use crate::target::docker::{DockerNetwork, DockerOptions};
+use crate::target::external::ExternalOptions;
 use crate::target::{
-    self, ExternalOptions, Idle, RunningTarget, TargetChoice, TargetError, TargetOptions,
+    self, Idle, RunningTarget, TargetChoice, TargetError, TargetOptions,
     TargetRequest,
 };
 
@@ -56,7 +58,7 @@ pub(super) async fn run(args: RunArgs, console: Console) -> Result<ExitCode, Cli
     signals::install(stop.clone(), reason.clone(), console.clone()).map_err(CliError::Signals)?;
 
     let clock = RunClock::start();
-    let ledger = LedgerWriter::start(&directory.join("events.jsonl.zst"), clock)?;
+    let ledger = LedgerWriter::start(&directory.join(LEDGER), clock)?;
     let run = Run {
         scenario: &scenario,
         run_id: &run_id,
@@ -86,14 +88,11 @@ pub(super) async fn run(args: RunArgs, console: Console) -> Result<ExitCode, Cli
     executed?;
     stopped?;
 
-    let report = load::report(&directory, gate)?;
+    let report = load::report(&directory)?;
     load::write_report(&directory, &report)?;
-    match args.format {
-        FormatArg::Text => console.result(&render::text(&report, console.colour())),
-        FormatArg::Json => console.result(&render::json(&report)),
-    }
+    load::show(&report, args.format, &console);
     console.note(&format!("run directory: {}", directory.display()));
-    Ok(report.exit_code())
+    Ok(report.exit_code)
 }
 
 /// What the steps of one run share.
@@ -290,7 +289,7 @@ impl Run<'_> {
     /// Copies what the server has logged since the last time; `sshd.log` in the run directory stays an exact prefix
     /// of the server's own log, so that offsets mean the same in both.
     async fn copy_log(&self, target: &RunningTarget, gone: bool) -> Result<Option<u64>, CliError> {
-        let path = self.directory.join("sshd.log");
+        let path = self.directory.join(SERVER_LOG);
         let copied = std::fs::metadata(&path).map_or(0, |file| file.len());
         let Some(bytes) = unless_gone(gone, target.read_log(copied).await)? else {
             return Ok(None);
@@ -456,6 +455,10 @@ fn unless_gone<T>(
     }
 }
 
+fn strategy_names(scenario: &Scenario) -> Vec<StrategyName> {
+    scenario.strategies.iter().map(|strategy| strategy.name.clone()).collect()
+}
+
 fn choice(target: TargetArg) -> TargetChoice {
     match target {
         TargetArg::Auto => TargetChoice::Auto,
@@ -464,6 +467,34 @@ fn choice(target: TargetArg) -> TargetChoice {
         TargetArg::Embedded => TargetChoice::Embedded,
         TargetArg::External => TargetChoice::External,
     }
+}
+
+fn options(args: &RunArgs) -> Result<TargetOptions, CliError> {
+    let external = match args.target {
+        TargetArg::External => match (args.address, &args.user, &args.key) {
+            (Some(address), Some(user), Some(key)) => Some(ExternalOptions {
+                address,
+                user: user.clone(),
+                key: key.clone(),
+                consent: args.consent.clone(),
+            }),
+            _ => {
+                return Err(CliError::Usage(
+                    "--target external needs --address, --user and --key".to_owned(),
+                ));
+            }
+        },
+        _ => None,
+    };
+    Ok(TargetOptions {
+        docker: DockerOptions {
+            network: match args.network {
+                NetworkArg::Host => DockerNetwork::Host,
+                NetworkArg::Published => DockerNetwork::Published,
+            },
+        },
+        external,
+    })
 }
 
 /// `<scenario>-<UTC time>`, the time to the second in basic ISO 8601 form.

@@ -20,7 +20,8 @@ pub enum Severity {
 }
 
 /// Classifies a failed `connect()` or `socket()` call.
-pub(super) fn connect_error(error: &io::Error) -> AttemptOutcome {
+#[must_use]
+pub fn connect_error(error: &io::Error) -> AttemptOutcome {
     use nix::errno::Errno;
     let generator = |fault| AttemptOutcome::GeneratorFault { fault };
     match error.raw_os_error().map(Errno::from_raw) {
@@ -40,7 +41,8 @@ pub(super) fn connect_error(error: &io::Error) -> AttemptOutcome {
 }
 
 /// Classifies an attempt that failed after the TCP connection stood. `detail` is the library's own word.
-pub(super) fn after_connect(trace: &AttemptTrace, detail: &str) -> AttemptOutcome {
+#[must_use]
+pub fn after_connect(trace: &AttemptTrace, detail: &str) -> AttemptOutcome {
     let close = close_of(trace);
     if trace.identified.is_none() {
         return match (close, trace.errno.as_deref()) {
@@ -68,7 +70,8 @@ pub(super) fn after_connect(trace: &AttemptTrace, detail: &str) -> AttemptOutcom
 }
 
 /// Classifies an attempt whose deadline passed after the TCP connection stood.
-pub(super) fn timed_out(trace: &AttemptTrace) -> AttemptOutcome {
+#[must_use]
+pub fn timed_out(trace: &AttemptTrace) -> AttemptOutcome {
     let failure = StageFailure::TimedOut;
     if trace.identified.is_none() {
         AttemptOutcome::BannerTimeout
@@ -80,7 +83,8 @@ pub(super) fn timed_out(trace: &AttemptTrace) -> AttemptOutcome {
 }
 
 /// How the peer ended the stream, when it did.
-pub(super) fn close_of(trace: &AttemptTrace) -> Option<Close> {
+#[must_use]
+pub fn close_of(trace: &AttemptTrace) -> Option<Close> {
     match trace.errno.as_deref() {
         Some("ECONNRESET" | "EPIPE" | "ECONNABORTED") => Some(Close::Reset),
         Some(_) => None,

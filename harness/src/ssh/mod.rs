@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::ledger::{AttemptOutcome, Close, CommandOutcome};
 
-mod classify;
+pub mod classify;
 mod client;
 pub mod keys;
 mod tap;
