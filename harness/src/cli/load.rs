@@ -29,7 +29,7 @@ pub(super) fn report_command(args: &ReportArgs, console: &Console) -> Result<Exi
     let report = report(&args.run_dir)?;
     write_report(&args.run_dir, &report)?;
     show(&report, args.format, console);
-    Ok(report.exit_code)
+    Ok(report.exit)
 }
 
 /// Puts a report on stdout.

@@ -92,7 +92,7 @@ pub(super) async fn run(args: RunArgs, console: Console) -> Result<ExitCode, Cli
     load::write_report(&directory, &report)?;
     load::show(&report, args.format, &console);
     console.note(&format!("run directory: {}", directory.display()));
-    Ok(report.exit_code)
+    Ok(report.exit)
 }
 
 /// What the steps of one run share.

@@ -1,0 +1,203 @@
+//! Drives the real binary: starts it, waits for what it says, signals it, and reads what it leaves behind.
+#![allow(dead_code, clippy::unwrap_used, clippy::print_stderr)]
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// A started harness.
+pub struct Running {
+    child: Child,
+    stderr: Receiver<String>,
+    seen: Vec<String>,
+    pub directory: PathBuf,
+}
+
+/// What a finished harness left behind.
+pub struct Finished {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+    pub directory: PathBuf,
+}
+
+/// The binary under test.
+pub fn binary() -> &'static str {
+    env!("CARGO_BIN_EXE_sshchurn")
+}
+
+/// `sshchurn run ARGS --out DIR/run`, in the background.
+pub fn start(directory: &Path, args: &[&str]) -> Running {
+    let out = directory.join("run");
+    let mut command = Command::new(binary());
+    command.arg("run").args(args).arg("--out").arg(&out);
+    start_command(command, out)
+}
+
+/// Any command that ends in a harness, in the background.
+pub fn start_command(mut command: Command, directory: PathBuf) -> Running {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        for line in stderr.lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    Running { child, stderr: receiver, seen: Vec::new(), directory }
+}
+
+/// `sshchurn run ARGS --out DIR/run`, to its end.
+pub fn run(directory: &Path, args: &[&str]) -> Finished {
+    start(directory, args).finish(Duration::from_secs(400))
+}
+
+/// Any other command of the binary, to its end.
+pub fn sshchurn(args: &[&str]) -> Finished {
+    let output = Command::new(binary()).args(args).stdin(Stdio::null()).output().unwrap();
+    Finished {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        directory: PathBuf::new(),
+    }
+}
+
+impl Running {
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).unwrap()
+    }
+
+    /// Waits until a line on stderr contains `text`.
+    pub fn wait_for(&mut self, text: &str, within: Duration) {
+        let deadline = Instant::now() + within;
+        loop {
+            match self.stderr.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    let found = line.contains(text);
+                    self.seen.push(line);
+                    if found {
+                        return;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => panic!("no `{text}` within {within:?}: {:#?}", self.seen),
+                Err(RecvTimeoutError::Disconnected) => panic!("ended without `{text}`: {:#?}", self.seen),
+            }
+        }
+    }
+
+    /// Waits until the ledger on disk exists, which is before the target is started.
+    pub fn wait_for_file(&self, name: &str, within: Duration) {
+        wait_until(within, &format!("file {name}"), || self.directory.join(name).exists());
+    }
+
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid()), signal).unwrap();
+    }
+
+    /// Waits for its end; a harness that hangs is a failed test, and is killed.
+    pub fn finish(mut self, within: Duration) -> Finished {
+        let mut stdout = self.child.stdout.take().unwrap();
+        let reader = std::thread::spawn(move || {
+            let mut text = String::new();
+            let _ = stdout.read_to_string(&mut text);
+            text
+        });
+        let deadline = Instant::now() + within;
+        while self.child.try_wait().unwrap().is_none() {
+            if Instant::now() > deadline {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                panic!("still running after {within:?}: {:#?}", self.seen);
+            }
+            // Its lines are the only thing to wait for besides its end.
+            if let Ok(line) = self.stderr.recv_timeout(Duration::from_millis(20)) {
+                self.seen.push(line);
+            }
+        }
+        let code = self.child.wait().unwrap().code();
+        self.seen.extend(self.stderr.iter());
+        Finished { code, stdout: reader.join().unwrap(), stderr: self.seen.join("\n"), directory: self.directory }
+    }
+}
+
+impl Finished {
+    /// Asserts the exit code, showing everything when it is another.
+    #[track_caller]
+    pub fn code(self, expected: i32) -> Self {
+        assert_eq!(self.code, Some(expected), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    pub fn report(&self) -> Value {
+        let text = std::fs::read_to_string(self.directory.join("report.json")).unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+}
+
+/// The strategies of a report by name.
+pub fn strategy<'r>(report: &'r Value, name: &str) -> &'r Value {
+    report["strategies"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|strategy| strategy["strategy"] == name)
+        .unwrap_or_else(|| panic!("no strategy {name}"))
+}
+
+/// A count of a scope.
+pub fn count(scope: &Value, name: &str) -> u64 {
+    scope["counts"][name].as_u64().unwrap_or_else(|| panic!("no count {name} in {scope:#}"))
+}
+
+/// Asserts that every law of the report holds, naming those that do not.
+#[track_caller]
+pub fn books_balance(report: &Value) {
+    let laws = report["laws"].as_array().unwrap();
+    assert!(!laws.is_empty());
+    for law in laws {
+        for line in law["balances"].as_array().unwrap() {
+            assert_eq!(line["holds"], true, "{law:#}");
+        }
+    }
+}
+
+/// Waits for a condition on the machine, with a deadline.
+#[track_caller]
+pub fn wait_until(within: Duration, what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + within;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}: not within {within:?}");
+        std::thread::yield_now();
+    }
+}
+
+/// Processes whose command line contains `text`.
+pub fn processes_with(text: &str) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit()))
+        .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
+        .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
+        .filter(|line| line.contains(text))
+        .collect()
+}
+
+/// Entries of the temporary folder that begin with `prefix`.
+pub fn temporary(folder: &Path, prefix: &str) -> Vec<String> {
+    std::fs::read_dir(folder)
+        .unwrap()
+        .filter_map(Result::ok)
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name.starts_with(prefix))
+        .collect()
+}

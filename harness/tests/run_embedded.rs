@@ -1,0 +1,279 @@
+//! The real binary on the embedded stand-in: the whole way from scenario to report on any machine.
+#![allow(clippy::unwrap_used)]
+
+mod driver;
+
+use std::process::Command;
+use std::time::Duration;
+
+use driver::{books_balance, count, processes_with, run, sshchurn, strategy, temporary};
+use nix::sys::signal::Signal;
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// Runs on the stand-in with a temporary folder of its own, so that what is left there is seen.
+fn embedded(directory: &std::path::Path, args: &[&str]) -> Command {
+    let mut command = Command::new(driver::binary());
+    command.args(["run", "--target", "embedded"]).args(args).arg("--out").arg(directory.join("run"));
+    command.env("TMPDIR", directory);
+    command
+}
+
+#[test]
+fn open_gates_makes_exactly_the_connections_the_strategies_promise() {
+    let directory = tempfile::tempdir().unwrap();
+    let finished = run(directory.path(), &["open-gates", "--target", "embedded"]).code(0);
+    let report = finished.report();
+    books_balance(&report);
+
+    let reused = &strategy(&report, "reused-session")["totals"];
+    assert_eq!(reused["total"]["handshakes_per_task"]["min"], 3);
+    assert_eq!(reused["total"]["handshakes_per_task"]["max"], 3);
+    assert_eq!(count(&reused["total"], "handshakes"), 90);
+    assert_eq!(reused["server"]["server_accepted"], 90);
+
+    // 2 + Σ polls + 1: the poll connections are what the polls' commands add up to, nothing was repeated.
+    let per_command = &strategy(&report, "per-command")["totals"];
+    assert_eq!(count(&per_command["phases"]["submit"], "handshakes"), 60);
+    assert_eq!(count(&per_command["phases"]["cleanup"], "handshakes"), 30);
+    assert_eq!(
+        count(&per_command["phases"]["poll"], "handshakes"),
+        count(&per_command["phases"]["poll"], "commands")
+    );
+    for numbers in [reused, per_command] {
+        assert_eq!(count(&numbers["total"], "banner_eof"), 0);
+        assert_eq!(count(&numbers["total"], "retries"), 0);
+        assert_eq!(numbers["server"]["server_drops"], 0);
+        assert_eq!(numbers["leftovers"]["leftover_dirs"], 0);
+    }
+}
+
+#[test]
+fn embedded_results_say_so_in_their_first_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let finished = run(directory.path(), &["smoke", "--target", "embedded"]);
+    let first = finished.stdout.lines().next().unwrap_or_default().to_owned();
+    assert!(first.contains("EMBEDDED"), "{first}");
+    assert_eq!(finished.report()["embedded_stand_in"], true);
+    for file in ["report.json", "events.jsonl.zst", "sshd.log", "sshd_config"] {
+        assert!(finished.directory.join(file).exists(), "{file}");
+    }
+}
+
+#[test]
+fn report_renders_a_run_directory_again_to_the_same_bytes() {
+    let directory = tempfile::tempdir().unwrap();
+    let finished = run(directory.path(), &["smoke", "--target", "embedded", "--format", "json"]);
+    let written = std::fs::read_to_string(finished.directory.join("report.json")).unwrap();
+    assert_eq!(finished.stdout, written);
+    std::fs::remove_file(finished.directory.join("report.json")).unwrap();
+    let again = sshchurn(&["report", &finished.directory.display().to_string(), "--format", "json"]);
+    assert_eq!(again.stdout, written);
+    assert_eq!(std::fs::read_to_string(finished.directory.join("report.json")).unwrap(), written);
+    assert_eq!(again.code, finished.code);
+}
+
+#[test]
+fn refused_channels_spend_the_reconnect_budget() {
+    let directory = tempfile::tempdir().unwrap();
+    let finished = run(directory.path(), &["max-sessions", "--target", "embedded"]).code(0);
+    let reused = &strategy(&finished.report(), "reused-session")["totals"].clone();
+    assert_eq!(count(&reused["phases"]["poll"], "channel_refused"), 120);
+    assert_eq!(count(&reused["phases"]["poll"], "handshakes"), 120);
+    assert_eq!(reused["tasks"]["failed"].as_u64().or(reused["tasks"]["tasks_failed"].as_u64()), Some(20));
+}
+
+#[test]
+fn orphans_are_counted_and_tied_to_their_causes() {
+    let directory = tempfile::tempdir().unwrap();
+    let finished = run(directory.path(), &["orphans", "--target", "embedded"]).code(0);
+    let report = finished.report();
+    books_balance(&report);
+    let leftovers = &strategy(&report, "reused-session")["totals"]["leftovers"];
+    assert_eq!(leftovers["unexplained"].as_u64().unwrap_or(0), 0, "{leftovers:#}");
+    assert!(leftovers["leftover_dirs"].as_u64().unwrap() >= 1, "{leftovers:#}");
+}
+
+#[test]
+fn failed_threshold_is_1_and_a_threshold_without_data_is_3() {
+    let directory = tempfile::tempdir().unwrap();
+    let quick = ["smoke", "--target", "embedded", "--max-startups", "100:30:200"];
+    let args = |threshold: &'static str| [&quick[..], &["--threshold", threshold]].concat();
+    run(&directory.path().join("1"), &args("per-command.handshakes < 10")).code(1);
+    // Nothing is refused, so there is no time to refusal.
+    run(&directory.path().join("2"), &args("per-command.refusal.p99 < 1s")).code(3);
+    run(&directory.path().join("3"), &args("per-command.handshakes > 10")).code(0);
+}
+
+#[test]
+fn wrong_input_is_2_and_starts_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let cases: [(&[&str], &str); 7] = [
+        (&["smokee"], "did you mean `smoke`?"),
+        (&["smoke", "--threshold", "per-command.handshaks > 1"], "handshakes"),
+        (&["smoke", "--threshold", "handshakes.p101 > 1"], "p101"),
+        (&["smoke", "--strategy", "multiplexed"], "no such strategy"),
+        (&["smoke", "--max-startups", "10:30"], "start:rate:full"),
+        (&["smoke", "--sshd-option", "Port=22"], "the harness sets this keyword itself"),
+        (&["smoke", "--target", "external"], "--address"),
+    ];
+    for (args, expected) in cases {
+        let finished = run(directory.path(), args).code(2);
+        assert!(finished.stderr.contains(expected), "{args:?}: {}", finished.stderr);
+        assert!(!finished.directory.join("events.jsonl.zst").exists());
+    }
+}
+
+#[test]
+fn external_target_that_is_not_loopback_needs_consent() {
+    let directory = tempfile::tempdir().unwrap();
+    let key = directory.path().join("key");
+    std::fs::write(&key, "not read").unwrap();
+    let key = key.display().to_string();
+    // TEST-NET-1 (RFC 5737): documentation only; refused before any packet is sent.
+    let finished = run(
+        directory.path(),
+        &["smoke", "--target", "external", "--address", "192.0.2.1:22", "--user", "x", "--key", &key],
+    )
+    .code(2);
+    assert!(finished.stderr.contains("--consent"), "{}", finished.stderr);
+}
+
+#[test]
+fn run_directory_in_use_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("run")).unwrap();
+    std::fs::write(directory.path().join("run/report.json"), "precious").unwrap();
+    run(directory.path(), &["smoke", "--target", "embedded"]).code(2);
+    assert_eq!(std::fs::read_to_string(directory.path().join("run/report.json")).unwrap(), "precious");
+}
+
+#[test]
+fn first_interrupt_drains_and_reports() {
+    let directory = tempfile::tempdir().unwrap();
+    let command = embedded(directory.path(), &["smoke", "--rounds", "50"]);
+    let mut running = driver::start_command(command, directory.path().join("run"));
+    running.wait_for("round 1/", SOON);
+    running.signal(Signal::SIGINT);
+    let finished = running.finish(SOON).code(130);
+    let report = finished.report();
+    assert_eq!(report["run_end"], "interrupted");
+    books_balance(&report);
+    assert!(finished.stderr.contains("press Ctrl-C again"), "{}", finished.stderr);
+    assert_eq!(temporary(directory.path(), "sshchurn-"), Vec::<String>::new());
+}
+
+#[test]
+fn second_interrupt_aborts_draining_tasks() {
+    let directory = tempfile::tempdir().unwrap();
+    let command = embedded(directory.path(), &["smoke", "--time-scale", "10", "--max-startups", "100:30:200"]);
+    let mut running = driver::start_command(command, directory.path().join("run"));
+    running.wait_for("target:", SOON);
+    running.signal(Signal::SIGINT);
+    running.wait_for("press Ctrl-C again", SOON);
+    running.signal(Signal::SIGINT);
+    let finished = running.finish(SOON).code(130);
+    assert_eq!(temporary(directory.path(), "sshchurn-"), Vec::<String>::new());
+    books_balance(&finished.report());
+}
+
+#[test]
+fn terminate_and_hang_up_abort_at_once() {
+    for signal in [Signal::SIGTERM, Signal::SIGHUP] {
+        let directory = tempfile::tempdir().unwrap();
+        let command = embedded(directory.path(), &["smoke", "--time-scale", "10"]);
+        let mut running = driver::start_command(command, directory.path().join("run"));
+        running.wait_for("target:", SOON);
+        running.signal(signal);
+        running.finish(SOON).code(130);
+        assert_eq!(temporary(directory.path(), "sshchurn-"), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn run_that_exceeds_its_bound_is_inconclusive() {
+    let directory = tempfile::tempdir().unwrap();
+    let finished = run(
+        directory.path(),
+        &["smoke", "--target", "embedded", "--time-scale", "10", "--max-duration", "2s"],
+    )
+    .code(3);
+    assert_eq!(finished.report()["run_end"], "out_of_time");
+}
+
+#[test]
+fn killed_harness_leaves_what_the_next_run_removes() {
+    let directory = tempfile::tempdir().unwrap();
+    let command = embedded(directory.path(), &["smoke", "--time-scale", "3"]);
+    let mut running = driver::start_command(command, directory.path().join("run"));
+    running.wait_for("target:", SOON);
+    running.signal(Signal::SIGKILL);
+    let killed = running.finish(SOON);
+    assert_eq!(killed.code, None);
+    assert_eq!(temporary(directory.path(), "sshchurn-").len(), 1);
+    let again = directory.path().join("again");
+    let mut command = Command::new(driver::binary());
+    command.args(["run", "smoke", "--target", "embedded", "--out"]).arg(&again).env("TMPDIR", directory.path());
+    driver::start_command(command, again).finish(Duration::from_secs(60));
+    assert_eq!(temporary(directory.path(), "sshchurn-"), Vec::<String>::new());
+    let folder = directory.path().display().to_string();
+    assert_eq!(processes_with(&folder), Vec::<String>::new());
+}
+
+#[test]
+fn closed_stdout_is_no_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let script = format!(
+        "{} run smoke --target embedded --max-startups 100:30:200 --out {}/run | head -n 1; exit \"${{PIPESTATUS[0]}}\"",
+        driver::binary(),
+        directory.path().display()
+    );
+    let mut command = Command::new("bash");
+    command.arg("-c").arg(script);
+    driver::start_command(command, directory.path().join("run")).finish(Duration::from_secs(60)).code(0);
+}
+
+#[test]
+fn full_disk_stops_the_run_with_a_clear_message() {
+    let directory = tempfile::tempdir().unwrap();
+    let full = directory.path().join("full");
+    std::fs::create_dir(&full).unwrap();
+    // A file system of its own in a mount namespace of its own: it is gone with the process.
+    let script = format!(
+        "mount -t tmpfs -o size=64k tmpfs {full} && exec {binary} run smoke --target embedded --rounds 200 --out {full}/run",
+        full = full.display(),
+        binary = driver::binary()
+    );
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--map-root-user", "--user", "sh", "-c", &script]);
+    if nix::unistd::Uid::effective().is_root() {
+        command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", &script]);
+    }
+    command.env("TMPDIR", directory.path());
+    let finished = driver::start_command(command, full).finish(Duration::from_secs(120));
+    if finished.stderr.contains("unshare failed") || finished.stderr.contains("mount:") {
+        assert!(std::env::var_os("SSHCHURN_REQUIRE_LOCAL").is_none(), "{}", finished.stderr);
+        eprintln!("SKIPPED: no mount namespace here: {}", finished.stderr);
+        return;
+    }
+    let finished = finished.code(4);
+    assert!(finished.stderr.contains("No space left on device"), "{}", finished.stderr);
+    assert_eq!(temporary(directory.path(), "sshchurn-"), Vec::<String>::new());
+}
+
+#[test]
+fn scenarios_are_listed_shown_and_checked() {
+    let listed = sshchurn(&["scenario", "list"]).code(0);
+    assert!(listed.stdout.contains("airflow-68115") && listed.stdout.contains("orphans"));
+    let shown = sshchurn(&["scenario", "show", "orphans"]).code(0);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("mine.toml");
+    std::fs::write(&file, &shown.stdout).unwrap();
+    let file = file.display().to_string();
+    sshchurn(&["scenario", "check", &file, "smoke"]).code(0);
+    std::fs::write(&file, shown.stdout.replace("tasks", "taks")).unwrap();
+    let wrong = sshchurn(&["scenario", "check", &file, "smoke"]).code(2);
+    assert!(wrong.stderr.contains("did you mean `tasks`?"), "{}", wrong.stderr);
+    assert!(wrong.stdout.contains("smoke: ok"), "the other is checked all the same");
+}
