@@ -1,5 +1,7 @@
 //! The `sshchurn` program: everything is in the library.
 
-fn main() -> std::process::ExitCode {
-    sshchurn::exit_code::ExitCode::Usage.into()
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sshchurn::cli::main()
 }

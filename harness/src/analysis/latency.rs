@@ -71,8 +71,9 @@ impl Latency {
             });
         }
         if let Some(histogram) = &mut self.histogram {
-            // An auto-resizing histogram takes every u64.
-            histogram.saturating_record(ns);
+            // `record`, not `saturating_record`: only the former grows an auto-resizing histogram, the latter would
+            // clamp every value to its first, tiny range. It fails only where the table cannot be addressed.
+            let _ = histogram.record(ns);
         }
     }
 

@@ -35,7 +35,7 @@ pub(super) fn report_command(args: &ReportArgs, console: &Console) -> Result<Exi
 /// Puts a report on stdout.
 pub(super) fn show(report: &RunReport, format: FormatArg, console: &Console) {
     match format {
-        FormatArg::Text => console.result(&report::terminal::render(report, console.colour())),
+        FormatArg::Text => console.result(&report::terminal::render(report)),
         FormatArg::Json => console.result(&report::json::render(report)),
     }
 }

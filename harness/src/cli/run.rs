@@ -47,8 +47,8 @@ const OUT_OF_TIME: &str = "max_duration";
 /// Runs one scenario to its report.
 pub(super) async fn run(args: RunArgs, console: Console) -> Result<ExitCode, CliError> {
     let (scenario, origin) = super::overrides::resolve(&args)?;
-    let gate =
-        Gate::parse(&scenario.gate, &strategy_names(&scenario)).map_err(CliError::Thresholds)?;
+    // Checked now, judged at the end: a typing error must not cost a run.
+    load::thresholds(&scenario.gate, &strategy_names(&scenario))?;
     let run_id = run_id(&scenario);
     let directory = create_run_directory(&args, &run_id)?;
     let findings = preflight(&scenario, args.target)?;
@@ -116,7 +116,8 @@ impl Run<'_> {
             ready_within: READY_WITHIN,
         };
         let progress = |text: &str| self.console.note(text);
-        let starting = target::start(choice(args.target), &request, &options(args)?, &progress);
+        let options = options(args)?;
+        let starting = target::start(choice(args.target), &request, &options, &progress);
         tokio::select! {
             biased;
             // Dropping the start removes what it has made so far.

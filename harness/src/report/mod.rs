@@ -1,1 +1,20 @@
 //! `RunReport` and its pure renderers.
+//!
+//! `document` is the versioned document; `build` makes it of a summary, laws, checks and gates; `json` and
+//! `terminal` render it; `writer` is the only place that writes, and writes whole files or nothing.
+
+mod build;
+mod document;
+pub mod json;
+pub mod terminal;
+mod writer;
+
+pub use build::{Findings, build};
+pub use document::{
+    LeftoverReport, PerTaskReport, PhasesReport, RateReport, RoundReport, RunReport, SCHEMA_VERSION,
+    ScopeReport, ServerLogReport, NumbersReport, StrategyReport, TimesReport, ToolReport, schema_json,
+};
+pub use writer::{WriteError, write_file};
+
+#[cfg(test)]
+mod tests;

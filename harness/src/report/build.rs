@@ -1,0 +1,171 @@
+//! A summary and its findings become a document.
+//!
+//! Owns the translation and nothing else: no number is computed here that is not in the summary.
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::document::{
+    NumbersReport, PerTaskReport, PhasesReport, RateReport, RoundReport, RunReport, SCHEMA_VERSION,
+    ScopeReport, ServerLogReport, StrategyReport, ToolReport,
+};
+use crate::analysis::catalogue::CATALOGUE;
+use crate::analysis::latency::Stage;
+use crate::analysis::laws::Law;
+use crate::analysis::summary::{
+    Numbers, PerTask, RoundSummary, RunSummary, Scope, StrategySummary,
+};
+use crate::analysis::validity::Check;
+use crate::gate::{Decision, GateResult};
+use crate::ledger::Phase;
+use crate::manifest::{Manifest, TargetKind};
+
+/// What was found out about a run beside its numbers.
+#[derive(Debug, Clone)]
+pub struct Findings {
+    /// From [`crate::analysis::laws::check`].
+    pub laws: Vec<Law>,
+    /// From [`crate::analysis::validity::check`].
+    pub validity: Vec<Check>,
+    /// From [`crate::gate::judge`].
+    pub gates: Vec<GateResult>,
+    /// From [`crate::gate::decide`].
+    pub decision: Decision,
+}
+
+/// Builds the document. Pure: the same arguments give the same report.
+#[must_use]
+pub fn build(manifest: &Manifest, run: &RunSummary, findings: Findings) -> RunReport {
+    let Findings {
+        laws,
+        validity,
+        gates,
+        decision,
+    } = findings;
+    let warnings = manifest
+        .target
+        .warnings
+        .iter()
+        .chain(&manifest.environment.warnings)
+        .chain(&run.warnings)
+        .cloned()
+        .collect();
+    RunReport {
+        schema_version: SCHEMA_VERSION,
+        tool: ToolReport {
+            name: env!("CARGO_PKG_NAME").to_owned(),
+            version: manifest.tool_version.clone(),
+        },
+        run_id: manifest.run_id.clone(),
+        started_at: rfc3339(manifest.started_at_unix_ns),
+        duration_ns: run.ended.0,
+        run_end: run.ledger.closed,
+        verdict: decision.verdict,
+        exit: decision.exit_code,
+        exit_code: decision.exit_code.code(),
+        reasons: decision.reasons,
+        embedded_stand_in: manifest.target.kind == TargetKind::Embedded,
+        gates,
+        environment: manifest.environment.clone(),
+        target: manifest.target.clone(),
+        scenario: manifest.scenario.clone(),
+        strategies: run.strategies.iter().map(strategy).collect(),
+        laws,
+        validity,
+        warnings,
+    }
+}
+
+fn rfc3339(unix_ns: u64) -> String {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_ns))
+        .ok()
+        .and_then(|instant| instant.format(&Rfc3339).ok())
+        .unwrap_or_default()
+}
+
+fn strategy(strategy: &StrategySummary) -> StrategyReport {
+    let mut spread = std::collections::BTreeMap::new();
+    for metric in CATALOGUE {
+        let phases = metric.by_phase.then_some(Phase::ALL).into_iter().flatten();
+        let scopes = std::iter::once(None).chain(phases.map(Some));
+        for phase in scopes {
+            if let Some(values) = metric.spread(strategy, phase) {
+                let name = match phase {
+                    None => metric.name.to_owned(),
+                    Some(phase) => format!("{}.{}", phase.as_str(), metric.name),
+                };
+                spread.insert(name, values);
+            }
+        }
+    }
+    StrategyReport {
+        strategy: strategy.strategy.clone(),
+        cleanup: strategy.rounds.first().map(|round| round.cleanup),
+        rounds: u32::try_from(strategy.rounds.len()).unwrap_or(u32::MAX),
+        totals: numbers(&strategy.numbers),
+        spread,
+        per_round: strategy.rounds.iter().map(round).collect(),
+    }
+}
+
+fn round(round: &RoundSummary) -> RoundReport {
+    RoundReport {
+        round: round.round,
+        repetition: round.repetition,
+        end: round.end,
+        started_ns: round.started.0,
+        ended_ns: round.ended.0,
+        proven_idle: round.proven_idle,
+        numbers: numbers(&round.numbers),
+    }
+}
+
+fn numbers(numbers: &Numbers) -> NumbersReport {
+    let phase = |phase| scope(numbers.scope(Some(phase)));
+    NumbersReport {
+        tasks: numbers.tasks,
+        failures: numbers.failures,
+        total: scope(&numbers.total),
+        phases: PhasesReport {
+            submit: phase(Phase::Submit),
+            poll: phase(Phase::Poll),
+            cleanup: phase(Phase::Cleanup),
+        },
+        leftovers: numbers.leftovers,
+        server: ServerLogReport {
+            server_accepted: numbers.server_accepted,
+            server_drops: numbers.server_drops.as_ref().map(|drops| drops.total()),
+            server_drops_by_cause: numbers.server_drops.clone(),
+            startups_peak: numbers.startups_peak,
+        },
+        start_spread_ns: numbers.start_spread_ns,
+    }
+}
+
+fn scope(scope: &Scope) -> ScopeReport {
+    ScopeReport {
+        counts: scope.counts,
+        banner_eof_split: scope.banner_eof_split,
+        banner_eof_texts: scope.banner_eof_texts.clone(),
+        retries_by_kind: scope.retries_by_kind,
+        handshake_rate_per_s: scope.rate.mean().map(|mean| RateReport {
+            mean,
+            peak: scope.rate.peak,
+            window_ns: scope.rate.window_ns,
+        }),
+        attempts_per_task: per_task(&scope.attempts_per_task),
+        handshakes_per_task: per_task(&scope.handshakes_per_task),
+        times: Stage::ALL
+            .into_iter()
+            .filter_map(|stage| Some((stage, scope.latencies.get(stage).summary()?)))
+            .collect(),
+    }
+}
+
+fn per_task(spread: &PerTask) -> Option<PerTaskReport> {
+    Some(PerTaskReport {
+        min: spread.min,
+        mean: spread.mean()?,
+        max: spread.max,
+    })
+}
