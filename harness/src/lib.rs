@@ -4,7 +4,7 @@
 //! `cli` puts them together. Each boundary is a plain data type.
 
 pub mod analysis;
-//pub mod cli;
+pub mod cli;
 pub mod clock;
 pub mod doctor;
 pub mod engine;

@@ -4,18 +4,27 @@
 //! `embedded` (an in-process stand-in) and `external`. Targets must not know the ledger, the engine or the
 //! analysis: they hand out plain data.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::manifest::TargetDescription;
 use crate::scenario::SshdConfig;
-use crate::ssh::keys::{HostKeyCheck, KeyPair};
+use crate::ssh::keys::{HostKeyCheck, KeyError, KeyPair};
 
 pub mod docker;
 pub mod embedded;
 pub mod external;
+mod identification;
 pub mod local;
+mod owner;
+mod release;
+mod running;
+mod sshd_config;
+
+pub use release::Release;
+pub use running::{RunningTarget, TargetChoice, TargetOptions, start};
 
 /// Where and how a client logs in.
 #[derive(Debug, Clone)]
@@ -125,6 +134,31 @@ fn last_lines(log: &[String]) -> String {
         String::new()
     } else {
         format!("; its last log lines:\n  {}", log.join("\n  "))
+    }
+}
+
+/// Lines of a server's log shown when it did not come up or died.
+const LAST_LINES: usize = 10;
+
+/// The last lines of a log, for an error.
+fn log_tail(log: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(log);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LAST_LINES)..]
+        .iter()
+        .map(|line| (*line).to_owned())
+        .collect()
+}
+
+fn io_error(action: impl Into<String>) -> impl FnOnce(io::Error) -> TargetError {
+    let action = action.into();
+    |source| TargetError::Io { action, source }
+}
+
+fn key_error(error: KeyError) -> TargetError {
+    TargetError::Io {
+        action: String::from("make a key"),
+        source: io::Error::other(error),
     }
 }
 

@@ -1,0 +1,453 @@
+//! The `local` target: this machine's own sshd, as root or as an ordinary user, in a private temporary folder.
+//!
+//! Owns the folder, the keys and the supervisor, a shell that is sshd's parent and adopts what jobs leave behind. The
+//! harness holds the only write end of the supervisor's standard input: however the harness ends, of kill -9 too, the
+//! kernel closes it, and the supervisor ends everything and removes the folder. It must not touch the machine's own
+//! sshd or its configuration.
+
+mod processes;
+mod sshd;
+
+use std::fs;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncSeekExt, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::watch;
+
+use self::processes::Table;
+use self::sshd::Sshd;
+use super::identification::{self, NoIdentification};
+use super::owner::{Liveness, Owner};
+use super::sshd_config::{self, Listen, Paths};
+use super::{Endpoint, Idle, JobDirectory, TargetError, TargetRequest, io_error, key_error, log_tail};
+use crate::manifest::{NetworkPath, TargetDescription, TargetKind};
+use crate::ssh::keys::KeyPair;
+
+/// Names of private folders, so that a later run can find what a killed one left.
+const PREFIX: &str = "sshchurn-local-";
+/// Tries to get a port: somebody else may be faster between choosing it and sshd's bind.
+const PORT_TRIES: u32 = 5;
+/// Between two looks at the process table.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// How long the supervisor may take to end everything.
+const STOP_WITHIN: Duration = Duration::from_secs(20);
+/// Descriptors of the listener besides one for each unauthenticated connection.
+const SPARE_DESCRIPTORS: u32 = 128;
+
+/// A running local sshd.
+#[derive(Debug)]
+pub struct LocalTarget {
+    endpoint: Endpoint,
+    description: TargetDescription,
+    folder: PathBuf,
+    supervisor: Supervisor,
+}
+
+/// The supervisor and what it has said.
+#[derive(Debug)]
+struct Supervisor {
+    child: Child,
+    /// Closing it is the order to end everything.
+    stdin: Option<ChildStdin>,
+    pid: u32,
+    listener: u32,
+    reader: u32,
+    ended: watch::Receiver<bool>,
+}
+
+/// Says which sshd this machine has, or that it has none.
+///
+/// # Errors
+/// [`TargetError::Unavailable`] with the fix.
+pub async fn probe() -> Result<String, TargetError> {
+    let sshd = Sshd::find().await?;
+    sshd::job_user()?;
+    Ok(format!("{} at {}", sshd.release_text, sshd.path.display()))
+}
+
+impl LocalTarget {
+    /// Starts sshd and waits until its identification line was read.
+    ///
+    /// # Errors
+    /// [`TargetError::Unavailable`] without sshd or a usable account, [`TargetError::ConfigRefused`] and
+    /// [`TargetError::ConfigDiffers`] from its own check, [`TargetError::NotReady`] past the deadline.
+    pub async fn start(request: &TargetRequest) -> Result<Self, TargetError> {
+        let sshd = Sshd::find().await?;
+        let user = sshd::job_user()?;
+        let mut warnings = Vec::new();
+        remove_stale(&mut warnings).await;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match Self::start_on_free_port(request, &sshd, &user, &warnings).await? {
+                Some(target) => return Ok(target),
+                None if tries < PORT_TRIES => {}
+                None => {
+                    return Err(TargetError::NotReady {
+                        what: sshd.path.display().to_string(),
+                        within: request.ready_within,
+                        log: vec![format!("{PORT_TRIES} ports were taken by somebody else")],
+                    });
+                }
+            }
+        }
+    }
+
+    /// One try; `None` when somebody else took the port.
+    async fn start_on_free_port(
+        request: &TargetRequest,
+        sshd: &Sshd,
+        user: &str,
+        warnings: &[String],
+    ) -> Result<Option<Self>, TargetError> {
+        let folder = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .tempdir()
+            .map_err(io_error("create a private folder"))?;
+        let path = folder.path().to_path_buf();
+        let owner = Owner::this_process().map_err(io_error("read /proc"))?;
+        write(&path.join("owner"), owner.to_string().as_bytes(), 0o600)?;
+        fs::create_dir(path.join("jobs")).map_err(io_error("create the jobs folder"))?;
+
+        let host_key = KeyPair::generate().map_err(key_error)?;
+        let user_key = KeyPair::generate().map_err(key_error)?;
+        write(
+            &path.join("host_key"),
+            host_key.private_pem().map_err(key_error)?.as_bytes(),
+            0o600,
+        )?;
+        write(
+            &path.join("authorized_keys"),
+            format!("{}\n", user_key.public_line()).as_bytes(),
+            0o600,
+        )?;
+        let port = identification::free_port().map_err(io_error("find a free port"))?;
+        let config = sshd_config::render(
+            &request.sshd,
+            sshd.release,
+            Listen { address: "127.0.0.1", port },
+            Paths {
+                host_key: &path.join("host_key").to_string_lossy(),
+                authorized_keys: &path.join("authorized_keys").to_string_lossy(),
+            },
+        );
+        let config_path = path.join("sshd_config");
+        write(&config_path, config.as_bytes(), 0o600)?;
+        let privsep = sshd.make_privsep_folder(&config_path).await?;
+        let effective = sshd_config::verify(&request.sshd, &sshd.check(&config_path).await?)?;
+
+        let descriptors = request.sshd.max_startups.full + SPARE_DESCRIPTORS;
+        let supervisor = Supervisor::start(&path, &sshd.path, descriptors, privsep.as_deref()).await?;
+        // From here on the folder is the supervisor's to remove.
+        let _ = folder.keep();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let mut target = LocalTarget {
+            endpoint: Endpoint {
+                address,
+                user: user.to_owned(),
+                key: Arc::new(user_key),
+                host_key: host_key.as_host_key(),
+            },
+            description: TargetDescription {
+                kind: TargetKind::Local,
+                address: address.to_string(),
+                network_path: NetworkPath::Direct,
+                identification: String::new(),
+                release: Some(sshd.release_text.clone()),
+                image: None,
+                effective_max_startups: Some(effective.max_startups),
+                effective_config: effective.settings,
+                sshd_config: Some(config),
+                jobs_directory: path.join("jobs").to_string_lossy().into_owned(),
+                inventory_available: true,
+                log_available: true,
+                log_has_every_drop: sshd_config::logs_every_drop(sshd.release),
+                choice: String::new(),
+                round_trip_ns: None,
+                exec_cost_ns: None,
+                login_shell_cost_ns: None,
+                warnings: warnings.to_vec(),
+            },
+            folder: path,
+            supervisor,
+        };
+        match identification::read(address, request.ready_within, target.ended()).await {
+            Ok(identification) => {
+                target.description.identification = identification;
+                Ok(Some(target))
+            }
+            Err(NoIdentification::Ended(())) if identification::lost_the_port(&target.log().await) => Ok(None),
+            Err(NoIdentification::Ended(())) => Err(TargetError::Died { log: log_tail(&target.log().await) }),
+            Err(NoIdentification::TooLate) => Err(TargetError::NotReady {
+                what: sshd.path.display().to_string(),
+                within: request.ready_within,
+                log: log_tail(&target.log().await),
+            }),
+        }
+    }
+
+    /// Where and how to log in.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// The server as it introduced itself and as it was configured.
+    #[must_use]
+    pub fn description(&self) -> &TargetDescription {
+        &self.description
+    }
+
+    /// Waits until the listener has no child process: it serves no connection.
+    ///
+    /// # Errors
+    /// [`TargetError::NotIdle`] past the deadline, [`TargetError::Died`] when sshd died.
+    pub async fn wait_idle(&self, within: Duration) -> Result<Idle, TargetError> {
+        let deadline = Instant::now() + within;
+        loop {
+            if *self.supervisor.ended.borrow() {
+                return Err(TargetError::Died { log: log_tail(&self.log().await) });
+            }
+            let listener = self.supervisor.listener;
+            let children = blocking("read the process table", move || Ok(Table::read()?.children(listener))).await?;
+            if children.is_empty() {
+                return Ok(Idle::Proven);
+            }
+            if Instant::now() >= deadline {
+                return Err(TargetError::NotIdle {
+                    within,
+                    detail: format!("sshd processes {children:?}"),
+                });
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// The job directories there are now, sorted by name.
+    ///
+    /// # Errors
+    /// [`TargetError::Io`] when they cannot be listed.
+    pub async fn job_directories(&self) -> Result<Option<Vec<JobDirectory>>, TargetError> {
+        let jobs = self.folder.join("jobs");
+        let mut names = blocking("list the job directories", move || {
+            fs::read_dir(jobs)?
+                .map(|entry| Ok(JobDirectory { name: entry?.file_name().to_string_lossy().into_owned() }))
+                .collect::<std::io::Result<Vec<_>>>()
+        })
+        .await?;
+        names.sort();
+        Ok(Some(names))
+    }
+
+    /// Ends job processes that are left and removes the job directories.
+    ///
+    /// # Errors
+    /// [`TargetError::Io`] when a process does not end or a directory cannot be removed.
+    pub async fn clear_jobs(&self) -> Result<(), TargetError> {
+        let jobs = self.folder.join("jobs");
+        let (supervisor, spared) = (self.supervisor.pid, vec![self.supervisor.listener, self.supervisor.reader]);
+        blocking("clear the job directories", move || {
+            let directories: Vec<PathBuf> =
+                fs::read_dir(&jobs)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
+            let leaders: Vec<u32> = directories
+                .iter()
+                .filter_map(|directory| fs::read_to_string(directory.join("pid")).ok()?.trim().parse().ok())
+                .collect();
+            processes::end_descendants(supervisor, &spared, &leaders)?;
+            for directory in directories {
+                fs::remove_dir_all(directory)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Bytes of log written so far.
+    ///
+    /// # Errors
+    /// [`TargetError::Io`] when the log cannot be looked at.
+    pub async fn log_len(&self) -> Result<Option<u64>, TargetError> {
+        let file = tokio::fs::metadata(self.log_path()).await.map_err(io_error("look at sshd's log"))?;
+        Ok(Some(file.len()))
+    }
+
+    /// The log from byte `from` on.
+    ///
+    /// # Errors
+    /// [`TargetError::Io`] when the log cannot be read.
+    pub async fn read_log(&self, from: u64) -> Result<Option<Vec<u8>>, TargetError> {
+        let read = async {
+            let mut file = tokio::fs::File::open(self.log_path()).await?;
+            file.seek(std::io::SeekFrom::Start(from)).await?;
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes).await?;
+            Ok(bytes)
+        };
+        read.await.map(Some).map_err(io_error("read sshd's log"))
+    }
+
+    /// Resolves when sshd has died, with its last log lines; pending otherwise.
+    pub async fn died(&self) -> TargetError {
+        self.ended().await;
+        TargetError::Died { log: log_tail(&self.log().await) }
+    }
+
+    /// Process id of the listener.
+    #[must_use]
+    pub fn listener_pid(&self) -> Option<u32> {
+        Some(self.supervisor.listener)
+    }
+
+    /// Ends sshd, its sessions and the jobs, and removes the folder.
+    ///
+    /// # Errors
+    /// [`TargetError::Io`] when something is left.
+    pub async fn stop(mut self) -> Result<(), TargetError> {
+        self.supervisor.stdin = None;
+        let _ = tokio::time::timeout(STOP_WITHIN, self.supervisor.child.wait()).await;
+        self.remove_what_is_left().map_err(io_error("end the local sshd"))
+    }
+
+    fn ended(&self) -> impl Future<Output = ()> + use<> {
+        let mut ended = self.supervisor.ended.clone();
+        async move {
+            // An error means that the supervisor's output ended: it is gone, and sshd with it.
+            let _ = ended.wait_for(|ended| *ended).await;
+        }
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.join("sshd.log")
+    }
+
+    async fn log(&self) -> Vec<u8> {
+        tokio::fs::read(self.log_path()).await.unwrap_or_default()
+    }
+
+    /// For a supervisor that was itself killed: normally there is nothing.
+    fn remove_what_is_left(&self) -> std::io::Result<()> {
+        if !self.folder.exists() {
+            return Ok(());
+        }
+        processes::end_related(Some(self.supervisor.listener), &self.folder.to_string_lossy())?;
+        fs::remove_dir_all(&self.folder)
+    }
+}
+
+impl Drop for LocalTarget {
+    fn drop(&mut self) {
+        if self.supervisor.stdin.take().is_none() {
+            return;
+        }
+        // The way out of an error or a panic: waiting here keeps the promise that nothing is left when the program ends.
+        let deadline = Instant::now() + STOP_WITHIN;
+        while matches!(self.supervisor.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        if let Err(error) = self.remove_what_is_left() {
+            tracing::warn!(%error, folder = %self.folder.display(), "a local sshd was left behind");
+        }
+    }
+}
+
+impl Supervisor {
+    async fn start(
+        folder: &Path,
+        sshd: &Path,
+        descriptors: u32,
+        privsep: Option<&Path>,
+    ) -> Result<Self, TargetError> {
+        let script = concat!(include_str!("../children.sh"), include_str!("supervisor.sh"));
+        let mut command = Command::new("/bin/sh");
+        command
+            .args(["-c", script, "supervisor"])
+            .arg(folder)
+            .arg(sshd)
+            .arg(descriptors.to_string())
+            .arg(privsep.unwrap_or(Path::new("")))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        // The environment is passed on as it is: sshd shows its count of startups where its own environment was.
+        // SAFETY: both calls are plain system calls, which are all that is allowed between fork and exec.
+        unsafe {
+            command.pre_exec(|| {
+                // A session of its own: a Ctrl-C at the terminal is for the harness, which ends sshd in its own time.
+                nix::unistd::setsid()?;
+                nix::sys::prctl::set_child_subreaper(true)?;
+                Ok(())
+            });
+        }
+        let mut child = command.spawn().map_err(io_error("start the supervisor of sshd"))?;
+        let stdin = child.stdin.take();
+        let pid = child.id().unwrap_or_default();
+        let stdout = child
+            .stdout
+            .take()
+            .ok_or_else(|| io_error("read from the supervisor")(std::io::ErrorKind::BrokenPipe.into()))?;
+        let mut lines = BufReader::new(stdout).lines();
+        let mut said = async |word: &str| -> Option<u32> {
+            let line = tokio::time::timeout(STOP_WITHIN, lines.next_line()).await.ok()?.ok()??;
+            line.strip_prefix(word)?.trim().parse().ok()
+        };
+        let (Some(listener), Some(reader)) = (said("listener").await, said("reader").await) else {
+            return Err(io_error("start sshd under its supervisor")(std::io::ErrorKind::BrokenPipe.into()));
+        };
+        let (sender, ended) = watch::channel(false);
+        tokio::spawn(async move {
+            // Anything it says from now on, or its end, means that sshd has ended.
+            let _ = lines.next_line().await;
+            let _ = sender.send(true);
+        });
+        Ok(Supervisor { child, stdin, pid, listener, reader, ended })
+    }
+}
+
+/// Removes what runs left whose supervisor was killed as well.
+async fn remove_stale(warnings: &mut Vec<String>) {
+    let found = blocking("look for what killed runs left", || {
+        let mut removed = Vec::new();
+        for entry in fs::read_dir(std::env::temp_dir())?.flatten() {
+            let ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
+            let owner = fs::read_to_string(entry.path().join("owner")).ok().and_then(|text| text.parse::<Owner>().ok());
+            if ours && owner.is_some_and(|owner| matches!(owner.liveness(), Liveness::Dead | Liveness::OtherBoot)) {
+                processes::end_related(None, &entry.path().to_string_lossy())?;
+                // Its supervisor may be removing it at this very moment.
+                let _ = fs::remove_dir_all(entry.path());
+                removed.push(entry.path().display().to_string());
+            }
+        }
+        Ok(removed)
+    })
+    .await;
+    // What cannot be cleaned up is no reason not to run.
+    for folder in found.unwrap_or_default() {
+        warnings.push(format!("removed {folder}, left by a run that was killed"));
+    }
+}
+
+fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), TargetError> {
+    let write = || {
+        let mut file = fs::OpenOptions::new().create_new(true).write(true).mode(mode).open(path)?;
+        file.write_all(bytes)?;
+        file.set_permissions(fs::Permissions::from_mode(mode))
+    };
+    write().map_err(io_error(format!("write {}", path.display())))
+}
+
+async fn blocking<T: Send + 'static>(
+    action: &'static str,
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> Result<T, TargetError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(std::io::Error::other(error)))
+        .map_err(io_error(action))
+}

@@ -1,0 +1,264 @@
+//! One closed enum over all kinds of target, and the choice between them.
+//!
+//! Owns `auto` and the sentence that says what it took. What a kind can do is in its own module.
+
+use std::time::Duration;
+
+use super::docker::{DockerOptions, DockerTarget};
+use super::embedded::EmbeddedTarget;
+use super::external::{ExternalOptions, ExternalTarget};
+use super::local::LocalTarget;
+use super::{Endpoint, Idle, JobDirectory, TargetError, TargetRequest};
+use crate::manifest::TargetDescription;
+
+/// Which kind of target is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TargetChoice {
+    /// Docker, else local, else embedded.
+    Auto,
+    /// A container.
+    Docker,
+    /// A process of this machine's OpenSSH.
+    Local,
+    /// The in-process stand-in.
+    Embedded,
+    /// A server that already runs.
+    External,
+}
+
+/// What only some kinds need.
+#[derive(Debug, Clone, Default)]
+pub struct TargetOptions {
+    /// For docker.
+    pub docker: DockerOptions,
+    /// For external, which cannot be started without.
+    pub external: Option<ExternalOptions>,
+}
+
+/// A server under test that is ready. Stop it with [`RunningTarget::stop`]; dropping it is the safety net.
+#[derive(Debug)]
+pub struct RunningTarget {
+    kind: Kind,
+    /// The kind's own, with the choice filled in.
+    description: TargetDescription,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Docker(Box<DockerTarget>),
+    Local(Box<LocalTarget>),
+    Embedded(Box<EmbeddedTarget>),
+    External(Box<ExternalTarget>),
+}
+
+/// Starts a target and waits until it is ready. `progress` is told what takes long, such as building an image.
+/// Dropping the future removes what it has made so far.
+///
+/// # Errors
+/// [`TargetError`] of the kind asked for. With [`TargetChoice::Auto`], that of the first kind that is there but whose
+/// server refuses the configuration; a kind that is missing or does not come up is passed over, and
+/// `description().choice` says so.
+pub async fn start(
+    choice: TargetChoice,
+    request: &TargetRequest,
+    options: &TargetOptions,
+    progress: &(dyn Fn(&str) + Send + Sync),
+) -> Result<RunningTarget, TargetError> {
+    let kind = match choice {
+        TargetChoice::Auto => return automatic(request, options, progress).await,
+        TargetChoice::Docker => docker(request, options, progress).await?,
+        TargetChoice::Local => local(request).await?,
+        TargetChoice::Embedded => embedded(request).await?,
+        TargetChoice::External => {
+            let Some(external) = &options.external else {
+                return Err(TargetError::Consent(String::from(
+                    "an external target needs an address, a user and a key",
+                )));
+            };
+            let started = ExternalTarget::start(request, external).await?;
+            Kind::External(Box::new(started))
+        }
+    };
+    Ok(RunningTarget::new(kind, "as asked for"))
+}
+
+/// Docker first: its OpenSSH is the same on every machine. The machine's own sshd next; the stand-in last.
+async fn automatic(
+    request: &TargetRequest,
+    options: &TargetOptions,
+    progress: &(dyn Fn(&str) + Send + Sync),
+) -> Result<RunningTarget, TargetError> {
+    let no_docker = match docker(request, options, progress).await {
+        Ok(kind) => return Ok(RunningTarget::new(kind, "the first choice of auto")),
+        Err(error) => reason("docker", error)?,
+    };
+    let no_local = match local(request).await {
+        Ok(kind) => return Ok(RunningTarget::new(kind, &no_docker)),
+        Err(error) => reason("local", error)?,
+    };
+    let kind = embedded(request).await?;
+    Ok(RunningTarget::new(kind, &format!("{no_docker}; {no_local}")))
+}
+
+/// Why a kind is passed over, in one line; the error itself when another kind would hide the user's mistake.
+fn reason(kind: &str, error: TargetError) -> Result<String, TargetError> {
+    match error {
+        TargetError::Unavailable { .. }
+        | TargetError::NotReady { .. }
+        | TargetError::Died { .. }
+        | TargetError::NotIdle { .. }
+        | TargetError::Io { .. }
+        | TargetError::Docker { .. } => {
+            let mut text = error.to_string();
+            let mut source = std::error::Error::source(&error);
+            while let Some(cause) = source {
+                text = format!("{text}: {cause}");
+                source = cause.source();
+            }
+            let line = text.lines().next().unwrap_or_default().to_owned();
+            Ok(format!("not {kind}: {line}"))
+        }
+        TargetError::ConfigRefused { .. }
+        | TargetError::ConfigDiffers { .. }
+        | TargetError::Consent(_) => Err(error),
+    }
+}
+
+async fn docker(
+    request: &TargetRequest,
+    options: &TargetOptions,
+    progress: &(dyn Fn(&str) + Send + Sync),
+) -> Result<Kind, TargetError> {
+    let started = DockerTarget::start(request, &options.docker, progress).await?;
+    Ok(Kind::Docker(Box::new(started)))
+}
+
+async fn local(request: &TargetRequest) -> Result<Kind, TargetError> {
+    let started = LocalTarget::start(request).await?;
+    Ok(Kind::Local(Box::new(started)))
+}
+
+async fn embedded(request: &TargetRequest) -> Result<Kind, TargetError> {
+    let started = EmbeddedTarget::start(request).await?;
+    Ok(Kind::Embedded(Box::new(started)))
+}
+
+macro_rules! each {
+    ($target:expr, $inner:ident => $call:expr) => {
+        match $target {
+            Kind::Docker($inner) => $call,
+            Kind::Local($inner) => $call,
+            Kind::Embedded($inner) => $call,
+            Kind::External($inner) => $call,
+        }
+    };
+}
+
+impl RunningTarget {
+    fn new(kind: Kind, why: &str) -> Self {
+        let mut description = each!(&kind, target => target.description()).clone();
+        let server = description
+            .identification
+            .strip_prefix("SSH-2.0-")
+            .unwrap_or(&description.identification);
+        description.choice = format!(
+            "{} ({server} at {}), {why}",
+            description.kind.as_str(),
+            description.address
+        );
+        RunningTarget { kind, description }
+    }
+
+    /// Where and how to log in.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        each!(&self.kind, target => target.endpoint())
+    }
+
+    /// The server as it introduced itself and as it was configured.
+    #[must_use]
+    pub fn description(&self) -> &TargetDescription {
+        &self.description
+    }
+
+    /// Waits until the server serves no connection.
+    ///
+    /// # Errors
+    /// [`TargetError::NotIdle`] past the deadline, [`TargetError::Died`] when the server died.
+    pub async fn wait_idle(&self, within: Duration) -> Result<Idle, TargetError> {
+        each!(&self.kind, target => target.wait_idle(within).await)
+    }
+
+    /// The job directories there are now, sorted by name, listed on the target's own file system; `None` where that
+    /// cannot be done.
+    ///
+    /// # Errors
+    /// [`TargetError`] when the listing fails.
+    pub async fn job_directories(&self) -> Result<Option<Vec<JobDirectory>>, TargetError> {
+        each!(&self.kind, target => target.job_directories().await)
+    }
+
+    /// Ends job processes that are left and removes the job directories.
+    ///
+    /// # Errors
+    /// [`TargetError`] when something could not be removed.
+    pub async fn clear_jobs(&self) -> Result<(), TargetError> {
+        each!(&self.kind, target => target.clear_jobs().await)
+    }
+
+    /// Bytes of log written so far; `None` where there is no log.
+    ///
+    /// # Errors
+    /// [`TargetError`] when the log cannot be looked at.
+    pub async fn log_len(&self) -> Result<Option<u64>, TargetError> {
+        each!(&self.kind, target => target.log_len().await)
+    }
+
+    /// The log from byte `from` on; `None` where there is no log.
+    ///
+    /// # Errors
+    /// [`TargetError`] when the log cannot be read.
+    pub async fn read_log(&self, from: u64) -> Result<Option<Vec<u8>>, TargetError> {
+        each!(&self.kind, target => target.read_log(from).await)
+    }
+
+    /// Resolves when the server under test has died, with its last log lines; pending otherwise.
+    pub async fn died(&self) -> TargetError {
+        each!(&self.kind, target => target.died().await)
+    }
+
+    /// Process id of the listener on this host, where it can be seen.
+    #[must_use]
+    pub fn listener_pid(&self) -> Option<u32> {
+        each!(&self.kind, target => target.listener_pid())
+    }
+
+    /// Ends the server and removes everything that was made for it.
+    ///
+    /// # Errors
+    /// [`TargetError`] when something is left; the rest is removed all the same.
+    pub async fn stop(self) -> Result<(), TargetError> {
+        each!(self.kind, target => target.stop().await)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kind_that_is_missing_is_passed_over_with_its_reason_and_a_refused_configuration_is_not() {
+        let missing = TargetError::Unavailable {
+            what: String::from("no engine answers"),
+            fix: String::from("start one"),
+        };
+        assert_eq!(
+            reason("docker", missing).expect("passed over"),
+            "not docker: no engine answers; start one"
+        );
+        let refused = TargetError::ConfigRefused {
+            detail: String::from("line 3"),
+        };
+        assert!(reason("docker", refused).is_err());
+    }
+}
