@@ -181,10 +181,7 @@ impl Metric {
         match (self.source, aggregate) {
             (Source::PerTask(_), Aggregate::Min | Aggregate::Max)
             | (Source::Latency(_), _)
-            | (
-                _,
-                Aggregate::Total | Aggregate::Peak | Aggregate::Percentile(_),
-            )
+            | (_, Aggregate::Total | Aggregate::Peak | Aggregate::Percentile(_))
             | (Source::Rate | Source::PerTask(_), Aggregate::Mean) => {
                 self.of(&strategy.numbers, phase, aggregate)
             }
@@ -229,12 +226,8 @@ impl Metric {
         let ran = numbers.tasks.tasks_scheduled > 0;
         match self.source {
             Source::Count(count) => ran.then(|| number(count(scope))),
-            Source::OfAttempts(count) => {
-                (scope.counts.attempts > 0).then(|| number(count(scope)))
-            }
-            Source::OfCommands(count) => {
-                (scope.counts.commands > 0).then(|| number(count(scope)))
-            }
+            Source::OfAttempts(count) => (scope.counts.attempts > 0).then(|| number(count(scope))),
+            Source::OfCommands(count) => (scope.counts.commands > 0).then(|| number(count(scope))),
             Source::Round(value) | Source::Worst(value) => {
                 if ran {
                     value(numbers).map(number)

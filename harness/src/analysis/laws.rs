@@ -159,21 +159,36 @@ pub fn check(run: &RunSummary) -> Vec<Law> {
             "every attempt begun has exactly one end",
             "attempts begun",
             "attempts ended",
-            |round| (round.books.attempts_started, round.books.attempts_ended_once),
+            |round| {
+                (
+                    round.books.attempts_started,
+                    round.books.attempts_ended_once,
+                )
+            },
         ),
         equal(
             LawId::CommandsEnd,
             "every command begun has exactly one end",
             "commands begun",
             "commands ended",
-            |round| (round.books.commands_started, round.books.commands_ended_once),
+            |round| {
+                (
+                    round.books.commands_started,
+                    round.books.commands_ended_once,
+                )
+            },
         ),
         equal(
             LawId::ConnectionsEnd,
             "every established connection has exactly one end",
             "handshakes",
             "connections ended",
-            |round| (round.books.connections_made, round.books.connections_ended_once),
+            |round| {
+                (
+                    round.books.connections_made,
+                    round.books.connections_ended_once,
+                )
+            },
         ),
         server_accepted(run, &rounds),
         server_drops(run, &rounds),
@@ -231,11 +246,12 @@ fn ledger_intact(run: &RunSummary) -> Law {
         detail.push("the first record is not the start of the run".to_owned());
     }
     if ledger.closed.is_none() {
-        detail.push("the ledger was not closed: the run was killed or its disk filled up".to_owned());
+        detail
+            .push("the ledger was not closed: the run was killed or its disk filled up".to_owned());
     }
-    let sound = ledger.records.saturating_sub(
-        ledger.sequence_errors + ledger.time_reversals + ledger.after_close,
-    );
+    let sound = ledger
+        .records
+        .saturating_sub(ledger.sequence_errors + ledger.time_reversals + ledger.after_close);
     Law::new(
         LawId::LedgerIntact,
         "the ledger is complete: sequence without gaps, time never backwards, opened and closed",
@@ -282,7 +298,11 @@ fn rounds_complete(run: &RunSummary) -> Law {
         "every round begun has ended; a complete run has every planned round",
         "rounds begun",
         "rounds ended",
-        vec![whole_run(ledger.rounds_started, ledger.rounds_ended, detail)],
+        vec![whole_run(
+            ledger.rounds_started,
+            ledger.rounds_ended,
+            detail,
+        )],
     )
 }
 
@@ -300,8 +320,7 @@ fn tasks(rounds: &[&RoundSummary]) -> Law {
             }
             let fates = round.numbers.tasks.fates();
             let mut line = balance(round, books.tasks_scheduled, fates, 0, detail);
-            line.holds &=
-                line.detail.is_empty() && books.tasks_ended_once == books.tasks_scheduled;
+            line.holds &= line.detail.is_empty() && books.tasks_ended_once == books.tasks_scheduled;
             line
         })
         .collect();
@@ -553,10 +572,17 @@ fn causes(
             (log.crashes, "crashed sessions"),
             (log.accept_failures, "accept failures"),
             (log.restarts, "listener starts"),
-            (log.rate_limited_drops, "drops held back by the log's rate limiter"),
+            (
+                log.rate_limited_drops,
+                "drops held back by the log's rate limiter",
+            ),
         ];
         for (count, what) in witnesses.into_iter().filter(|(count, _)| *count > 0) {
-            let _ = write!(seen, "{}{count} {what}", if seen.is_empty() { "" } else { ", " });
+            let _ = write!(
+                seen,
+                "{}{count} {what}",
+                if seen.is_empty() { "" } else { ", " }
+            );
         }
         if seen.is_empty() {
             seen.push_str("nothing else; the log is cut off, or something between client and sshd closed the connection");

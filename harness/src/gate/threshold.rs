@@ -189,12 +189,16 @@ pub enum ThresholdProblem {
     #[error("`{0}` is not a number a metric can have")]
     BadNumber(String),
     /// A right side of one strategy for a left side of every strategy.
-    #[error("the left side is for every strategy, the right side is of `{0}` only; name one on the left")]
+    #[error(
+        "the left side is for every strategy, the right side is of `{0}` only; name one on the left"
+    )]
     MixedStrategies(String),
 }
 
 fn did_you_mean(nearest: Option<&str>) -> String {
-    nearest.map_or_else(String::new, |nearest| format!("; did you mean `{nearest}`?"))
+    nearest.map_or_else(String::new, |nearest| {
+        format!("; did you mean `{nearest}`?")
+    })
 }
 
 /// A threshold that cannot be judged, and where.
@@ -367,7 +371,12 @@ fn selector(word: Word<'_>, strategies: &[StrategyName]) -> Result<Selector, Fau
         position: rest.position,
     };
     let Some(metric) = catalogue::metric(name) else {
-        return Err(unknown(name_word, strategy.is_some() || phase.is_some(), aggregate_text, strategies));
+        return Err(unknown(
+            name_word,
+            strategy.is_some() || phase.is_some(),
+            aggregate_text,
+            strategies,
+        ));
     };
     if let (Some(phase), false) = (phase, metric.by_phase) {
         return Err(name_word.fault(ThresholdProblem::NotByPhase {
@@ -408,8 +417,7 @@ fn unknown(
 ) -> Fault {
     let next = following.and_then(|text| text.split('.').next());
     let metric_follows = next.is_some_and(|next| {
-        catalogue::metric(next).is_some()
-            || Phase::ALL.iter().any(|phase| phase.as_str() == next)
+        catalogue::metric(next).is_some() || Phase::ALL.iter().any(|phase| phase.as_str() == next)
     });
     if !qualified && metric_follows {
         let nearest = strategies
@@ -467,9 +475,7 @@ fn checked_aggregate(
             metric: metric.name,
             allowed: metric.aggregates(),
         })),
-        Some(Err(())) => {
-            Err(word.fault(ThresholdProblem::ImpossiblePercentile(text.to_owned())))
-        }
+        Some(Err(())) => Err(word.fault(ThresholdProblem::ImpossiblePercentile(text.to_owned()))),
         Some(Ok(aggregate)) if metric.allows(aggregate) => Ok(aggregate),
         Some(Ok(aggregate)) => Err(word.fault(ThresholdProblem::AggregateNotAllowed {
             metric: metric.name,
@@ -496,7 +502,10 @@ fn bound(word: Word<'_>, left: &Selector, strategies: &[StrategyName]) -> Result
         };
         return multiple(number(factor_word)?, other, left, strategies);
     }
-    if word.text.starts_with(|first: char| first.is_ascii_alphabetic()) {
+    if word
+        .text
+        .starts_with(|first: char| first.is_ascii_alphabetic())
+    {
         return multiple(1.0, word, left, strategies);
     }
     let digits = word

@@ -57,12 +57,7 @@ pub struct Decision {
 
 /// Weighs everything. All reasons are kept, whichever decided.
 #[must_use]
-pub fn decide(
-    run: &RunSummary,
-    laws: &[Law],
-    checks: &[Check],
-    gates: &[GateResult],
-) -> Decision {
+pub fn decide(run: &RunSummary, laws: &[Law], checks: &[Check], gates: &[GateResult]) -> Decision {
     let mut reasons = Vec::new();
     let interrupted = run.ledger.closed == Some(RunEnd::Interrupted);
     let lost = run.ledger.closed == Some(RunEnd::TargetLost);
@@ -83,7 +78,10 @@ pub fn decide(
         ));
     }
     let mut invalid = false;
-    for check in checks.iter().filter(|check| check.status == CheckStatus::Invalid) {
+    for check in checks
+        .iter()
+        .filter(|check| check.status == CheckStatus::Invalid)
+    {
         invalid = true;
         // Said above in better words.
         if check.id == CheckId::RunComplete && (interrupted || lost) {

@@ -238,7 +238,9 @@ fn table(report: &RunReport) -> String {
         n.server.server_drops
     });
     leftovers(&mut rows);
-    scope_rows(&mut rows, "submit", "submit.", |numbers| &numbers.phases.submit);
+    scope_rows(&mut rows, "submit", "submit.", |numbers| {
+        &numbers.phases.submit
+    });
     scope_rows(&mut rows, "poll", "poll.", |numbers| &numbers.phases.poll);
     scope_rows(&mut rows, "cleanup", "cleanup.", |numbers| {
         &numbers.phases.cleanup
@@ -271,7 +273,9 @@ fn table(report: &RunReport) -> String {
 }
 
 fn tasks(rows: &mut Rows<'_>) {
-    rows.metric("tasks", "tasks_scheduled", |n| Some(n.tasks.tasks_scheduled));
+    rows.metric("tasks", "tasks_scheduled", |n| {
+        Some(n.tasks.tasks_scheduled)
+    });
     rows.metric("  succeeded", "tasks_succeeded", |n| {
         Some(n.tasks.tasks_succeeded)
     });
@@ -306,16 +310,36 @@ fn scope_rows(
     );
     // Rare outcomes have a row only where they happened; the sum of all outcomes is a checked law.
     let rare: [(&str, &str, fn(&ScopeReport) -> u64); 10] = [
-        ("  refused by TCP", "connect_refused", |s| s.counts.connect_refused),
-        ("  connect timeouts", "connect_timeout", |s| s.counts.connect_timeout),
-        ("  banner timeouts", "banner_timeout", |s| s.counts.banner_timeout),
-        ("  key exchange failed", "kex_failed", |s| s.counts.kex_failed),
-        ("  authentication failed", "auth_failed", |s| s.counts.auth_failed),
-        ("  generator faults", "generator_fault", |s| s.counts.generator_fault),
-        ("  attempts interrupted", "attempts_interrupted", |s| s.counts.attempts_interrupted),
-        ("  channels refused", "channel_refused", |s| s.counts.channel_refused),
-        ("  connections lost", "connection_lost", |s| s.counts.connection_lost),
-        ("  command timeouts", "command_timeout", |s| s.counts.command_timeout),
+        ("  refused by TCP", "connect_refused", |s| {
+            s.counts.connect_refused
+        }),
+        ("  connect timeouts", "connect_timeout", |s| {
+            s.counts.connect_timeout
+        }),
+        ("  banner timeouts", "banner_timeout", |s| {
+            s.counts.banner_timeout
+        }),
+        ("  key exchange failed", "kex_failed", |s| {
+            s.counts.kex_failed
+        }),
+        ("  authentication failed", "auth_failed", |s| {
+            s.counts.auth_failed
+        }),
+        ("  generator faults", "generator_fault", |s| {
+            s.counts.generator_fault
+        }),
+        ("  attempts interrupted", "attempts_interrupted", |s| {
+            s.counts.attempts_interrupted
+        }),
+        ("  channels refused", "channel_refused", |s| {
+            s.counts.channel_refused
+        }),
+        ("  connections lost", "connection_lost", |s| {
+            s.counts.connection_lost
+        }),
+        ("  command timeouts", "command_timeout", |s| {
+            s.counts.command_timeout
+        }),
     ];
     for (label, name, count) in rare {
         if rows.strategies.iter().any(|s| count(scope(&s.totals)) > 0) {
@@ -339,14 +363,15 @@ fn scope_rows(
         }
     });
     if prefix.is_empty() {
-        rows.row("  handshakes per task: min / mean / max", |s| {
-            match scope(&s.totals).handshakes_per_task {
+        rows.row(
+            "  handshakes per task: min / mean / max",
+            |s| match scope(&s.totals).handshakes_per_task {
                 None => NONE.to_owned(),
                 Some(spread) => {
                     format!("{} / {} / {}", spread.min, number(spread.mean), spread.max)
                 }
-            }
-        });
+            },
+        );
     }
 }
 
@@ -404,7 +429,10 @@ fn vouchers(out: &mut String, report: &RunReport, paint: &Paint) {
         &format!("Books: {holding} of {} laws hold", report.laws.len()),
     );
     for law in count(LawStatus::Broken) {
-        line(out, &format!("  {}  {}", paint.bad("BROKEN"), law.description));
+        line(
+            out,
+            &format!("  {}  {}", paint.bad("BROKEN"), law.description),
+        );
         for balance in law.balances.iter().filter(|balance| !balance.holds) {
             let place = match (&balance.round, &balance.strategy) {
                 (Some(round), Some(strategy)) => format!("round {round} ({strategy})"),
@@ -492,9 +520,16 @@ fn next_step(report: &RunReport) -> &'static str {
             "compare the failed metric by phase in the table, and its attempts in events.jsonl.zst."
         }
         ExitCode::Interrupted => "run it again to the end; these numbers are partial.",
-        ExitCode::Environment => "read sshd.log in the run directory: the server under test did not last.",
+        ExitCode::Environment => {
+            "read sshd.log in the run directory: the server under test did not last."
+        }
         ExitCode::Usage => "correct the command line or the scenario.",
-        ExitCode::Inconclusive if report.laws.iter().any(|law| law.status == LawStatus::Broken) => {
+        ExitCode::Inconclusive
+            if report
+                .laws
+                .iter()
+                .any(|law| law.status == LawStatus::Broken) =>
+        {
             "find who else uses this server, or what cut its log, from the unbalanced law above."
         }
         ExitCode::Inconclusive if invalid(CheckId::GeneratorFaults) => {
@@ -503,6 +538,8 @@ fn next_step(report: &RunReport) -> &'static str {
         ExitCode::Inconclusive if invalid(CheckId::RunComplete) => {
             "raise max_duration, or run fewer tasks or rounds."
         }
-        ExitCode::Inconclusive => "give the run more room (see the lines above), then run it again.",
+        ExitCode::Inconclusive => {
+            "give the run more room (see the lines above), then run it again."
+        }
     }
 }

@@ -240,7 +240,9 @@ impl<'a> ServerLogMessage<'a> {
         let first = text.split(' ').next()?;
         Some(match first {
             "drop" => parse_drop(text)?,
-            "should_drop_connection:" => parse_draw(text.strip_prefix("should_drop_connection: ")?)?,
+            "should_drop_connection:" => {
+                parse_draw(text.strip_prefix("should_drop_connection: ")?)?
+            }
             // Forced by LogVerbose the tag replaces the function name (log.c:sshlogv).
             "p" => parse_draw(text)?,
             "Connection" => parse_connection(text)?,
@@ -379,7 +381,12 @@ impl<'a> ServerLogMessage<'a> {
                     port: leading_number(port)?,
                 }
             }
-            "Postponed" | "Transferred:" | "Closing" | "Forked" | "User" | "terminating"
+            "Postponed"
+            | "Transferred:"
+            | "Closing"
+            | "Forked"
+            | "User"
+            | "terminating"
             | "syslogin_perform_logout:" => M::Incidental,
             _ => return None,
         })

@@ -14,8 +14,3 @@ pub use numbers::{
     Spread, StartNumbers, StrategySummary, TaskCounts,
 };
 pub use summarizer::Summarizer;
-
-#[cfg(test)]
-pub(crate) mod ledger_builder;
-#[cfg(test)]
-mod tests;

@@ -414,10 +414,7 @@ impl RoundState {
 }
 
 fn per_task(scope: &mut Scope) -> (&mut PerTask, &mut PerTask) {
-    (
-        &mut scope.attempts_per_task,
-        &mut scope.handshakes_per_task,
-    )
+    (&mut scope.attempts_per_task, &mut scope.handshakes_per_task)
 }
 
 fn settle_rate(scope: &mut Scope, mut window: Window) {
@@ -435,12 +432,7 @@ fn settle_rate(scope: &mut Scope, mut window: Window) {
     }
 }
 
-fn count_outcome(
-    scope: &mut Scope,
-    ordinal: u32,
-    outcome: &AttemptOutcome,
-    trace: &AttemptTrace,
-) {
+fn count_outcome(scope: &mut Scope, ordinal: u32, outcome: &AttemptOutcome, trace: &AttemptTrace) {
     let counts = &mut scope.counts;
     match outcome {
         AttemptOutcome::Handshake => {

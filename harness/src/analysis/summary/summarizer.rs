@@ -129,8 +129,7 @@ impl Summarizer {
                     ordinal: *ordinal,
                     at,
                 };
-                let known =
-                    self.in_round(*round, |state| state.attempt_started(*attempt, &open));
+                let known = self.in_round(*round, |state| state.attempt_started(*attempt, &open));
                 self.attempts.insert(*attempt, open).is_none() && known
             }
             Event::AttemptEnded {
