@@ -3,20 +3,15 @@
 //! Owns layout and wording. Plain text some 100 columns wide; colour only when asked for. Rounds what it
 //! shows and judges nothing.
 
+mod table;
+
 use std::fmt::Write as _;
 
-use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
-
-use super::document::{NumbersReport, RunReport, ScopeReport, StrategyReport};
-use crate::analysis::latency::{LatencySummary, Stage};
+use super::document::RunReport;
 use crate::analysis::laws::LawStatus;
 use crate::analysis::validity::{CheckId, CheckStatus};
 use crate::exit_code::ExitCode;
 use crate::gate::{GateOutcome, GateResult, Verdict};
-use crate::ledger::CleanupPolicy;
-
-const WIDTH: u16 = 100;
-const NONE: &str = "–";
 
 /// Renders the report, without colour.
 #[must_use]
@@ -39,7 +34,11 @@ pub fn render_with(report: &RunReport, colour: bool) -> String {
     }
     header(&mut out, report);
     gates(&mut out, report, &paint);
-    line(&mut out, &table(report));
+    line(
+        &mut out,
+        "Sums over all rounds, with [min median max] of a round; task times from the intended start",
+    );
+    line(&mut out, &table::render(report));
     vouchers(&mut out, report, &paint);
     verdict(&mut out, report, &paint);
     line(&mut out, &format!("Next step: {}", next_step(report)));
@@ -173,253 +172,6 @@ fn time(ns: u64) -> String {
     }
 }
 
-/// The side-by-side table under construction: a label, then one cell for each strategy.
-struct Rows<'a> {
-    table: Table,
-    strategies: &'a [StrategyReport],
-}
-
-impl Rows<'_> {
-    fn row(&mut self, label: &str, cell: impl Fn(&StrategyReport) -> String) {
-        let cells = self.strategies.iter().map(cell);
-        let row: Vec<String> = std::iter::once(label.to_owned()).chain(cells).collect();
-        self.table.add_row(row);
-    }
-
-    fn section(&mut self, title: &str) {
-        self.row(title, |_| String::new());
-    }
-
-    /// A count with its spread between rounds.
-    fn metric(&mut self, label: &str, name: &str, value: impl Fn(&NumbersReport) -> Option<u64>) {
-        self.row(label, |strategy| match value(&strategy.totals) {
-            None => NONE.to_owned(),
-            Some(total) => format!("{total}{}", spread(strategy, name)),
-        });
-    }
-}
-
-/// ` [min median max]` between rounds, when there is more than one.
-fn spread(strategy: &StrategyReport, name: &str) -> String {
-    match strategy.spread.get(name) {
-        Some(spread) if strategy.rounds > 1 => format!(
-            "  [{} {} {}]",
-            number(spread.min),
-            number(spread.median),
-            number(spread.max)
-        ),
-        _ => String::new(),
-    }
-}
-
-fn table(report: &RunReport) -> String {
-    let mut table = Table::new();
-    table
-        .load_style(
-            TableStyle::new()
-                .header_separator(LineStyle::new('─', '─', '─', '─'))
-                .bottom_border(LineStyle::new('─', '─', '─', '─')),
-        )
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(WIDTH);
-    let head = std::iter::once("sum over rounds  [min median max of a round]".to_owned())
-        .chain(report.strategies.iter().map(|s| s.strategy.0.clone()));
-    table.set_header(head.collect::<Vec<_>>());
-    let mut rows = Rows {
-        table,
-        strategies: &report.strategies,
-    };
-    tasks(&mut rows);
-    scope_rows(&mut rows, "all phases", "", |numbers| &numbers.total);
-    rows.metric("  sshd's own: authentications", "server_accepted", |n| {
-        n.server.server_accepted
-    });
-    rows.metric("  sshd's own: drops", "server_drops", |n| {
-        n.server.server_drops
-    });
-    leftovers(&mut rows);
-    scope_rows(&mut rows, "submit", "submit.", |numbers| {
-        &numbers.phases.submit
-    });
-    scope_rows(&mut rows, "poll", "poll.", |numbers| &numbers.phases.poll);
-    scope_rows(&mut rows, "cleanup", "cleanup.", |numbers| {
-        &numbers.phases.cleanup
-    });
-    rows.section("latency  p50 / p95 / p99 / max");
-    for (stage, label) in [
-        (Stage::Tcp, "  TCP connect"),
-        (Stage::Banner, "  identification string"),
-        (Stage::Kex, "  key exchange"),
-        (Stage::Auth, "  authentication"),
-        (Stage::Refusal, "  connect to refusal"),
-        (Stage::Exec, "  command"),
-        (Stage::Submit, "  task: intended start to submitted"),
-        (Stage::Task, "  task: intended start to end"),
-    ] {
-        rows.row(label, |strategy| {
-            quantiles(strategy.totals.total.times.get(&stage))
-        });
-    }
-    rows.row("  start spread (worst burst)", |strategy| {
-        strategy
-            .totals
-            .start_spread_ns
-            .map_or_else(|| NONE.to_owned(), time)
-    });
-    for column in rows.table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    rows.table.trim_fmt()
-}
-
-fn tasks(rows: &mut Rows<'_>) {
-    rows.metric("tasks", "tasks_scheduled", |n| {
-        Some(n.tasks.tasks_scheduled)
-    });
-    rows.metric("  succeeded", "tasks_succeeded", |n| {
-        Some(n.tasks.tasks_succeeded)
-    });
-    rows.metric("  failed", "tasks_failed", |n| Some(n.tasks.tasks_failed));
-    let stopped = |n: &NumbersReport| n.tasks.tasks_interrupted + n.tasks.tasks_not_started;
-    if rows.strategies.iter().any(|s| stopped(&s.totals) > 0) {
-        rows.row("  interrupted / not started", |s| {
-            let tasks = &s.totals.tasks;
-            format!("{} / {}", tasks.tasks_interrupted, tasks.tasks_not_started)
-        });
-    }
-}
-
-fn scope_rows(
-    rows: &mut Rows<'_>,
-    title: &str,
-    prefix: &str,
-    scope: fn(&NumbersReport) -> &ScopeReport,
-) {
-    rows.section(title);
-    let counts = move |n: &NumbersReport| scope(n).counts;
-    rows.metric("  attempts", &format!("{prefix}attempts"), |n| {
-        Some(counts(n).attempts)
-    });
-    rows.metric("  handshakes", &format!("{prefix}handshakes"), |n| {
-        Some(counts(n).handshakes)
-    });
-    rows.metric(
-        "  banner-EOF failures",
-        &format!("{prefix}banner_eof"),
-        |n| Some(counts(n).banner_eof),
-    );
-    // Rare outcomes have a row only where they happened; the sum of all outcomes is a checked law.
-    let rare: [(&str, &str, fn(&ScopeReport) -> u64); 10] = [
-        ("  refused by TCP", "connect_refused", |s| {
-            s.counts.connect_refused
-        }),
-        ("  connect timeouts", "connect_timeout", |s| {
-            s.counts.connect_timeout
-        }),
-        ("  banner timeouts", "banner_timeout", |s| {
-            s.counts.banner_timeout
-        }),
-        ("  key exchange failed", "kex_failed", |s| {
-            s.counts.kex_failed
-        }),
-        ("  authentication failed", "auth_failed", |s| {
-            s.counts.auth_failed
-        }),
-        ("  generator faults", "generator_fault", |s| {
-            s.counts.generator_fault
-        }),
-        ("  attempts interrupted", "attempts_interrupted", |s| {
-            s.counts.attempts_interrupted
-        }),
-        ("  channels refused", "channel_refused", |s| {
-            s.counts.channel_refused
-        }),
-        ("  connections lost", "connection_lost", |s| {
-            s.counts.connection_lost
-        }),
-        ("  command timeouts", "command_timeout", |s| {
-            s.counts.command_timeout
-        }),
-    ];
-    for (label, name, count) in rare {
-        if rows.strategies.iter().any(|s| count(scope(&s.totals)) > 0) {
-            rows.metric(label, &format!("{prefix}{name}"), |n| Some(count(scope(n))));
-        }
-    }
-    rows.metric("  retries", &format!("{prefix}retries"), |n| {
-        Some(counts(n).retries)
-    });
-    rows.row("  connections had: first try / at last / wanted", |s| {
-        let counts = counts(&s.totals);
-        format!(
-            "{} / {} / {}",
-            counts.first_attempt_ok, counts.final_ok, counts.connections
-        )
-    });
-    rows.row("  handshakes per s: mean / peak", |s| {
-        match scope(&s.totals).handshake_rate_per_s {
-            None => NONE.to_owned(),
-            Some(rate) => format!("{:.1} / {}", rate.mean, rate.peak),
-        }
-    });
-    if prefix.is_empty() {
-        rows.row(
-            "  handshakes per task: min / mean / max",
-            |s| match scope(&s.totals).handshakes_per_task {
-                None => NONE.to_owned(),
-                Some(spread) => {
-                    format!("{} / {} / {}", spread.min, number(spread.mean), spread.max)
-                }
-            },
-        );
-    }
-}
-
-fn leftovers(rows: &mut Rows<'_>) {
-    rows.metric("leftover directories", "leftover_dirs", |n| {
-        n.leftovers.map(|found| found.leftover_dirs)
-    });
-    rows.row("  cleanup policy", |strategy| {
-        match strategy.cleanup {
-            None => NONE,
-            Some(CleanupPolicy::Never) => "never",
-            Some(CleanupPolicy::OnSuccess) => "on_success",
-            Some(CleanupPolicy::Always) => "always",
-        }
-        .to_owned()
-    });
-    type Found = crate::analysis::summary::Leftovers;
-    let causes: [(&str, fn(&Found) -> u64); 10] = [
-        ("  no cleanup connection", |f| f.cleanup_connect_failed),
-        ("  cleanup command failed", |f| f.cleanup_command_failed),
-        ("  task killed", |f| f.killed),
-        ("  submit failed", |f| f.submit_failed),
-        ("  monitoring failed", |f| f.monitor_failed),
-        ("  run stopped", |f| f.interrupted),
-        ("  reported removed", |f| f.reported_removed),
-        ("  cause unknown", |f| f.unknown),
-        ("  (kept by policy)", |f| f.kept_by_policy),
-        ("  (unexplained)", |f| f.unexplained),
-    ];
-    for (label, count) in causes {
-        let of = |s: &StrategyReport| s.totals.leftovers.as_ref().map(count);
-        if rows.strategies.iter().any(|s| of(s).is_some_and(|n| n > 0)) {
-            rows.row(label, |s| {
-                of(s).map_or_else(|| NONE.to_owned(), |n| n.to_string())
-            });
-        }
-    }
-}
-
-fn quantiles(times: Option<&LatencySummary>) -> String {
-    match times {
-        None => NONE.to_owned(),
-        Some(times) => [times.p50_ns, times.p95_ns, times.p99_ns, times.max_ns]
-            .map(time)
-            .join(" / "),
-    }
-}
-
 fn vouchers(out: &mut String, report: &RunReport, paint: &Paint) {
     line(out, "");
     let count = |status| report.laws.iter().filter(move |law| law.status == status);
@@ -448,6 +200,12 @@ fn vouchers(out: &mut String, report: &RunReport, paint: &Paint) {
             for detail in &balance.detail {
                 line(out, &format!("            {detail}"));
             }
+        }
+        if let Some(allowance) = &law.allowance {
+            line(
+                out,
+                &format!("          (already allowed for: {allowance})"),
+            );
         }
     }
     for law in count(LawStatus::NotCheckable) {
