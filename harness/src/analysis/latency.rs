@@ -71,8 +71,8 @@ impl Latency {
             });
         }
         if let Some(histogram) = &mut self.histogram {
-            // `record`, not `saturating_record`: only the former grows an auto-resizing histogram, the latter would
-            // clamp every value to its first, tiny range. It fails only where the table cannot be addressed.
+            // Not `saturating_record`: it would clip to the range so far instead of growing it. Growing cannot fail
+            // where a pointer has 64 bits.
             let _ = histogram.record(ns);
         }
     }

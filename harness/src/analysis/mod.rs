@@ -11,3 +11,8 @@ pub mod laws;
 pub mod server_log;
 pub mod summary;
 pub mod validity;
+
+#[cfg(test)]
+pub(crate) mod ledger_builder;
+#[cfg(test)]
+mod tests;

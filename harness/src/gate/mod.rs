@@ -1,14 +1,16 @@
 //! Thresholds and the verdict. Pure.
 //!
-//! `threshold` is the grammar, parsed and type-checked before a run; `judge` evaluates on the unrounded values
+//! `threshold` is the grammar with its `problem`s, parsed and type-checked before a run; `judge` evaluates on the unrounded values
 //! the report shows; `verdict` weighs gates, books and validity into one verdict and exit code.
 
 mod judge;
+mod problem;
 mod threshold;
 mod verdict;
 
 pub use judge::{GateCheck, GateOutcome, GateResult, judge};
-pub use threshold::{Bound, Operator, Selector, Threshold, ThresholdError, ThresholdProblem};
+pub use problem::{ThresholdError, ThresholdProblem};
+pub use threshold::{Bound, Operator, Selector, Threshold};
 pub use verdict::{Decision, Verdict, decide};
 
 pub use crate::analysis::catalogue::{Aggregate, CATALOGUE, Metric, Unit};

@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use super::problem::{ThresholdError, ThresholdProblem};
 use crate::analysis::catalogue::{self, Aggregate, Metric, Unit};
 use crate::ids::StrategyName;
 use crate::ledger::Phase;
@@ -107,114 +108,6 @@ pub struct Threshold {
     pub bound: Bound,
 }
 
-/// What is wrong with a threshold.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum ThresholdProblem {
-    /// Not of the form.
-    #[error("expected {expected}, found {found}")]
-    Expected {
-        /// What should be here.
-        expected: &'static str,
-        /// What is here.
-        found: String,
-    },
-    /// Neither strategy, phase nor metric.
-    #[error("unknown metric `{name}`{}", did_you_mean(nearest.as_deref()))]
-    UnknownMetric {
-        /// The word.
-        name: String,
-        /// A near one.
-        nearest: Option<String>,
-    },
-    /// A dotted prefix that is no strategy of the scenario.
-    #[error("unknown strategy `{name}`{}; the scenario has {known}", did_you_mean(nearest.as_deref()))]
-    UnknownStrategy {
-        /// The word.
-        name: String,
-        /// A near one.
-        nearest: Option<String>,
-        /// All of them.
-        known: String,
-    },
-    /// Not an aggregate at all.
-    #[error("unknown aggregate `{name}`; `{metric}` has {allowed}")]
-    UnknownAggregate {
-        /// The word.
-        name: String,
-        /// The metric.
-        metric: &'static str,
-        /// What it has.
-        allowed: &'static str,
-    },
-    /// A percentile no distribution has.
-    #[error("impossible percentile `{0}`: more than 0 and at most 100")]
-    ImpossiblePercentile(String),
-    /// An aggregate that this metric has not.
-    #[error("`{metric}` has no `{aggregate}`; it has {allowed}")]
-    AggregateNotAllowed {
-        /// The metric.
-        metric: &'static str,
-        /// The aggregate.
-        aggregate: String,
-        /// What it has.
-        allowed: &'static str,
-    },
-    /// A latency without aggregate.
-    #[error("`{metric}` is a distribution; say which value of it: {allowed}")]
-    AggregateMissing {
-        /// The metric.
-        metric: &'static str,
-        /// What it has.
-        allowed: &'static str,
-    },
-    /// A metric that is not kept by phase.
-    #[error("`{metric}` is not kept by phase; leave `{phase}.` out")]
-    NotByPhase {
-        /// The metric.
-        metric: &'static str,
-        /// The phase.
-        phase: &'static str,
-    },
-    /// Two units that cannot be compared.
-    #[error("`{metric}` is a {unit}, but the value is a {found}")]
-    UnitMismatch {
-        /// The metric.
-        metric: &'static str,
-        /// Its unit.
-        unit: &'static str,
-        /// The other.
-        found: &'static str,
-    },
-    /// A factor or number that is not finite, or a negative one.
-    #[error("`{0}` is not a number a metric can have")]
-    BadNumber(String),
-    /// A right side of one strategy for a left side of every strategy.
-    #[error(
-        "the left side is for every strategy, the right side is of `{0}` only; name one on the left"
-    )]
-    MixedStrategies(String),
-}
-
-fn did_you_mean(nearest: Option<&str>) -> String {
-    nearest.map_or_else(String::new, |nearest| {
-        format!("; did you mean `{nearest}`?")
-    })
-}
-
-/// A threshold that cannot be judged, and where.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("threshold `{text}`, column {}: {problem}", position + 1)]
-pub struct ThresholdError {
-    /// As written.
-    pub text: String,
-    /// Byte offset of the offending word.
-    pub position: usize,
-    /// Length of the offending word in bytes.
-    pub length: usize,
-    /// What is wrong.
-    pub problem: ThresholdProblem,
-}
-
 struct Fault {
     position: usize,
     length: usize,
@@ -285,7 +178,7 @@ impl fmt::Display for Threshold {
 fn parse(text: &str, strategies: &[StrategyName]) -> Result<Threshold, Fault> {
     let start = text
         .find(['<', '>', '=', '!'])
-        .ok_or_else(|| expected("an operator (== != < <= > >=)", text, text.len()))?;
+        .ok_or_else(|| expected("an operator (== != < <= > >=)", "", text.len()))?;
     let (sign, operator) = Operator::ALL
         .into_iter()
         .find(|(sign, _)| text[start..].starts_with(sign))

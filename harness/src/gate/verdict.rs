@@ -71,9 +71,12 @@ pub fn decide(run: &RunSummary, laws: &[Law], checks: &[Check], gates: &[GateRes
     for law in laws::broken(laws) {
         unbalanced = true;
         let rounds = law.balances.iter().filter(|line| !line.holds).count();
+        let place = match law.balances.first().and_then(|line| line.round) {
+            Some(_) => format!(" in {rounds} of {} rounds", law.balances.len()),
+            None => String::new(),
+        };
         reasons.push(format!(
-            "the books do not balance in {rounds} of {}: {}",
-            law.balances.len(),
+            "the books do not balance{place}: {}",
             law.description
         ));
     }

@@ -11,8 +11,9 @@ mod writer;
 
 pub use build::{Findings, build};
 pub use document::{
-    LeftoverReport, PerTaskReport, PhasesReport, RateReport, RoundReport, RunReport, SCHEMA_VERSION,
-    ScopeReport, ServerLogReport, NumbersReport, StrategyReport, TimesReport, ToolReport, schema_json,
+    LeftoverReport, NumbersReport, PerTaskReport, PhasesReport, RateReport, RoundReport, RunReport,
+    SCHEMA_VERSION, ScopeReport, ServerLogReport, StrategyReport, TimesReport, ToolReport,
+    schema_json,
 };
 pub use writer::{WriteError, write_file};
 

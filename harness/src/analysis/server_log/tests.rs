@@ -74,9 +74,10 @@ fn drops_of_9_8_are_split_by_cause() {
 fn drops_that_10_0_rate_limits_are_read_from_their_forced_lines() {
     let counts = count(WORDED_10_0, 4096);
     assert_eq!(counts.drops.max_startups, 4);
-    assert_eq!(counts.drop_ports.keys().copied().collect::<Vec<_>>(), [
-        40001, 40002, 40003, 40004
-    ]);
+    assert_eq!(
+        counts.drop_ports.keys().copied().collect::<Vec<_>>(),
+        [40001, 40002, 40003, 40004]
+    );
     assert!(counts.every_drop_forced);
     assert_eq!(counts.rate_limited_drops, 37);
     assert_eq!(counts.draws, [(30, (1, 1))].into());
@@ -129,13 +130,15 @@ fn a_tag_gives_process_and_severity() {
 
 #[test]
 fn unknown_lines_are_kept_and_counted() {
-    let counts = count(b"something new\r\nConnection from nowhere\r\n\r\nhalf a line", 3);
+    let counts = count(
+        b"something new\r\nConnection from nowhere\r\n\r\nhalf a line",
+        3,
+    );
     assert_eq!((counts.lines, counts.unknown_lines), (3, 3));
-    assert_eq!(counts.unknown_samples, [
-        "something new",
-        "Connection from nowhere",
-        "half a line"
-    ]);
+    assert_eq!(
+        counts.unknown_samples,
+        ["something new", "Connection from nowhere", "half a line"]
+    );
 }
 
 #[test]

@@ -1,21 +1,18 @@
 //! What a run amounts to: counts, rates and latencies per strategy, phase and round.
 //!
-//! `numbers` is the data, `summarizer` folds the ledger into it record by record, `round` is the state of a
+//! `numbers` is the data, `books` what the laws compare,
+//! `summarizer` folds the ledger into it record by record, `round` is the state of a
 //! round under way. Memory grows with tasks and rounds, not with the ledger. Must not judge: laws, validity
 //! and gates read what is here.
 
+mod books;
 mod numbers;
 mod round;
 mod summarizer;
 
+pub use books::{ClientPorts, LedgerBooks, PortUse, RoundBooks, StartNumbers};
 pub use numbers::{
-    BannerEofSplit, ClientPorts, Counts, FailureCounts, GeneratorHealth, LedgerBooks, Leftovers,
-    Numbers, PerTask, PortUse, Rate, RetriesByKind, RoundBooks, RoundSummary, RunSummary, Scope,
-    Spread, StartNumbers, StrategySummary, TaskCounts,
+    BannerEofSplit, Counts, FailureCounts, GeneratorHealth, Leftovers, Numbers, PerTask, Rate,
+    RetriesByKind, RoundSummary, RunSummary, Scope, Spread, StrategySummary, TaskCounts,
 };
 pub use summarizer::Summarizer;
-
-#[cfg(test)]
-pub(crate) mod ledger_builder;
-#[cfg(test)]
-mod tests;

@@ -5,10 +5,8 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::numbers::{
-    ClientPorts, Leftovers, Numbers, PerTask, PortUse, RoundBooks, RoundSummary, Scope,
-    StartNumbers, TEXTS_KEPT,
-};
+use super::books::{ClientPorts, PortUse, RoundBooks, StartNumbers};
+use super::numbers::{Leftovers, Numbers, PerTask, RoundSummary, Scope, TEXTS_KEPT};
 use crate::analysis::latency::Stage;
 use crate::clock::RunInstant;
 use crate::ids::{AttemptId, RoundId, StrategyName, TaskId};

@@ -6,9 +6,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
-use super::numbers::{
-    GeneratorHealth, LedgerBooks, Numbers, RoundSummary, RunSummary, StrategySummary,
-};
+use super::books::LedgerBooks;
+use super::numbers::{GeneratorHealth, Numbers, RoundSummary, RunSummary, StrategySummary};
 use super::round::{OpenAttempt, RoundState};
 use crate::analysis::server_log::ServerLogCounts;
 use crate::clock::RunInstant;
