@@ -14,7 +14,11 @@ const SOON: Duration = Duration::from_secs(20);
 /// Runs on the stand-in with a temporary folder of its own, so that what is left there is seen.
 fn embedded(directory: &std::path::Path, args: &[&str]) -> Command {
     let mut command = Command::new(driver::binary());
-    command.args(["run", "--target", "embedded"]).args(args).arg("--out").arg(directory.join("run"));
+    command
+        .args(["run", "--target", "embedded"])
+        .args(args)
+        .arg("--out")
+        .arg(directory.join("run"));
     command.env("TMPDIR", directory);
     command
 }
@@ -52,7 +56,12 @@ fn open_gates_makes_exactly_the_connections_the_strategies_promise() {
 fn embedded_results_say_so_in_their_first_line() {
     let directory = tempfile::tempdir().unwrap();
     let finished = run(directory.path(), &["smoke", "--target", "embedded"]);
-    let first = finished.stdout.lines().next().unwrap_or_default().to_owned();
+    let first = finished
+        .stdout
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned();
     assert!(first.contains("EMBEDDED"), "{first}");
     assert_eq!(finished.report()["embedded_stand_in"], true);
     for file in ["report.json", "events.jsonl.zst", "sshd.log", "sshd_config"] {
@@ -63,13 +72,24 @@ fn embedded_results_say_so_in_their_first_line() {
 #[test]
 fn report_renders_a_run_directory_again_to_the_same_bytes() {
     let directory = tempfile::tempdir().unwrap();
-    let finished = run(directory.path(), &["smoke", "--target", "embedded", "--format", "json"]);
+    let finished = run(
+        directory.path(),
+        &["smoke", "--target", "embedded", "--format", "json"],
+    );
     let written = std::fs::read_to_string(finished.directory.join("report.json")).unwrap();
     assert_eq!(finished.stdout, written);
     std::fs::remove_file(finished.directory.join("report.json")).unwrap();
-    let again = sshchurn(&["report", &finished.directory.display().to_string(), "--format", "json"]);
+    let again = sshchurn(&[
+        "report",
+        &finished.directory.display().to_string(),
+        "--format",
+        "json",
+    ]);
     assert_eq!(again.stdout, written);
-    assert_eq!(std::fs::read_to_string(finished.directory.join("report.json")).unwrap(), written);
+    assert_eq!(
+        std::fs::read_to_string(finished.directory.join("report.json")).unwrap(),
+        written
+    );
     assert_eq!(again.code, finished.code);
 }
 
@@ -80,7 +100,12 @@ fn refused_channels_spend_the_reconnect_budget() {
     let reused = &strategy(&finished.report(), "reused-session")["totals"].clone();
     assert_eq!(count(&reused["phases"]["poll"], "channel_refused"), 120);
     assert_eq!(count(&reused["phases"]["poll"], "handshakes"), 120);
-    assert_eq!(reused["tasks"]["failed"].as_u64().or(reused["tasks"]["tasks_failed"].as_u64()), Some(20));
+    assert_eq!(
+        reused["tasks"]["failed"]
+            .as_u64()
+            .or(reused["tasks"]["tasks_failed"].as_u64()),
+        Some(20)
+    );
 }
 
 #[test]
@@ -90,19 +115,44 @@ fn orphans_are_counted_and_tied_to_their_causes() {
     let report = finished.report();
     books_balance(&report);
     let leftovers = &strategy(&report, "reused-session")["totals"]["leftovers"];
-    assert_eq!(leftovers["unexplained"].as_u64().unwrap_or(0), 0, "{leftovers:#}");
-    assert!(leftovers["leftover_dirs"].as_u64().unwrap() >= 1, "{leftovers:#}");
+    assert_eq!(
+        leftovers["unexplained"].as_u64().unwrap_or(0),
+        0,
+        "{leftovers:#}"
+    );
+    assert!(
+        leftovers["leftover_dirs"].as_u64().unwrap() >= 1,
+        "{leftovers:#}"
+    );
 }
 
 #[test]
 fn failed_threshold_is_1_and_a_threshold_without_data_is_3() {
     let directory = tempfile::tempdir().unwrap();
-    let quick = ["smoke", "--target", "embedded", "--max-startups", "100:30:200"];
+    let quick = [
+        "smoke",
+        "--target",
+        "embedded",
+        "--max-startups",
+        "100:30:200",
+    ];
     let args = |threshold: &'static str| [&quick[..], &["--threshold", threshold]].concat();
-    run(&directory.path().join("1"), &args("per-command.handshakes < 10")).code(1);
+    run(
+        &directory.path().join("1"),
+        &args("per-command.handshakes < 10"),
+    )
+    .code(1);
     // Nothing is refused, so there is no time to refusal.
-    run(&directory.path().join("2"), &args("per-command.refusal.p99 < 1s")).code(3);
-    run(&directory.path().join("3"), &args("per-command.handshakes > 10")).code(0);
+    run(
+        &directory.path().join("2"),
+        &args("per-command.refusal.p99 < 1s"),
+    )
+    .code(3);
+    run(
+        &directory.path().join("3"),
+        &args("per-command.handshakes > 10"),
+    )
+    .code(0);
 }
 
 #[test]
@@ -110,16 +160,26 @@ fn wrong_input_is_2_and_starts_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let cases: [(&[&str], &str); 7] = [
         (&["smokee"], "did you mean `smoke`?"),
-        (&["smoke", "--threshold", "per-command.handshaks > 1"], "handshakes"),
+        (
+            &["smoke", "--threshold", "per-command.handshaks > 1"],
+            "handshakes",
+        ),
         (&["smoke", "--threshold", "handshakes.p101 > 1"], "p101"),
         (&["smoke", "--strategy", "multiplexed"], "no such strategy"),
         (&["smoke", "--max-startups", "10:30"], "start:rate:full"),
-        (&["smoke", "--sshd-option", "Port=22"], "the harness sets this keyword itself"),
+        (
+            &["smoke", "--sshd-option", "Port=22"],
+            "the harness sets this keyword itself",
+        ),
         (&["smoke", "--target", "external"], "--address"),
     ];
     for (args, expected) in cases {
         let finished = run(directory.path(), args).code(2);
-        assert!(finished.stderr.contains(expected), "{args:?}: {}", finished.stderr);
+        assert!(
+            finished.stderr.contains(expected),
+            "{args:?}: {}",
+            finished.stderr
+        );
         assert!(!finished.directory.join("events.jsonl.zst").exists());
     }
 }
@@ -133,7 +193,17 @@ fn external_target_that_is_not_loopback_needs_consent() {
     // TEST-NET-1 (RFC 5737): documentation only; refused before any packet is sent.
     let finished = run(
         directory.path(),
-        &["smoke", "--target", "external", "--address", "192.0.2.1:22", "--user", "x", "--key", &key],
+        &[
+            "smoke",
+            "--target",
+            "external",
+            "--address",
+            "192.0.2.1:22",
+            "--user",
+            "x",
+            "--key",
+            &key,
+        ],
     )
     .code(2);
     assert!(finished.stderr.contains("--consent"), "{}", finished.stderr);
@@ -145,7 +215,10 @@ fn run_directory_in_use_is_refused_and_left_alone() {
     std::fs::create_dir(directory.path().join("run")).unwrap();
     std::fs::write(directory.path().join("run/report.json"), "precious").unwrap();
     run(directory.path(), &["smoke", "--target", "embedded"]).code(2);
-    assert_eq!(std::fs::read_to_string(directory.path().join("run/report.json")).unwrap(), "precious");
+    assert_eq!(
+        std::fs::read_to_string(directory.path().join("run/report.json")).unwrap(),
+        "precious"
+    );
 }
 
 #[test]
@@ -159,21 +232,40 @@ fn first_interrupt_drains_and_reports() {
     let report = finished.report();
     assert_eq!(report["run_end"], "interrupted");
     books_balance(&report);
-    assert!(finished.stderr.contains("press Ctrl-C again"), "{}", finished.stderr);
-    assert_eq!(temporary(directory.path(), "sshchurn-"), Vec::<String>::new());
+    assert!(
+        finished.stderr.contains("press Ctrl-C again"),
+        "{}",
+        finished.stderr
+    );
+    assert_eq!(
+        temporary(directory.path(), "sshchurn-"),
+        Vec::<String>::new()
+    );
 }
 
 #[test]
 fn second_interrupt_aborts_draining_tasks() {
     let directory = tempfile::tempdir().unwrap();
-    let command = embedded(directory.path(), &["smoke", "--time-scale", "10", "--max-startups", "100:30:200"]);
+    let command = embedded(
+        directory.path(),
+        &[
+            "smoke",
+            "--time-scale",
+            "10",
+            "--max-startups",
+            "100:30:200",
+        ],
+    );
     let mut running = driver::start_command(command, directory.path().join("run"));
     running.wait_for("target:", SOON);
     running.signal(Signal::SIGINT);
     running.wait_for("press Ctrl-C again", SOON);
     running.signal(Signal::SIGINT);
     let finished = running.finish(SOON).code(130);
-    assert_eq!(temporary(directory.path(), "sshchurn-"), Vec::<String>::new());
+    assert_eq!(
+        temporary(directory.path(), "sshchurn-"),
+        Vec::<String>::new()
+    );
     books_balance(&finished.report());
 }
 
@@ -186,7 +278,10 @@ fn terminate_and_hang_up_abort_at_once() {
         running.wait_for("target:", SOON);
         running.signal(signal);
         running.finish(SOON).code(130);
-        assert_eq!(temporary(directory.path(), "sshchurn-"), Vec::<String>::new());
+        assert_eq!(
+            temporary(directory.path(), "sshchurn-"),
+            Vec::<String>::new()
+        );
     }
 }
 
@@ -195,7 +290,15 @@ fn run_that_exceeds_its_bound_is_inconclusive() {
     let directory = tempfile::tempdir().unwrap();
     let finished = run(
         directory.path(),
-        &["smoke", "--target", "embedded", "--time-scale", "10", "--max-duration", "2s"],
+        &[
+            "smoke",
+            "--target",
+            "embedded",
+            "--time-scale",
+            "10",
+            "--max-duration",
+            "2s",
+        ],
     )
     .code(3);
     assert_eq!(finished.report()["run_end"], "out_of_time");
@@ -213,9 +316,15 @@ fn killed_harness_leaves_what_the_next_run_removes() {
     assert_eq!(temporary(directory.path(), "sshchurn-").len(), 1);
     let again = directory.path().join("again");
     let mut command = Command::new(driver::binary());
-    command.args(["run", "smoke", "--target", "embedded", "--out"]).arg(&again).env("TMPDIR", directory.path());
+    command
+        .args(["run", "smoke", "--target", "embedded", "--out"])
+        .arg(&again)
+        .env("TMPDIR", directory.path());
     driver::start_command(command, again).finish(Duration::from_secs(60));
-    assert_eq!(temporary(directory.path(), "sshchurn-"), Vec::<String>::new());
+    assert_eq!(
+        temporary(directory.path(), "sshchurn-"),
+        Vec::<String>::new()
+    );
     let folder = directory.path().display().to_string();
     assert_eq!(processes_with(&folder), Vec::<String>::new());
 }
@@ -230,7 +339,9 @@ fn closed_stdout_is_no_error() {
     );
     let mut command = Command::new("bash");
     command.arg("-c").arg(script);
-    driver::start_command(command, directory.path().join("run")).finish(Duration::from_secs(60)).code(0);
+    driver::start_command(command, directory.path().join("run"))
+        .finish(Duration::from_secs(60))
+        .code(0);
 }
 
 #[test]
@@ -253,13 +364,24 @@ fn full_disk_stops_the_run_with_a_clear_message() {
     command.env("TMPDIR", directory.path());
     let finished = driver::start_command(command, full).finish(Duration::from_secs(120));
     if finished.stderr.contains("unshare failed") || finished.stderr.contains("mount:") {
-        assert!(std::env::var_os("SSHCHURN_REQUIRE_LOCAL").is_none(), "{}", finished.stderr);
+        assert!(
+            std::env::var_os("SSHCHURN_REQUIRE_LOCAL").is_none(),
+            "{}",
+            finished.stderr
+        );
         eprintln!("SKIPPED: no mount namespace here: {}", finished.stderr);
         return;
     }
     let finished = finished.code(4);
-    assert!(finished.stderr.contains("No space left on device"), "{}", finished.stderr);
-    assert_eq!(temporary(directory.path(), "sshchurn-"), Vec::<String>::new());
+    assert!(
+        finished.stderr.contains("No space left on device"),
+        "{}",
+        finished.stderr
+    );
+    assert_eq!(
+        temporary(directory.path(), "sshchurn-"),
+        Vec::<String>::new()
+    );
 }
 
 #[test]
@@ -274,6 +396,13 @@ fn scenarios_are_listed_shown_and_checked() {
     sshchurn(&["scenario", "check", &file, "smoke"]).code(0);
     std::fs::write(&file, shown.stdout.replace("tasks", "taks")).unwrap();
     let wrong = sshchurn(&["scenario", "check", &file, "smoke"]).code(2);
-    assert!(wrong.stderr.contains("did you mean `tasks`?"), "{}", wrong.stderr);
-    assert!(wrong.stdout.contains("smoke: ok"), "the other is checked all the same");
+    assert!(
+        wrong.stderr.contains("did you mean `tasks`?"),
+        "{}",
+        wrong.stderr
+    );
+    assert!(
+        wrong.stdout.contains("smoke: ok"),
+        "the other is checked all the same"
+    );
 }

@@ -35,11 +35,6 @@ impl Console {
         self.colour
     }
 
-    /// Whether there is a live display.
-    pub(super) fn is_live(&self) -> bool {
-        self.progress
-    }
-
     /// A result. A closed pipe (`| head`) is the reader's choice, not an error.
     #[allow(clippy::print_stdout)]
     pub(super) fn result(&self, text: &str) {

@@ -20,13 +20,20 @@ pub(super) async fn command(args: DoctorArgs, console: Console) -> Result<ExitCo
             Status::Warning => "warning",
             Status::Failure => "FAILURE",
         };
-        console.result(&format!("{mark:<8} {:<16} {}", finding.check, finding.found));
+        console.result(&format!(
+            "{mark:<8} {:<16} {}",
+            finding.check, finding.found
+        ));
         if let Some(fix) = &finding.fix {
             console.result(&format!("{:<25} → {fix}", ""));
         }
     }
     let worst = findings.iter().map(|finding| finding.status).max();
-    Ok(if worst == Some(Status::Failure) { ExitCode::Environment } else { ExitCode::Success })
+    Ok(if worst == Some(Status::Failure) {
+        ExitCode::Environment
+    } else {
+        ExitCode::Success
+    })
 }
 
 /// The checks of the client's side before a run; a failure stops it.
@@ -46,7 +53,11 @@ pub(super) fn preflight(scenario: &Scenario, target: TargetArg) -> Result<Vec<Fi
 
 fn needs(scenario: &Scenario, target: TargetArg) -> Needs {
     Needs {
-        connections: scenario.arrival.max_in_flight.unwrap_or(scenario.tasks).min(scenario.tasks),
+        connections: scenario
+            .arrival
+            .max_in_flight
+            .unwrap_or(scenario.tasks)
+            .min(scenario.tasks),
         // The embedded server has the other end of every connection, and three pipes for each running command.
         descriptors_per_connection: match target {
             TargetArg::Embedded | TargetArg::Auto => 6,
@@ -79,7 +90,9 @@ async fn targets() -> Vec<Finding> {
 /// A server that cannot be had is a warning: there are others.
 fn missing(check: &'static str, error: &target::TargetError) -> Finding {
     match error {
-        target::TargetError::Unavailable { what, fix } => Finding::warning(check, what.clone(), fix.clone()),
+        target::TargetError::Unavailable { what, fix } => {
+            Finding::warning(check, what.clone(), fix.clone())
+        }
         other => Finding::warning(check, other.to_string(), "see the message"),
     }
 }

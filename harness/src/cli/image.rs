@@ -14,7 +14,12 @@ pub(super) async fn command(command: ImageCommand, console: Console) -> Result<E
         }
         ImageCommand::List => {
             for image in image::list().await? {
-                console.result(&format!("{}  {}  {} MB", image.name, image.id, image.size_bytes / 1_000_000));
+                console.result(&format!(
+                    "{}  {}  {} MB",
+                    image.name,
+                    image.id,
+                    image.size_bytes / 1_000_000
+                ));
             }
         }
     }

@@ -35,15 +35,24 @@ pub(super) fn report_command(args: &ReportArgs, console: &Console) -> Result<Exi
 /// Puts a report on stdout.
 pub(super) fn show(report: &RunReport, format: FormatArg, console: &Console) {
     match format {
-        FormatArg::Text => console.result(&report::terminal::render(report)),
+        FormatArg::Text => console.result(&report::terminal::render_with(report, console.colour())),
         FormatArg::Json => console.result(&report::json::render(report)),
     }
 }
 
 /// Parses thresholds against the strategies of a scenario; all problems at once.
-pub(super) fn thresholds(texts: &[String], strategies: &[StrategyName]) -> Result<Vec<Threshold>, CliError> {
+pub(super) fn thresholds(
+    texts: &[String],
+    strategies: &[StrategyName],
+) -> Result<Vec<Threshold>, CliError> {
     Threshold::parse_all(texts, strategies).map_err(|errors| {
-        CliError::Thresholds(errors.iter().map(ThresholdError::to_string).collect::<Vec<_>>().join("\n"))
+        CliError::Thresholds(
+            errors
+                .iter()
+                .map(ThresholdError::to_string)
+                .collect::<Vec<_>>()
+                .join("\n"),
+        )
     })
 }
 
@@ -56,8 +65,12 @@ pub(super) fn report(directory: &Path) -> Result<RunReport, CliError> {
         let record = record?;
         match &record.event {
             Event::RunStarted { manifest: found } => manifest = Some(found.clone()),
-            Event::RoundStarted { round, log_from, .. } => log_ranges.entry(*round).or_default().from = *log_from,
-            Event::RoundEnded { round, log_to, .. } => log_ranges.entry(*round).or_default().to = *log_to,
+            Event::RoundStarted {
+                round, log_from, ..
+            } => log_ranges.entry(*round).or_default().from = *log_from,
+            Event::RoundEnded { round, log_to, .. } => {
+                log_ranges.entry(*round).or_default().to = *log_to
+            }
             _ => {}
         }
         summarizer.fold(&record);
@@ -66,7 +79,11 @@ pub(super) fn report(directory: &Path) -> Result<RunReport, CliError> {
         return Err(CliError::NothingMeasured(directory.to_path_buf()));
     };
     for (round, range) in log_ranges {
-        if let LogRange { from: Some(from), to: Some(to) } = range {
+        if let LogRange {
+            from: Some(from),
+            to: Some(to),
+        } = range
+        {
             summarizer.server_log(round, count_log(&directory.join(SERVER_LOG), from, to)?);
         }
     }
@@ -76,12 +93,24 @@ pub(super) fn report(directory: &Path) -> Result<RunReport, CliError> {
     let validity = validity::check(&run);
     let gates = gate::judge(&thresholds, &run);
     let decision = gate::decide(&run, &laws, &validity, &gates);
-    Ok(report::build(&manifest, &run, Findings { laws, validity, gates, decision }))
+    Ok(report::build(
+        &manifest,
+        &run,
+        Findings {
+            laws,
+            validity,
+            gates,
+            decision,
+        },
+    ))
 }
 
 /// Writes everything that is rendered from the report into the run directory.
 pub(super) fn write_report(directory: &Path, report: &RunReport) -> Result<(), CliError> {
-    report::write_file(&directory.join("report.json"), report::json::render(report).as_bytes())?;
+    report::write_file(
+        &directory.join("report.json"),
+        report::json::render(report).as_bytes(),
+    )?;
     Ok(())
 }
 

@@ -12,8 +12,8 @@ use super::args::{NetworkArg, RunArgs, TargetArg};
 use super::console::Console;
 use super::doctor::preflight;
 use super::error::CliError;
-use super::signals::{self, StopReason};
 use super::load::{self, LEDGER, SERVER_LOG};
+use super::signals::{self, StopReason};
 use crate::clock::RunClock;
 use crate::doctor;
 use crate::engine::{
@@ -28,8 +28,7 @@ use crate::ssh::RusshConnector;
 use crate::target::docker::{DockerNetwork, DockerOptions};
 use crate::target::external::ExternalOptions;
 use crate::target::{
-    self, Idle, RunningTarget, TargetChoice, TargetError, TargetOptions,
-    TargetRequest,
+    self, Idle, RunningTarget, TargetChoice, TargetError, TargetOptions, TargetRequest,
 };
 
 /// How long a target may take to become ready. Building an image from packages comes on top.
@@ -46,6 +45,11 @@ const OUT_OF_TIME: &str = "max_duration";
 
 /// Runs one scenario to its report.
 pub(super) async fn run(args: RunArgs, console: Console) -> Result<ExitCode, CliError> {
+    let console = if args.no_progress {
+        console.without_progress()
+    } else {
+        console
+    };
     let (scenario, origin) = super::overrides::resolve(&args)?;
     // Checked now, judged at the end: a typing error must not cost a run.
     load::thresholds(&scenario.gate, &strategy_names(&scenario))?;
@@ -457,7 +461,11 @@ fn unless_gone<T>(
 }
 
 fn strategy_names(scenario: &Scenario) -> Vec<StrategyName> {
-    scenario.strategies.iter().map(|strategy| strategy.name.clone()).collect()
+    scenario
+        .strategies
+        .iter()
+        .map(|strategy| strategy.name.clone())
+        .collect()
 }
 
 fn choice(target: TargetArg) -> TargetChoice {

@@ -53,7 +53,7 @@ const OWNED: [(&str, &str); 17] = [
 ///
 /// # Errors
 /// [`KeywordError`] when the harness owns it or it could not be written as one line.
-pub fn check(keyword: &str, value: &str) -> Result<(), KeywordError> {
+pub(super) fn check(keyword: &str, value: &str) -> Result<(), KeywordError> {
     if keyword.is_empty() || !keyword.chars().all(|c| c.is_ascii_alphanumeric()) {
         return Err(KeywordError::NotAKeyword);
     }
@@ -86,7 +86,7 @@ const IN_MATCH: [&str; 9] = [
 ///
 /// # Errors
 /// [`KeywordError`] when sshd would not take it in a `Match` block, or as [`check`].
-pub fn check_in_match(keyword: &str, value: &str) -> Result<(), KeywordError> {
+pub(super) fn check_in_match(keyword: &str, value: &str) -> Result<(), KeywordError> {
     check(keyword, value)?;
     if IN_MATCH
         .iter()

@@ -9,7 +9,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::manifest::TargetDescription;
 use crate::scenario::SshdConfig;
 use crate::ssh::keys::{HostKeyCheck, KeyError, KeyPair};
 
@@ -117,7 +116,7 @@ pub enum TargetError {
         /// What was tried.
         action: String,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The Docker engine refused.
     #[error("cannot {action}")]

@@ -44,7 +44,7 @@ const PREFIX: &str = "OpenSSH_";
 
 /// The word that names the release, `OpenSSH_9.2p1`, in any text that has one.
 #[must_use]
-pub fn release_word(text: &str) -> Option<&str> {
+pub(super) fn release_word(text: &str) -> Option<&str> {
     let from = text.find(PREFIX)?;
     text[from..]
         .split(|c: char| c.is_whitespace() || c == ',')
@@ -65,7 +65,10 @@ mod tests {
                 "OpenSSH_10.0p2 Debian-7, OpenSSL 3.5.1 1 Jul 2025",
                 Release::new(10, 0),
             ),
-            ("OpenSSH_9.2, OpenSSL 3.0.19 27 Jan 2026", Release::new(9, 2)),
+            (
+                "OpenSSH_9.2, OpenSSL 3.0.19 27 Jan 2026",
+                Release::new(9, 2),
+            ),
             (
                 "unknown option -- V\nOpenSSH_8.4p1 Debian-5+deb11u3, OpenSSL 1.1.1w  11 Sep 2023\nusage: sshd [-46DdeiqTt]",
                 Release::new(8, 4),
@@ -79,7 +82,13 @@ mod tests {
 
     #[test]
     fn text_without_a_release_has_none() {
-        for text in ["", "SSH-2.0-dropbear_2022.83", "OpenSSH_", "OpenSSH_x.1", "OpenSSH_9"] {
+        for text in [
+            "",
+            "SSH-2.0-dropbear_2022.83",
+            "OpenSSH_",
+            "OpenSSH_x.1",
+            "OpenSSH_9",
+        ] {
             assert_eq!(Release::find(text), None, "{text}");
         }
     }

@@ -97,7 +97,10 @@ async fn automatic(
         Err(error) => reason("local", error)?,
     };
     let kind = embedded(request).await?;
-    Ok(RunningTarget::new(kind, &format!("{no_docker}; {no_local}")))
+    Ok(RunningTarget::new(
+        kind,
+        &format!("{no_docker}; {no_local}"),
+    ))
 }
 
 /// Why a kind is passed over, in one line; the error itself when another kind would hide the user's mistake.

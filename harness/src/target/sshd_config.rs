@@ -4,8 +4,8 @@
 //! differs between releases (`MaxStartups`: the last up to 10.0, the first from 10.1). `containers/README.md` explains
 //! every line. It must not run sshd or touch a file.
 
-use super::release::Release;
 use super::TargetError;
+use super::release::Release;
 use crate::scenario::{MONITORING_SOURCE, SshdConfig};
 
 /// Where things are, as sshd sees them.
@@ -333,7 +333,10 @@ mod tests {
 
     #[test]
     fn another_max_startups_than_asked_for_is_an_error_and_so_is_none() {
-        for (dump, found) in [("maxstartups 10:30:60\n", "10:30:60"), ("port 22\n", "(not printed)")] {
+        for (dump, found) in [
+            ("maxstartups 10:30:60\n", "10:30:60"),
+            ("port 22\n", "(not printed)"),
+        ] {
             match verify(&sshd(&[]), dump) {
                 Err(TargetError::ConfigDiffers { effective, .. }) => assert_eq!(effective, found),
                 other => panic!("{other:?}"),

@@ -1,5 +1,5 @@
 //! Drives the real binary: starts it, waits for what it says, signals it, and reads what it leaves behind.
-#![allow(dead_code, clippy::unwrap_used, clippy::print_stderr)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::print_stderr)]
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -40,7 +40,12 @@ pub fn start(directory: &Path, args: &[&str]) -> Running {
 
 /// Any command that ends in a harness, in the background.
 pub fn start_command(mut command: Command, directory: PathBuf) -> Running {
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let stderr = BufReader::new(child.stderr.take().unwrap());
     let (sender, receiver) = channel();
     std::thread::spawn(move || {
@@ -50,7 +55,12 @@ pub fn start_command(mut command: Command, directory: PathBuf) -> Running {
             }
         }
     });
-    Running { child, stderr: receiver, seen: Vec::new(), directory }
+    Running {
+        child,
+        stderr: receiver,
+        seen: Vec::new(),
+        directory,
+    }
 }
 
 /// `sshchurn run ARGS --out DIR/run`, to its end.
@@ -60,7 +70,11 @@ pub fn run(directory: &Path, args: &[&str]) -> Finished {
 
 /// Any other command of the binary, to its end.
 pub fn sshchurn(args: &[&str]) -> Finished {
-    let output = Command::new(binary()).args(args).stdin(Stdio::null()).output().unwrap();
+    let output = Command::new(binary())
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
     Finished {
         code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -78,7 +92,10 @@ impl Running {
     pub fn wait_for(&mut self, text: &str, within: Duration) {
         let deadline = Instant::now() + within;
         loop {
-            match self.stderr.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            match self
+                .stderr
+                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+            {
                 Ok(line) => {
                     let found = line.contains(text);
                     self.seen.push(line);
@@ -86,15 +103,21 @@ impl Running {
                         return;
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => panic!("no `{text}` within {within:?}: {:#?}", self.seen),
-                Err(RecvTimeoutError::Disconnected) => panic!("ended without `{text}`: {:#?}", self.seen),
+                Err(RecvTimeoutError::Timeout) => {
+                    panic!("no `{text}` within {within:?}: {:#?}", self.seen)
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    panic!("ended without `{text}`: {:#?}", self.seen)
+                }
             }
         }
     }
 
     /// Waits until the ledger on disk exists, which is before the target is started.
     pub fn wait_for_file(&self, name: &str, within: Duration) {
-        wait_until(within, &format!("file {name}"), || self.directory.join(name).exists());
+        wait_until(within, &format!("file {name}"), || {
+            self.directory.join(name).exists()
+        });
     }
 
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
@@ -123,7 +146,12 @@ impl Running {
         }
         let code = self.child.wait().unwrap().code();
         self.seen.extend(self.stderr.iter());
-        Finished { code, stdout: reader.join().unwrap(), stderr: self.seen.join("\n"), directory: self.directory }
+        Finished {
+            code,
+            stdout: reader.join().unwrap(),
+            stderr: self.seen.join("\n"),
+            directory: self.directory,
+        }
     }
 }
 
@@ -131,7 +159,13 @@ impl Finished {
     /// Asserts the exit code, showing everything when it is another.
     #[track_caller]
     pub fn code(self, expected: i32) -> Self {
-        assert_eq!(self.code, Some(expected), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        assert_eq!(
+            self.code,
+            Some(expected),
+            "stdout:\n{}\nstderr:\n{}",
+            self.stdout,
+            self.stderr
+        );
         self
     }
 
@@ -153,7 +187,9 @@ pub fn strategy<'r>(report: &'r Value, name: &str) -> &'r Value {
 
 /// A count of a scope.
 pub fn count(scope: &Value, name: &str) -> u64 {
-    scope["counts"][name].as_u64().unwrap_or_else(|| panic!("no count {name} in {scope:#}"))
+    scope["counts"][name]
+        .as_u64()
+        .unwrap_or_else(|| panic!("no count {name} in {scope:#}"))
 }
 
 /// Asserts that every law of the report holds, naming those that do not.
@@ -185,7 +221,13 @@ pub fn processes_with(text: &str) -> Vec<String> {
     };
     entries
         .filter_map(Result::ok)
-        .filter(|entry| entry.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit()))
+        .filter(|entry| {
+            entry
+                .file_name()
+                .to_string_lossy()
+                .bytes()
+                .all(|byte| byte.is_ascii_digit())
+        })
         .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
         .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
         .filter(|line| line.contains(text))

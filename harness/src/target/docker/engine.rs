@@ -12,8 +12,8 @@ use testcontainers::bollard::errors::Error;
 use testcontainers::bollard::exec::StartExecResults;
 use testcontainers::bollard::models::{ContainerCreateBody, ContainerSummary, ExecConfig};
 use testcontainers::bollard::query_parameters::{
-    CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder, ListContainersOptionsBuilder, LogsOptionsBuilder,
-    RemoveContainerOptionsBuilder,
+    CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder,
+    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
 };
 
 use super::tar;
@@ -206,8 +206,12 @@ impl Engine {
         container: &str,
         path: &str,
     ) -> Result<Option<Vec<u8>>, TargetError> {
-        let options = DownloadFromContainerOptionsBuilder::new().path(path).build();
-        let mut pieces = self.docker.download_from_container(container, Some(options));
+        let options = DownloadFromContainerOptionsBuilder::new()
+            .path(path)
+            .build();
+        let mut pieces = self
+            .docker
+            .download_from_container(container, Some(options));
         let download = async {
             let mut archive = Vec::new();
             while let Some(piece) = pieces.next().await {
@@ -223,20 +227,6 @@ impl Engine {
             .ask(&format!("read {path} of the container"), download)
             .await?;
         Ok(archive.and_then(|archive| tar::first_file(&archive)))
-    }
-
-    /// What process 1 of a container printed.
-    pub(super) async fn output(&self, container: &str) -> Result<String, TargetError> {
-        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).build();
-        let mut pieces = self.docker.logs(container, Some(options));
-        self.ask("read the container's output", async {
-            let mut text = String::new();
-            while let Some(piece) = pieces.next().await {
-                text.push_str(&String::from_utf8_lossy(&piece?.into_bytes()));
-            }
-            Ok(text)
-        })
-        .await
     }
 
     /// Whether a container runs, and the pid of its process 1 on the engine's machine; a missing one does not.
@@ -364,7 +354,11 @@ mod tests {
         ] {
             assert!(is_here(host), "{host}");
         }
-        for host in ["tcp://192.0.2.7:2376", "ssh://user@machine", "https://docker.example"] {
+        for host in [
+            "tcp://192.0.2.7:2376",
+            "ssh://user@machine",
+            "https://docker.example",
+        ] {
             assert!(!is_here(host), "{host}");
         }
     }

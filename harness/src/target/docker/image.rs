@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use testcontainers::bollard::body_full;
+use testcontainers::bollard::errors::Error;
 use testcontainers::bollard::query_parameters::{
     BuildImageOptionsBuilder, CreateImageOptionsBuilder, ListImagesOptionsBuilder,
 };
@@ -59,7 +60,9 @@ pub async fn list() -> Result<Vec<ImageInfo>, TargetError> {
     let engine = Engine::connect().await?;
     let filters = HashMap::from([("reference", vec![REPOSITORY])]);
     let options = ListImagesOptionsBuilder::new().filters(&filters).build();
-    let images = engine.ask("list images", engine.docker().list_images(Some(options))).await?;
+    let images = engine
+        .ask("list images", engine.docker().list_images(Some(options)))
+        .await?;
     Ok(images
         .into_iter()
         .flat_map(|image| {
@@ -81,18 +84,25 @@ pub(super) async fn ensure(
     if let Some(image) = find(engine, &name).await? {
         return Ok(image);
     }
-    progress(&format!("building image {name} (once; later runs reuse it)"));
+    progress(&format!(
+        "building image {name} (once; later runs reuse it)"
+    ));
     let pulled = match base(engine).await {
         Ok(()) => from_dockerfile(engine, &name).await,
         Err(error) => Err(error),
     };
     if let Err(no_base) = pulled {
-        progress(&format!("no image registry ({no_base}); building from the distribution's packages"));
+        progress(&format!(
+            "no image registry ({no_base}); building from the distribution's packages"
+        ));
         from_packages(engine, &name).await?;
     }
     match find(engine, &name).await? {
         Some(image) => Ok(image),
-        None => Err(failed("build the image", "the engine does not have it afterwards")),
+        None => Err(failed(
+            "build the image",
+            "the engine does not have it afterwards",
+        )),
     }
 }
 
@@ -114,7 +124,10 @@ async fn find(engine: &Engine, name: &str) -> Result<Option<ImageInfo>, TargetEr
     Ok(image.map(|image| ImageInfo {
         name: name.to_owned(),
         id: image.id.unwrap_or_default(),
-        size_bytes: image.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
+        size_bytes: image
+            .size
+            .and_then(|size| u64::try_from(size).ok())
+            .unwrap_or(0),
     }))
 }
 
@@ -141,7 +154,10 @@ async fn base(engine: &Engine) -> Result<(), String> {
 }
 
 async fn from_dockerfile(engine: &Engine, name: &str) -> Result<(), String> {
-    let arguments = HashMap::from([("BASE".to_owned(), format!("{SUITE}-slim")), ("SUITE".to_owned(), SUITE.to_owned())]);
+    let arguments = HashMap::from([
+        ("BASE".to_owned(), format!("{SUITE}-slim")),
+        ("SUITE".to_owned(), SUITE.to_owned()),
+    ]);
     let labels = HashMap::from([(LABEL.to_owned(), "dockerfile".to_owned())]);
     let options = BuildImageOptionsBuilder::new()
         .t(name)
@@ -150,7 +166,9 @@ async fn from_dockerfile(engine: &Engine, name: &str) -> Result<(), String> {
         .rm(true)
         .build();
     let context = Bytes::from(tar::of_one_file("Dockerfile", DOCKERFILE.as_bytes()));
-    let mut build = engine.docker().build_image(options, None, Some(body_full(context)));
+    let mut build = engine
+        .docker()
+        .build_image(options, None, Some(body_full(context)));
     let building = async {
         while let Some(step) = build.next().await {
             let step = step.map_err(|error| error.to_string())?;
@@ -173,7 +191,9 @@ async fn from_packages(engine: &Engine, name: &str) -> Result<(), TargetError> {
         .map_err(io_error("create a temporary folder"))?;
     let output = folder.path().join("rootfs.tar");
     run_offline_build(&output).await?;
-    let archive = tokio::fs::read(&output).await.map_err(io_error("read the root file system"))?;
+    let archive = tokio::fs::read(&output)
+        .await
+        .map_err(io_error("read the root file system"))?;
     let (repository, tag) = name.split_once(':').unwrap_or((name, "latest"));
     let options = CreateImageOptionsBuilder::new()
         .from_src("-")
@@ -181,16 +201,22 @@ async fn from_packages(engine: &Engine, name: &str) -> Result<(), TargetError> {
         .tag(tag)
         .changes(vec![format!("LABEL {LABEL}=packages")])
         .build();
-    let mut import = engine.docker().create_image(Some(options), Some(body_full(Bytes::from(archive))), None);
+    let mut import =
+        engine
+            .docker()
+            .create_image(Some(options), Some(body_full(Bytes::from(archive))), None);
     let importing = async {
         while let Some(step) = import.next().await {
             step?;
         }
-        Ok(())
+        Ok::<(), Error>(())
     };
     match tokio::time::timeout(BUILD_WITHIN, importing).await {
         Ok(imported) => imported.map_err(|error| failed("import the image", error)),
-        Err(_) => Err(failed("import the image", "the Docker engine does not answer")),
+        Err(_) => Err(failed(
+            "import the image",
+            "the Docker engine does not answer",
+        )),
     }
 }
 
@@ -207,7 +233,9 @@ async fn run_offline_build(output: &Path) -> Result<(), TargetError> {
         .kill_on_drop(true);
     let unavailable = |why: String| TargetError::Unavailable {
         what: format!("no image could be made: {why}"),
-        fix: String::from("make the base image available to the Docker engine, or use `--target local`"),
+        fix: String::from(
+            "make the base image available to the Docker engine, or use `--target local`",
+        ),
     };
     let built = tokio::time::timeout(BUILD_WITHIN, command.output())
         .await
@@ -217,5 +245,7 @@ async fn run_offline_build(output: &Path) -> Result<(), TargetError> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&built.stderr);
-    Err(unavailable(said.lines().last().unwrap_or("the build failed").to_owned()))
+    Err(unavailable(
+        said.lines().last().unwrap_or("the build failed").to_owned(),
+    ))
 }

@@ -21,7 +21,9 @@ use super::identification::{self, NoIdentification};
 use super::owner::{Liveness, Owner};
 use super::release::{Release, release_word};
 use super::sshd_config::{self, Listen, Paths};
-use super::{Endpoint, Idle, JobDirectory, TargetError, TargetRequest, io_error, key_error, log_tail};
+use super::{
+    Endpoint, Idle, JobDirectory, TargetError, TargetRequest, io_error, key_error, log_tail,
+};
 use crate::manifest::{NetworkPath, TargetDescription, TargetKind};
 use crate::ssh::keys::KeyPair;
 
@@ -133,7 +135,9 @@ impl DockerTarget {
         let warnings = remove_stale(&engine).await?;
         let image = image::ensure(&engine, progress).await?;
         for _ in 0..PORT_TRIES {
-            if let Some(target) = Self::start_once(request, options, &engine, &image, &warnings).await? {
+            if let Some(target) =
+                Self::start_once(request, options, &engine, &image, &warnings).await?
+            {
                 return Ok(target);
             }
         }
@@ -166,7 +170,10 @@ impl DockerTarget {
         let config = sshd_config::render(
             &request.sshd,
             release,
-            Listen { address: listen, port: inner_port },
+            Listen {
+                address: listen,
+                port: inner_port,
+            },
             Paths {
                 host_key: "/etc/sshchurn/host_key",
                 authorized_keys: "/etc/sshchurn/authorized_keys",
@@ -176,24 +183,39 @@ impl DockerTarget {
         let name = format!("sshchurn-{}-{free}", std::process::id());
         let removal = Removal::of(name.clone());
         let descriptors = request.sshd.max_startups.full + 1024;
-        let (repository, tag) = image.name.split_once(':').unwrap_or((&image.name, "latest"));
+        let (repository, tag) = image
+            .name
+            .split_once(':')
+            .unwrap_or((&image.name, "latest"));
         let container = GenericImage::new(repository, tag)
             .with_entrypoint("/bin/sh")
             .with_wait_for(WaitFor::Nothing)
-            .with_cmd(["-c".to_owned(), INIT.to_owned(), "init".to_owned(), descriptors.to_string()])
+            .with_cmd([
+                "-c".to_owned(),
+                INIT.to_owned(),
+                "init".to_owned(),
+                descriptors.to_string(),
+            ])
             .with_container_name(&name)
             .with_labels([
                 (OWNER_LABEL, owner.to_string()),
                 (RUN_LABEL, request.run_id.clone()),
             ])
             .with_copy_to(CONFIG, config.clone().into_bytes())
-            .with_copy_to("/etc/sshchurn/host_key", host_key.private_pem().map_err(key_error)?.into_bytes())
+            .with_copy_to(
+                "/etc/sshchurn/host_key",
+                host_key.private_pem().map_err(key_error)?.into_bytes(),
+            )
             .with_copy_to(
                 "/etc/sshchurn/authorized_keys",
                 format!("{}\n", user_key.public_line()).into_bytes(),
             )
             .with_mount(Mount::tmpfs_mount("/run"))
-            .with_ulimit("nofile", i64::from(descriptors), Some(i64::from(descriptors)))
+            .with_ulimit(
+                "nofile",
+                i64::from(descriptors),
+                Some(i64::from(descriptors)),
+            )
             .with_startup_timeout(request.ready_within);
         let container = match options.network {
             DockerNetwork::Host => container.with_network("host"),
@@ -207,7 +229,10 @@ impl DockerTarget {
                 )]));
             }),
         };
-        let container = container.start().await.map_err(|error| failed("start the container", error))?;
+        let container = container
+            .start()
+            .await
+            .map_err(|error| failed("start the container", error))?;
         let id = container.id().to_owned();
         let port = match options.network {
             DockerNetwork::Host => free,
@@ -218,26 +243,39 @@ impl DockerTarget {
         };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
 
-        let identification = match identification::read(address, request.ready_within, stopped(engine, &id)).await {
-            Ok(identification) => identification,
-            Err(no_identification) => {
-                let log = engine.file(&id, LOG).await?.unwrap_or_default();
-                let refused = engine.file(&id, "/etc/sshchurn/refused").await?.unwrap_or_default();
-                return match no_identification {
-                    NoIdentification::Ended(()) if identification::lost_the_port(&log) => Ok(None),
-                    NoIdentification::Ended(()) if !refused.is_empty() => Err(TargetError::ConfigRefused {
-                        detail: String::from_utf8_lossy(&refused).trim().to_owned(),
-                    }),
-                    NoIdentification::Ended(()) => Err(TargetError::Died { log: log_tail(&log) }),
-                    NoIdentification::TooLate => Err(TargetError::NotReady {
-                        what: image.name.clone(),
-                        within: request.ready_within,
-                        log: log_tail(&log),
-                    }),
-                };
-            }
-        };
-        let dump = engine.exec_ok(&id, &["cat", "/etc/sshchurn/effective"]).await?.text();
+        let identification =
+            match identification::read(address, request.ready_within, stopped(engine, &id)).await {
+                Ok(identification) => identification,
+                Err(no_identification) => {
+                    let log = engine.file(&id, LOG).await?.unwrap_or_default();
+                    let refused = engine
+                        .file(&id, "/etc/sshchurn/refused")
+                        .await?
+                        .unwrap_or_default();
+                    return match no_identification {
+                        NoIdentification::Ended(()) if identification::lost_the_port(&log) => {
+                            Ok(None)
+                        }
+                        NoIdentification::Ended(()) if !refused.is_empty() => {
+                            Err(TargetError::ConfigRefused {
+                                detail: String::from_utf8_lossy(&refused).trim().to_owned(),
+                            })
+                        }
+                        NoIdentification::Ended(()) => Err(TargetError::Died {
+                            log: log_tail(&log),
+                        }),
+                        NoIdentification::TooLate => Err(TargetError::NotReady {
+                            what: image.name.clone(),
+                            within: request.ready_within,
+                            log: log_tail(&log),
+                        }),
+                    };
+                }
+            };
+        let dump = engine
+            .exec_ok(&id, &["cat", "/etc/sshchurn/effective"])
+            .await?
+            .text();
         let effective = sshd_config::verify(&request.sshd, &dump)?;
         let inner_listener = engine
             .exec_ok(&id, &["cat", "/etc/sshchurn/listener"])
@@ -330,7 +368,13 @@ impl DockerTarget {
     /// Pids of the listener's children, as text.
     async fn children(&self) -> Result<String, TargetError> {
         let parent = self.inner_listener.to_string();
-        let ran = self.engine.exec(self.container.id(), &["ps", "-o", "pid=", "--ppid", &parent]).await?;
+        let ran = self
+            .engine
+            .exec(
+                self.container.id(),
+                &["ps", "-o", "pid=", "--ppid", &parent],
+            )
+            .await?;
         Ok(ran.text().split_whitespace().collect::<Vec<_>>().join(" "))
     }
 
@@ -339,9 +383,17 @@ impl DockerTarget {
     /// # Errors
     /// [`TargetError::Docker`] when the listing fails.
     pub async fn job_directories(&self) -> Result<Option<Vec<JobDirectory>>, TargetError> {
-        let listed = self.engine.exec_ok(self.container.id(), &["ls", "-A1", JOBS]).await?.text();
-        let mut directories: Vec<JobDirectory> =
-            listed.lines().map(|name| JobDirectory { name: name.to_owned() }).collect();
+        let listed = self
+            .engine
+            .exec_ok(self.container.id(), &["ls", "-A1", JOBS])
+            .await?
+            .text();
+        let mut directories: Vec<JobDirectory> = listed
+            .lines()
+            .map(|name| JobDirectory {
+                name: name.to_owned(),
+            })
+            .collect();
         directories.sort();
         Ok(Some(directories))
     }
@@ -351,7 +403,9 @@ impl DockerTarget {
     /// # Errors
     /// [`TargetError::Docker`] when something could not be removed.
     pub async fn clear_jobs(&self) -> Result<(), TargetError> {
-        self.engine.exec_ok(self.container.id(), &["/bin/sh", "-c", CLEAR]).await?;
+        self.engine
+            .exec_ok(self.container.id(), &["/bin/sh", "-c", CLEAR])
+            .await?;
         Ok(())
     }
 
@@ -360,7 +414,11 @@ impl DockerTarget {
     /// # Errors
     /// [`TargetError::Docker`] when the log cannot be looked at.
     pub async fn log_len(&self) -> Result<Option<u64>, TargetError> {
-        let text = self.engine.exec_ok(self.container.id(), &["stat", "-c", "%s", LOG]).await?.text();
+        let text = self
+            .engine
+            .exec_ok(self.container.id(), &["stat", "-c", "%s", LOG])
+            .await?
+            .text();
         let length = text
             .trim()
             .parse()
@@ -385,8 +443,16 @@ impl DockerTarget {
     }
 
     async fn death(&self) -> TargetError {
-        let log = self.engine.file(self.container.id(), LOG).await.ok().flatten().unwrap_or_default();
-        TargetError::Died { log: log_tail(&log) }
+        let log = self
+            .engine
+            .file(self.container.id(), LOG)
+            .await
+            .ok()
+            .flatten()
+            .unwrap_or_default();
+        TargetError::Died {
+            log: log_tail(&log),
+        }
     }
 
     /// Process id of the listener on this host, where `/proc` shows it.
@@ -423,7 +489,10 @@ async fn release_of(engine: &Engine, image: &ImageInfo) -> Result<String, Target
     let scratch = format!("sshchurn-release-{}", std::process::id());
     let removal = Removal::of(scratch.clone());
     let id = engine.create(&scratch, &image.name).await?;
-    let file = engine.file(&id, "/etc/sshchurn/release").await?.unwrap_or_default();
+    let file = engine
+        .file(&id, "/etc/sshchurn/release")
+        .await?
+        .unwrap_or_default();
     engine.remove(&id).await?;
     removal.done();
     let text = String::from_utf8_lossy(&file).into_owned();
@@ -435,9 +504,13 @@ async fn release_of(engine: &Engine, image: &ImageInfo) -> Result<String, Target
 /// The one child of process 1 of the container that is called sshd, when this host's `/proc` shows it.
 fn host_listener(init: u32) -> Option<u32> {
     let children = std::fs::read_to_string(format!("/proc/{init}/task/{init}/children")).ok()?;
-    children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()).find(|pid| {
-        std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "sshd")
-    })
+    children
+        .split_whitespace()
+        .filter_map(|pid| pid.parse::<u32>().ok())
+        .find(|pid| {
+            std::fs::read_to_string(format!("/proc/{pid}/comm"))
+                .is_ok_and(|name| name.trim() == "sshd")
+        })
 }
 
 /// Removes containers whose owner is certainly gone.
@@ -449,10 +522,14 @@ async fn remove_stale(engine: &Engine) -> Result<Vec<String>, TargetError> {
             .as_ref()
             .and_then(|labels| labels.get(OWNER_LABEL))
             .and_then(|label| label.parse::<Owner>().ok());
-        let gone = owner.is_some_and(|owner| matches!(owner.liveness(), Liveness::Dead | Liveness::OtherBoot));
+        let gone = owner
+            .is_some_and(|owner| matches!(owner.liveness(), Liveness::Dead | Liveness::OtherBoot));
         if let (true, Some(id)) = (gone, &container.id) {
             engine.remove(id).await?;
-            warnings.push(format!("removed container {}, left by a run that was killed", &id[..12.min(id.len())]));
+            warnings.push(format!(
+                "removed container {}, left by a run that was killed",
+                &id[..12.min(id.len())]
+            ));
         }
     }
     Ok(warnings)

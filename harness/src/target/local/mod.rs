@@ -26,7 +26,9 @@ use self::sshd::Sshd;
 use super::identification::{self, NoIdentification};
 use super::owner::{Liveness, Owner};
 use super::sshd_config::{self, Listen, Paths};
-use super::{Endpoint, Idle, JobDirectory, TargetError, TargetRequest, io_error, key_error, log_tail};
+use super::{
+    Endpoint, Idle, JobDirectory, TargetError, TargetRequest, io_error, key_error, log_tail,
+};
 use crate::manifest::{NetworkPath, TargetDescription, TargetKind};
 use crate::ssh::keys::KeyPair;
 
@@ -132,7 +134,10 @@ impl LocalTarget {
         let config = sshd_config::render(
             &request.sshd,
             sshd.release,
-            Listen { address: "127.0.0.1", port },
+            Listen {
+                address: "127.0.0.1",
+                port,
+            },
             Paths {
                 host_key: &path.join("host_key").to_string_lossy(),
                 authorized_keys: &path.join("authorized_keys").to_string_lossy(),
@@ -144,7 +149,8 @@ impl LocalTarget {
         let effective = sshd_config::verify(&request.sshd, &sshd.check(&config_path).await?)?;
 
         let descriptors = request.sshd.max_startups.full + SPARE_DESCRIPTORS;
-        let supervisor = Supervisor::start(&path, &sshd.path, descriptors, privsep.as_deref()).await?;
+        let supervisor =
+            Supervisor::start(&path, &sshd.path, descriptors, privsep.as_deref()).await?;
         // From here on the folder is the supervisor's to remove.
         let _ = folder.keep();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -183,8 +189,14 @@ impl LocalTarget {
                 target.description.identification = identification;
                 Ok(Some(target))
             }
-            Err(NoIdentification::Ended(())) if identification::lost_the_port(&target.log().await) => Ok(None),
-            Err(NoIdentification::Ended(())) => Err(TargetError::Died { log: log_tail(&target.log().await) }),
+            Err(NoIdentification::Ended(()))
+                if identification::lost_the_port(&target.log().await) =>
+            {
+                Ok(None)
+            }
+            Err(NoIdentification::Ended(())) => Err(TargetError::Died {
+                log: log_tail(&target.log().await),
+            }),
             Err(NoIdentification::TooLate) => Err(TargetError::NotReady {
                 what: sshd.path.display().to_string(),
                 within: request.ready_within,
@@ -213,10 +225,15 @@ impl LocalTarget {
         let deadline = Instant::now() + within;
         loop {
             if *self.supervisor.ended.borrow() {
-                return Err(TargetError::Died { log: log_tail(&self.log().await) });
+                return Err(TargetError::Died {
+                    log: log_tail(&self.log().await),
+                });
             }
             let listener = self.supervisor.listener;
-            let children = blocking("read the process table", move || Ok(Table::read()?.children(listener))).await?;
+            let children = blocking("read the process table", move || {
+                Ok(Table::read()?.children(listener))
+            })
+            .await?;
             if children.is_empty() {
                 return Ok(Idle::Proven);
             }
@@ -238,7 +255,11 @@ impl LocalTarget {
         let jobs = self.folder.join("jobs");
         let mut names = blocking("list the job directories", move || {
             fs::read_dir(jobs)?
-                .map(|entry| Ok(JobDirectory { name: entry?.file_name().to_string_lossy().into_owned() }))
+                .map(|entry| {
+                    Ok(JobDirectory {
+                        name: entry?.file_name().to_string_lossy().into_owned(),
+                    })
+                })
                 .collect::<std::io::Result<Vec<_>>>()
         })
         .await?;
@@ -252,13 +273,23 @@ impl LocalTarget {
     /// [`TargetError::Io`] when a process does not end or a directory cannot be removed.
     pub async fn clear_jobs(&self) -> Result<(), TargetError> {
         let jobs = self.folder.join("jobs");
-        let (supervisor, spared) = (self.supervisor.pid, vec![self.supervisor.listener, self.supervisor.reader]);
+        let (supervisor, spared) = (
+            self.supervisor.pid,
+            vec![self.supervisor.listener, self.supervisor.reader],
+        );
         blocking("clear the job directories", move || {
-            let directories: Vec<PathBuf> =
-                fs::read_dir(&jobs)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
+            let directories: Vec<PathBuf> = fs::read_dir(&jobs)?
+                .map(|entry| Ok(entry?.path()))
+                .collect::<std::io::Result<_>>()?;
             let leaders: Vec<u32> = directories
                 .iter()
-                .filter_map(|directory| fs::read_to_string(directory.join("pid")).ok()?.trim().parse().ok())
+                .filter_map(|directory| {
+                    fs::read_to_string(directory.join("pid"))
+                        .ok()?
+                        .trim()
+                        .parse()
+                        .ok()
+                })
                 .collect();
             processes::end_descendants(supervisor, &spared, &leaders)?;
             for directory in directories {
@@ -274,7 +305,9 @@ impl LocalTarget {
     /// # Errors
     /// [`TargetError::Io`] when the log cannot be looked at.
     pub async fn log_len(&self) -> Result<Option<u64>, TargetError> {
-        let file = tokio::fs::metadata(self.log_path()).await.map_err(io_error("look at sshd's log"))?;
+        let file = tokio::fs::metadata(self.log_path())
+            .await
+            .map_err(io_error("look at sshd's log"))?;
         Ok(Some(file.len()))
     }
 
@@ -296,7 +329,9 @@ impl LocalTarget {
     /// Resolves when sshd has died, with its last log lines; pending otherwise.
     pub async fn died(&self) -> TargetError {
         self.ended().await;
-        TargetError::Died { log: log_tail(&self.log().await) }
+        TargetError::Died {
+            log: log_tail(&self.log().await),
+        }
     }
 
     /// Process id of the listener.
@@ -312,7 +347,8 @@ impl LocalTarget {
     pub async fn stop(mut self) -> Result<(), TargetError> {
         self.supervisor.stdin = None;
         let _ = tokio::time::timeout(STOP_WITHIN, self.supervisor.child.wait()).await;
-        self.remove_what_is_left().map_err(io_error("end the local sshd"))
+        self.remove_what_is_left()
+            .map_err(io_error("end the local sshd"))
     }
 
     fn ended(&self) -> impl Future<Output = ()> + use<> {
@@ -336,7 +372,10 @@ impl LocalTarget {
         if !self.folder.exists() {
             return Ok(());
         }
-        processes::end_related(Some(self.supervisor.listener), &self.folder.to_string_lossy())?;
+        processes::end_related(
+            Some(self.supervisor.listener),
+            &self.folder.to_string_lossy(),
+        )?;
         fs::remove_dir_all(&self.folder)
     }
 }
@@ -364,7 +403,10 @@ impl Supervisor {
         descriptors: u32,
         privsep: Option<&Path>,
     ) -> Result<Self, TargetError> {
-        let script = concat!(include_str!("../children.sh"), include_str!("supervisor.sh"));
+        let script = concat!(
+            include_str!("../children.sh"),
+            include_str!("supervisor.sh")
+        );
         let mut command = Command::new("/bin/sh");
         command
             .args(["-c", script, "supervisor"])
@@ -385,20 +427,26 @@ impl Supervisor {
                 Ok(())
             });
         }
-        let mut child = command.spawn().map_err(io_error("start the supervisor of sshd"))?;
+        let mut child = command
+            .spawn()
+            .map_err(io_error("start the supervisor of sshd"))?;
         let stdin = child.stdin.take();
         let pid = child.id().unwrap_or_default();
-        let stdout = child
-            .stdout
-            .take()
-            .ok_or_else(|| io_error("read from the supervisor")(std::io::ErrorKind::BrokenPipe.into()))?;
+        let stdout = child.stdout.take().ok_or_else(|| {
+            io_error("read from the supervisor")(std::io::ErrorKind::BrokenPipe.into())
+        })?;
         let mut lines = BufReader::new(stdout).lines();
         let mut said = async |word: &str| -> Option<u32> {
-            let line = tokio::time::timeout(STOP_WITHIN, lines.next_line()).await.ok()?.ok()??;
+            let line = tokio::time::timeout(STOP_WITHIN, lines.next_line())
+                .await
+                .ok()?
+                .ok()??;
             line.strip_prefix(word)?.trim().parse().ok()
         };
         let (Some(listener), Some(reader)) = (said("listener").await, said("reader").await) else {
-            return Err(io_error("start sshd under its supervisor")(std::io::ErrorKind::BrokenPipe.into()));
+            return Err(io_error("start sshd under its supervisor")(
+                std::io::ErrorKind::BrokenPipe.into(),
+            ));
         };
         let (sender, ended) = watch::channel(false);
         tokio::spawn(async move {
@@ -406,7 +454,14 @@ impl Supervisor {
             let _ = lines.next_line().await;
             let _ = sender.send(true);
         });
-        Ok(Supervisor { child, stdin, pid, listener, reader, ended })
+        Ok(Supervisor {
+            child,
+            stdin,
+            pid,
+            listener,
+            reader,
+            ended,
+        })
     }
 }
 
@@ -416,8 +471,14 @@ async fn remove_stale(warnings: &mut Vec<String>) {
         let mut removed = Vec::new();
         for entry in fs::read_dir(std::env::temp_dir())?.flatten() {
             let ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
-            let owner = fs::read_to_string(entry.path().join("owner")).ok().and_then(|text| text.parse::<Owner>().ok());
-            if ours && owner.is_some_and(|owner| matches!(owner.liveness(), Liveness::Dead | Liveness::OtherBoot)) {
+            let owner = fs::read_to_string(entry.path().join("owner"))
+                .ok()
+                .and_then(|text| text.parse::<Owner>().ok());
+            if ours
+                && owner.is_some_and(|owner| {
+                    matches!(owner.liveness(), Liveness::Dead | Liveness::OtherBoot)
+                })
+            {
                 processes::end_related(None, &entry.path().to_string_lossy())?;
                 // Its supervisor may be removing it at this very moment.
                 let _ = fs::remove_dir_all(entry.path());
@@ -435,7 +496,11 @@ async fn remove_stale(warnings: &mut Vec<String>) {
 
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), TargetError> {
     let write = || {
-        let mut file = fs::OpenOptions::new().create_new(true).write(true).mode(mode).open(path)?;
+        let mut file = fs::OpenOptions::new()
+            .create_new(true)
+            .write(true)
+            .mode(mode)
+            .open(path)?;
         file.write_all(bytes)?;
         file.set_permissions(fs::Permissions::from_mode(mode))
     };

@@ -123,7 +123,11 @@ pub(super) fn end_related(pid: Option<u32>, path: &str) -> io::Result<()> {
         }
         if let Some(pid) = pid {
             found.extend(table.descendants(pid, &[]));
-            if table.0.iter().any(|process| process.pid == pid && !process.zombie) {
+            if table
+                .0
+                .iter()
+                .any(|process| process.pid == pid && !process.zombie)
+            {
                 found.insert(pid);
             }
         }
@@ -154,9 +158,7 @@ fn end_all(mut find: impl FnMut() -> io::Result<BTreeSet<u32>>) -> io::Result<()
             return Ok(());
         }
         if Instant::now() >= deadline {
-            return Err(io::Error::other(format!(
-                "processes {found:?} do not end"
-            )));
+            return Err(io::Error::other(format!("processes {found:?} do not end")));
         }
         for pid in &found {
             if let Ok(pid) = i32::try_from(*pid) {

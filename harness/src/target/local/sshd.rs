@@ -63,7 +63,10 @@ impl Sshd {
                 release_text: word.to_owned(),
             }),
             _ => Err(TargetError::Unavailable {
-                what: format!("{} does not say which OpenSSH release it is", path.display()),
+                what: format!(
+                    "{} does not say which OpenSSH release it is",
+                    path.display()
+                ),
                 fix: String::from("use `--target docker`, or put OpenSSH's sshd first in PATH"),
             }),
         }
@@ -127,8 +130,7 @@ fn places() -> impl Iterator<Item = PathBuf> {
 }
 
 fn is_executable(path: &Path) -> bool {
-    fs::metadata(path)
-        .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
 async fn run(sshd: &Path, arguments: &[&str]) -> Result<Output, TargetError> {
@@ -176,7 +178,11 @@ pub(super) fn job_user() -> Result<String, TargetError> {
         .is_some_and(|name| name == "nologin" || name == "false");
     if no_shell || !is_executable(&shell) {
         return Err(unavailable(
-            format!("the login shell {} of {} runs no commands", shell.display(), user.name),
+            format!(
+                "the login shell {} of {} runs no commands",
+                shell.display(),
+                user.name
+            ),
             "run as a user with a shell, or use `--target docker`",
         ));
     }
@@ -184,7 +190,10 @@ pub(super) fn job_user() -> Result<String, TargetError> {
         && fs::read_to_string("/etc/shadow").is_ok_and(|shadow| is_locked(&user.name, &shadow))
     {
         return Err(unavailable(
-            format!("the account {} is locked, and with `UsePAM no` sshd refuses it also with a key", user.name),
+            format!(
+                "the account {} is locked, and with `UsePAM no` sshd refuses it also with a key",
+                user.name
+            ),
             "give it an impossible password instead (`usermod -p '*' root`), run as an ordinary user, or use \
              `--target docker`",
         ));
@@ -219,6 +228,9 @@ mod tests {
             missing_privsep_folder("Missing privilege separation directory: /run/sshd\r\n"),
             Some(PathBuf::from("/run/sshd"))
         );
-        assert_eq!(missing_privsep_folder("line 3: Bad configuration option"), None);
+        assert_eq!(
+            missing_privsep_folder("line 3: Bad configuration option"),
+            None
+        );
     }
 }
