@@ -110,14 +110,13 @@ fn script(job: &JobConfig, duration: Duration, directory: &str) -> String {
     let pause = duration.as_secs_f64() / f64::from(pieces);
     for piece in 0..pieces {
         let lines = share(u64::from(job.log_lines), pieces, piece);
-        if lines > 0 {
-            // Every line has one byte for its end; the rest of the bytes is spread over the lines.
-            let text = share(
-                job.log_bytes.saturating_sub(u64::from(job.log_lines)),
-                pieces,
-                piece,
-            );
-            let (each, rest) = (text / lines, text % lines);
+        // Every line has one byte for its end; the rest of the bytes is spread over the lines.
+        let text = share(
+            job.log_bytes.saturating_sub(u64::from(job.log_lines)),
+            pieces,
+            piece,
+        );
+        if let (Some(each), Some(rest)) = (text.checked_div(lines), text.checked_rem(lines)) {
             if lines > 1 {
                 let line = print_line(each);
                 let _ = write!(

@@ -25,6 +25,7 @@ use self::processes::Table;
 use self::sshd::Sshd;
 use super::identification::{self, NoIdentification};
 use super::owner::{Liveness, Owner};
+use super::release::Release;
 use super::sshd_config::{self, Listen, Paths};
 use super::{
     Endpoint, Idle, JobDirectory, TargetError, TargetRequest, io_error, key_error, log_tail,
@@ -40,6 +41,8 @@ const PORT_TRIES: u32 = 5;
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// How long the supervisor may take to end everything.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
+/// First release with `SetEnv`.
+const SET_ENV: Release = Release::new(7, 8);
 /// Descriptors of the listener besides one for each unauthenticated connection.
 const SPARE_DESCRIPTORS: u32 = 128;
 
@@ -131,8 +134,16 @@ impl LocalTarget {
             0o600,
         )?;
         let port = identification::free_port().map_err(io_error("find a free port"))?;
+        let mut sshd_settings = request.sshd.clone();
+        if sshd.release >= SET_ENV && sshd_settings.keyword("SetEnv").is_none() {
+            // The account's own start-up files would be part of every command (bash reads ~/.bashrc when sshd starts
+            // it), and what is measured would be somebody's dotfiles.
+            sshd_settings
+                .keywords
+                .push(("SetEnv".to_owned(), format!("HOME={}", path.display())));
+        }
         let config = sshd_config::render(
-            &request.sshd,
+            &sshd_settings,
             sshd.release,
             Listen {
                 address: "127.0.0.1",
