@@ -53,6 +53,7 @@ pub(super) async fn run(args: RunArgs, console: Console) -> Result<ExitCode, Cli
     let (scenario, origin) = super::overrides::resolve(&args)?;
     // Checked now, judged at the end: a typing error must not cost a run.
     load::thresholds(&scenario.gate, &strategy_names(&scenario))?;
+    let options = options(&args)?;
     let run_id = run_id(&scenario);
     let directory = create_run_directory(&args, &run_id)?;
     let findings = preflight(&scenario, args.target)?;
@@ -78,7 +79,7 @@ pub(super) async fn run(args: RunArgs, console: Console) -> Result<ExitCode, Cli
         scenario.name, scenario.description
     ));
 
-    let Some(target) = run.start_target(&args).await? else {
+    let Some(target) = run.start_target(choice(args.target), &options).await? else {
         drop(ledger);
         // Nothing was measured, so there is nothing to report; the target's own teardown is done.
         let _ = std::fs::remove_dir_all(&directory);
@@ -113,15 +114,18 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Starts the target; `None` when the user stopped the run meanwhile.
-    async fn start_target(&self, args: &RunArgs) -> Result<Option<RunningTarget>, CliError> {
+    async fn start_target(
+        &self,
+        choice: TargetChoice,
+        options: &TargetOptions,
+    ) -> Result<Option<RunningTarget>, CliError> {
         let request = TargetRequest {
             sshd: self.scenario.sshd.clone(),
             run_id: self.run_id.to_string(),
             ready_within: READY_WITHIN,
         };
         let progress = |text: &str| self.console.note(text);
-        let options = options(args)?;
-        let starting = target::start(choice(args.target), &request, &options, &progress);
+        let starting = target::start(choice, &request, options, &progress);
         tokio::select! {
             biased;
             // Dropping the start removes what it has made so far.

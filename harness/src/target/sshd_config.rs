@@ -299,7 +299,7 @@ mod tests {
         assert!(text.contains("MaxStartups 10:30:100\n"));
         assert!(text.contains("maxsessions 2\n"));
         assert!(text.contains("LoginGraceTime 7\n"));
-        assert!(!text.contains("PerSourcePenalties no"));
+        assert!(!text.contains("PerSourcePenalties no\n"));
     }
 
     #[test]

@@ -1,0 +1,329 @@
+//! The real binary on real sshds: the machine's own, and one in a container. Skips loudly where there is none, fails
+//! where the environment says that it is required (`SSHCHURN_REQUIRE_LOCAL`, `SSHCHURN_REQUIRE_DOCKER`).
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+mod driver;
+
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use driver::{
+    Finished, books_balance, count, processes_with, run, strategy, temporary, wait_until,
+};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// The targets these tests need, and what makes each mandatory.
+const TARGETS: [(&str, &str); 2] = [
+    ("local", "SSHCHURN_REQUIRE_LOCAL"),
+    ("docker", "SSHCHURN_REQUIRE_DOCKER"),
+];
+/// Starting a container may mean building its image first.
+const STARTED: Duration = Duration::from_secs(240);
+const SOON: Duration = Duration::from_secs(60);
+
+/// Two real sshds on one small machine would measure each other.
+fn alone() -> MutexGuard<'static, ()> {
+    static MACHINE: Mutex<()> = Mutex::new(());
+    MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The targets there are; says loudly which are not.
+fn targets() -> Vec<&'static str> {
+    let doctor = driver::sshchurn(&["doctor", "smoke"]).stdout;
+    let there = |target: &str| {
+        let check = if target == "local" {
+            "sshd "
+        } else {
+            "Docker engine "
+        };
+        doctor
+            .lines()
+            .any(|line| line.starts_with("ok") && line.contains(check))
+    };
+    let mut found = Vec::new();
+    for (target, required) in TARGETS {
+        if there(target) {
+            found.push(target);
+        } else {
+            assert!(
+                std::env::var_os(required).is_none(),
+                "{target} is required by {required}:\n{doctor}"
+            );
+            eprintln!("SKIPPED: no {target} target here:\n{doctor}");
+        }
+    }
+    found
+}
+
+fn on(target: &str, args: &[&str]) -> (tempfile::TempDir, Finished) {
+    let directory = tempfile::tempdir().unwrap();
+    let finished = run(directory.path(), &[args, &["--target", target]].concat());
+    (directory, finished)
+}
+
+/// Containers of this program, running or not.
+fn containers() -> Vec<String> {
+    let listed = Command::new("docker")
+        .args(["ps", "-aq", "--filter", "label=sshchurn.owner"])
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&listed.stdout)
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}
+
+fn nothing_is_left(directory: &std::path::Path) {
+    assert_eq!(temporary(directory, "sshchurn-"), Vec::<String>::new());
+    let folder = directory.join("sshchurn-local").display().to_string();
+    assert_eq!(processes_with(&folder), Vec::<String>::new());
+}
+
+/// Per round: what client and sshd counted of the same thing.
+fn rounds(report: &serde_json::Value, name: &str) -> Vec<(u64, u64, u64, u64, u64)> {
+    strategy(report, name)["per_round"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|round| {
+            let numbers = &round["numbers"];
+            (
+                count(&numbers["total"], "attempts"),
+                count(&numbers["total"], "banner_eof"),
+                numbers["server"]["server_drops"].as_u64().unwrap(),
+                count(&numbers["total"], "handshakes"),
+                numbers["server"]["server_accepted"].as_u64().unwrap(),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn open_gates_makes_exactly_the_promised_connections_by_the_ledger_and_by_sshds_log() {
+    let _machine = alone();
+    for target in targets() {
+        let (_directory, finished) = on(target, &["open-gates"]);
+        let report = finished.code(0).report();
+        books_balance(&report);
+        let reused = &strategy(&report, "reused-session")["totals"];
+        assert_eq!(reused["total"]["handshakes_per_task"]["min"], 3, "{target}");
+        assert_eq!(reused["total"]["handshakes_per_task"]["max"], 3, "{target}");
+        let old = &strategy(&report, "per-command")["totals"];
+        assert_eq!(count(&old["phases"]["submit"], "handshakes"), 60);
+        assert_eq!(count(&old["phases"]["cleanup"], "handshakes"), 30);
+        assert_eq!(
+            count(&old["phases"]["poll"], "handshakes"),
+            count(&old["phases"]["poll"], "commands")
+        );
+        for name in ["reused-session", "per-command"] {
+            for (attempts, refusals, drops, handshakes, accepted) in rounds(&report, name) {
+                assert_eq!(
+                    (attempts, refusals, drops),
+                    (handshakes, 0, 0),
+                    "{target} {name}"
+                );
+                assert_eq!(handshakes, accepted, "{target} {name}");
+            }
+            assert_eq!(
+                strategy(&report, name)["totals"]["leftovers"]["leftover_dirs"],
+                0
+            );
+        }
+    }
+}
+
+#[test]
+fn old_strategy_makes_more_attempts_and_meets_more_refusals_and_every_refusal_is_in_sshds_log() {
+    let _machine = alone();
+    for target in targets() {
+        // The default scenario with one round of each, waits shrunk: the counts, not the times, are what is checked.
+        let (_directory, finished) = on(
+            target,
+            &["airflow-68115", "--rounds", "1", "--time-scale", "0.5"],
+        );
+        let report = finished.code(0).report();
+        books_balance(&report);
+        let (old, new) = (
+            rounds(&report, "per-command"),
+            rounds(&report, "reused-session"),
+        );
+        for (old, new) in old.iter().zip(&new) {
+            assert!(old.0 > new.0, "{target}: attempts {} and {}", old.0, new.0);
+            assert!(old.1 > new.1, "{target}: refusals {} and {}", old.1, new.1);
+            for (_, refusals, drops, handshakes, accepted) in [old, new] {
+                assert_eq!((refusals, handshakes), (drops, accepted), "{target}");
+            }
+        }
+    }
+}
+
+#[test]
+fn refused_channels_spend_the_reconnect_budget_on_a_real_sshd() {
+    let _machine = alone();
+    for target in targets() {
+        let (_directory, finished) = on(target, &["max-sessions"]);
+        let report = finished.code(0).report();
+        let reused = &strategy(&report, "reused-session")["totals"];
+        assert_eq!(
+            count(&reused["phases"]["poll"], "channel_refused"),
+            120,
+            "{target}"
+        );
+    }
+}
+
+#[test]
+fn sshd_killed_in_the_middle_of_a_run_ends_it_with_a_clear_message() {
+    let _machine = alone();
+    for target in targets() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = Command::new(driver::binary());
+        command.args([
+            "run", "smoke", "--rounds", "30", "--target", target, "--out",
+        ]);
+        command
+            .arg(directory.path().join("run"))
+            .env("TMPDIR", directory.path());
+        let mut running = driver::start_command(command, directory.path().join("run"));
+        running.wait_for("round 1/", STARTED);
+        kill(
+            Pid::from_raw(listener_below(running.pid(), target)),
+            Signal::SIGKILL,
+        )
+        .unwrap();
+        let finished = running.finish(SOON).code(4);
+        assert!(
+            finished.stderr.contains("the server under test died"),
+            "{}",
+            finished.stderr
+        );
+        assert_eq!(finished.report()["run_end"], "target_lost");
+        nothing_is_left(directory.path());
+        assert_eq!(containers(), Vec::<String>::new());
+    }
+}
+
+/// Pid of the listening sshd of a running harness.
+fn listener_below(harness: i32, target: &str) -> i32 {
+    let ancestors: Vec<i32> = if target == "local" {
+        vec![harness]
+    } else {
+        let id = Command::new("docker")
+            .args(["ps", "-q", "--filter", "label=sshchurn.owner"])
+            .output()
+            .unwrap();
+        let id = String::from_utf8_lossy(&id.stdout).trim().to_owned();
+        let pid = Command::new("docker")
+            .args(["inspect", "-f", "{{.State.Pid}}", &id])
+            .output()
+            .unwrap();
+        vec![String::from_utf8_lossy(&pid.stdout).trim().parse().unwrap()]
+    };
+    let table: Vec<(i32, i32, String)> = std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(Result::ok)
+        .filter_map(|entry| {
+            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+            let (head, tail) = stat.rsplit_once(')')?;
+            let (pid, name) = head.split_once(" (")?;
+            Some((
+                pid.parse().ok()?,
+                tail.split_whitespace().nth(1)?.parse().ok()?,
+                name.to_owned(),
+            ))
+        })
+        .collect();
+    let mut below = ancestors;
+    let mut next = 0;
+    while next < below.len() {
+        for (pid, parent, name) in &table {
+            if *parent == below[next] {
+                if name == "sshd" {
+                    return *pid;
+                }
+                below.push(*pid);
+            }
+        }
+        next += 1;
+    }
+    panic!("no sshd below {below:?}");
+}
+
+#[test]
+fn interrupts_in_every_phase_leave_nothing_behind() {
+    let _machine = alone();
+    for target in targets() {
+        // Before the target is up, as soon as it is, and between rounds.
+        for moment in ["scenario ", "target:", "round 1/"] {
+            let directory = tempfile::tempdir().unwrap();
+            let mut command = Command::new(driver::binary());
+            command.args([
+                "run", "smoke", "--rounds", "30", "--target", target, "--out",
+            ]);
+            command
+                .arg(directory.path().join("run"))
+                .env("TMPDIR", directory.path());
+            let mut running = driver::start_command(command, directory.path().join("run"));
+            running.wait_for(moment, STARTED);
+            running.signal(Signal::SIGINT);
+            running.finish(SOON).code(130);
+            nothing_is_left(directory.path());
+            assert_eq!(containers(), Vec::<String>::new(), "{target} {moment}");
+        }
+    }
+}
+
+#[test]
+fn harness_killed_outright_leaves_nothing_that_the_next_run_does_not_remove() {
+    let _machine = alone();
+    for target in targets() {
+        let directory = tempfile::tempdir().unwrap();
+        let again = directory.path().join("again");
+        let start = |out: &std::path::Path, rounds: &str| {
+            let mut command = Command::new(driver::binary());
+            command.args([
+                "run", "smoke", "--rounds", rounds, "--target", target, "--out",
+            ]);
+            command.arg(out).env("TMPDIR", directory.path());
+            driver::start_command(command, out.to_path_buf())
+        };
+        let mut running = start(&directory.path().join("run"), "30");
+        running.wait_for("round 1/", STARTED);
+        running.signal(Signal::SIGKILL);
+        assert_eq!(running.finish(SOON).code, None);
+        if target == "local" {
+            // Its supervisor ends sshd and removes the folder by itself.
+            wait_until(SOON, "the supervisor's work", || {
+                temporary(directory.path(), "sshchurn-").is_empty()
+            });
+        } else {
+            assert_eq!(containers().len(), 1);
+        }
+        start(&again, "1").finish(STARTED);
+        nothing_is_left(directory.path());
+        assert_eq!(containers(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn published_port_is_recorded_as_a_proxy_and_its_books_balance_by_count() {
+    let _machine = alone();
+    if !targets().contains(&"docker") {
+        return;
+    }
+    let (_directory, finished) = on(
+        "docker",
+        &[
+            "smoke",
+            "--network",
+            "published",
+            "--max-startups",
+            "100:30:200",
+        ],
+    );
+    let report = finished.code(0).report();
+    assert_eq!(report["target"]["network_path"], "published_port");
+    books_balance(&report);
+}
