@@ -211,7 +211,14 @@ mod tests {
     fn sleeper(configure: impl FnOnce(&mut Command) -> &mut Command) -> Child {
         let mut command = Command::new("sleep");
         command.arg("600").stdin(Stdio::null());
-        configure(&mut command).spawn().expect("sleep starts")
+        let child = configure(&mut command).spawn().expect("sleep starts");
+        // spawn() returns while the kernel still sets up the new program: only when its arguments can be read is its
+        // environment there too.
+        let arguments = format!("/proc/{}/cmdline", child.id());
+        while fs::read(&arguments).is_ok_and(|line| !line.starts_with(b"sleep")) {
+            std::thread::yield_now();
+        }
+        child
     }
 
     #[test]
