@@ -36,6 +36,8 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 /// How long a target may take to become idle before or after a round.
 const IDLE_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long it takes at most to see that a server has died.
+const DEATH_KNOWN_WITHIN: Duration = Duration::from_secs(2);
 /// The login shell's share of a command below which it is not worth a word: its clock has a resolution of 10 ms.
 const SHELL_WORTH_A_WARNING: Duration = Duration::from_millis(30);
 /// Redraws of the live display.
@@ -180,9 +182,14 @@ impl Run<'_> {
             }
             let round = self.round(&engine, target, plan, plans.len(), &connector);
             let finished = tokio::select! {
-                finished = round => finished?,
+                finished = round => finished,
                 // The record is no longer complete: nothing that follows could be trusted.
                 Ok(_) = ledger_failed.wait_for(|failed| *failed) => return Ok(()),
+            };
+            let finished = match finished {
+                // A server that is gone answers nothing any more; what was measured until then is still reported.
+                Err(CliError::Target(error)) => self.lost(target, error).await?,
+                finished => finished?,
             };
             if finished == RoundEnd::TargetLost {
                 end = RunEnd::TargetLost;
@@ -256,6 +263,17 @@ impl Run<'_> {
                 Ok(RoundEnd::TargetLost)
             }
             None => Ok(end),
+        }
+    }
+
+    /// Whether an error of the target means that the server is gone; if not, it is the run's own error.
+    async fn lost(&self, target: &RunningTarget, error: TargetError) -> Result<RoundEnd, CliError> {
+        match tokio::time::timeout(DEATH_KNOWN_WITHIN, target.died()).await {
+            Ok(death) => {
+                self.console.note(&format!("error: {death}"));
+                Ok(RoundEnd::TargetLost)
+            }
+            Err(_) => Err(error.into()),
         }
     }
 

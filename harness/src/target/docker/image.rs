@@ -230,6 +230,7 @@ async fn run_offline_build(output: &Path) -> Result<(), TargetError> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
+        .process_group(0)
         .kill_on_drop(true);
     let unavailable = |why: String| TargetError::Unavailable {
         what: format!("no image could be made: {why}"),
@@ -237,10 +238,15 @@ async fn run_offline_build(output: &Path) -> Result<(), TargetError> {
             "make the base image available to the Docker engine, or use `--target local`",
         ),
     };
-    let built = tokio::time::timeout(BUILD_WITHIN, command.output())
+    let child = command
+        .spawn()
+        .map_err(|error| unavailable(error.to_string()))?;
+    let group = KilledGroup(child.id());
+    let built = tokio::time::timeout(BUILD_WITHIN, child.wait_with_output())
         .await
         .map_err(|_| unavailable(format!("not built within {} s", BUILD_WITHIN.as_secs())))?
         .map_err(|error| unavailable(error.to_string()))?;
+    group.done();
     if built.status.success() {
         return Ok(());
     }
@@ -248,4 +254,25 @@ async fn run_offline_build(output: &Path) -> Result<(), TargetError> {
     Err(unavailable(
         said.lines().last().unwrap_or("the build failed").to_owned(),
     ))
+}
+
+/// A process group that is killed when dropped: `kill_on_drop` reaches the shell only, not the `apt-get` below it.
+struct KilledGroup(Option<u32>);
+
+impl KilledGroup {
+    /// The group has ended by itself; its number may belong to somebody else from now on.
+    fn done(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for KilledGroup {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0.and_then(|pid| i32::try_from(pid).ok()) {
+            let _ = nix::sys::signal::killpg(
+                nix::unistd::Pid::from_raw(leader),
+                nix::sys::signal::Signal::SIGKILL,
+            );
+        }
+    }
 }

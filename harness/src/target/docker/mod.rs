@@ -187,7 +187,13 @@ impl DockerTarget {
             .name
             .split_once(':')
             .unwrap_or((&image.name, "latest"));
-        let container = GenericImage::new(repository, tag)
+        let generic = match options.network {
+            DockerNetwork::Host => GenericImage::new(repository, tag),
+            DockerNetwork::Published => {
+                GenericImage::new(repository, tag).with_exposed_port(INNER_PORT.tcp())
+            }
+        };
+        let container = generic
             .with_entrypoint("/bin/sh")
             .with_wait_for(WaitFor::Nothing)
             .with_cmd([
@@ -220,6 +226,8 @@ impl DockerTarget {
         let container = match options.network {
             DockerNetwork::Host => container.with_network("host"),
             DockerNetwork::Published => container.with_host_config_modifier(|config| {
+                // Nothing but this one port, and on loopback only.
+                config.publish_all_ports = Some(false);
                 config.port_bindings = Some(std::collections::HashMap::from([(
                     format!("{INNER_PORT}/tcp"),
                     Some(vec![testcontainers::bollard::models::PortBinding {
@@ -368,13 +376,16 @@ impl DockerTarget {
     /// Pids of the listener's children, as text.
     async fn children(&self) -> Result<String, TargetError> {
         let parent = self.inner_listener.to_string();
-        let ran = self
-            .engine
-            .exec(
-                self.container.id(),
-                &["ps", "-o", "pid=", "--ppid", &parent],
-            )
-            .await?;
+        let command = ["ps", "-o", "pid=", "--ppid", &parent];
+        let ran = self.engine.exec(self.container.id(), &command).await?;
+        // ps(1): 0 with processes found, 1 without. Anything else, or a complaint, is no proof of idleness: the container
+        // may be out of processes.
+        if !matches!(ran.exit_code, Some(0 | 1)) || !ran.stderr.is_empty() {
+            return Err(failed(
+                "list the processes of the container",
+                String::from_utf8_lossy(&ran.stderr).into_owned(),
+            ));
+        }
         Ok(ran.text().split_whitespace().collect::<Vec<_>>().join(" "))
     }
 
