@@ -114,6 +114,7 @@ impl LocalTarget {
     ) -> Result<Option<Self>, TargetError> {
         let folder = tempfile::Builder::new()
             .prefix(PREFIX)
+            .permissions(fs::Permissions::from_mode(0o700))
             .tempdir()
             .map_err(io_error("create a private folder"))?;
         let path = folder.path().to_path_buf();
