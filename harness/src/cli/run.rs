@@ -172,7 +172,7 @@ impl Run<'_> {
             self.collector.clone(),
             self.signal.clone(),
         );
-        let _health = HealthSampler::start(self.collector.clone());
+        let health = HealthSampler::start(self.collector.clone());
         let _deadline = self.watch_deadline();
         let plans = engine::plan_rounds(self.scenario);
         let mut end = RunEnd::Complete;
@@ -202,6 +202,7 @@ impl Run<'_> {
                 _ => RunEnd::Interrupted,
             };
         }
+        health.stop().await;
         self.collector.record(Event::RunEnded { end });
         Ok(())
     }

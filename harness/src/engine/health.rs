@@ -42,6 +42,15 @@ impl HealthSampler {
     }
 }
 
+impl HealthSampler {
+    /// Stops sampling. When this returns, no further sample is recorded: a ledger may be closed after it.
+    pub async fn stop(mut self) {
+        self.0.abort();
+        // Aborting only asks: the task may be recording on another thread at this moment.
+        let _ = (&mut self.0).await;
+    }
+}
+
 impl Drop for HealthSampler {
     fn drop(&mut self) {
         self.0.abort();

@@ -132,6 +132,16 @@ impl DockerTarget {
                 fix: String::from("use `--network published`, or `--target local`"),
             });
         }
+        if options.network == DockerNetwork::Published
+            && !request.sshd.monitoring_keywords.is_empty()
+        {
+            return Err(TargetError::ConfigRefused {
+                detail: String::from(
+                    "through a published port every connection comes from the bridge, so `sshd.monitoring_options` would \
+                     never apply; use `--network host`",
+                ),
+            });
+        }
         let warnings = remove_stale(&engine).await?;
         let image = image::ensure(&engine, progress).await?;
         for _ in 0..PORT_TRIES {

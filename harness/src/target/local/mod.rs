@@ -11,7 +11,7 @@ mod sshd;
 use std::fs;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -482,7 +482,11 @@ async fn remove_stale(warnings: &mut Vec<String>) {
     let found = blocking("look for what killed runs left", || {
         let mut removed = Vec::new();
         for entry in fs::read_dir(std::env::temp_dir())?.flatten() {
-            let ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
+            // The temporary folder is everybody's: only a real directory of this user's is believed.
+            let ours = entry.file_name().to_string_lossy().starts_with(PREFIX)
+                && entry.metadata().is_ok_and(|folder| {
+                    folder.is_dir() && folder.uid() == nix::unistd::geteuid().as_raw()
+                });
             let owner = fs::read_to_string(entry.path().join("owner"))
                 .ok()
                 .and_then(|text| text.parse::<Owner>().ok());
