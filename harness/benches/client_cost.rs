@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{UsageWho, getrusage};
 use sshchurn::clock::RunClock;
 use sshchurn::scenario::{MaxStartups, SshdConfig};
-use sshchurn::ssh::{ConnectLimits, Connector, RusshConnector, Session, Tap};
+use sshchurn::ssh::{ConnectLimits, Connector, Session, Tap};
 use sshchurn::target::TargetRequest;
 use sshchurn::target::local::LocalTarget;
 
@@ -47,12 +47,7 @@ fn main() {
         }
     };
     let endpoint = target.endpoint();
-    let connector = RusshConnector::new(
-        endpoint.address,
-        &endpoint.user,
-        &endpoint.key,
-        endpoint.host_key.clone(),
-    );
+    let connector = endpoint.connector();
     let clock = RunClock::start();
     let connect = async || {
         connector

@@ -6,7 +6,7 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sshchurn::clock::RunClock;
 use sshchurn::scenario::{MaxStartups, SshdConfig};
-use sshchurn::ssh::{ConnectLimits, Connector, RusshConnector, Session, Tap};
+use sshchurn::ssh::{ConnectLimits, Connector, Session, Tap};
 use sshchurn::target::TargetRequest;
 use sshchurn::target::embedded::EmbeddedTarget;
 
@@ -33,12 +33,7 @@ fn handshakes(c: &mut Criterion) {
         .block_on(EmbeddedTarget::start(&request))
         .expect("the stand-in");
     let endpoint = target.endpoint();
-    let connector = RusshConnector::new(
-        endpoint.address,
-        &endpoint.user,
-        &endpoint.key,
-        endpoint.host_key.clone(),
-    );
+    let connector = endpoint.connector();
     let clock = RunClock::start();
     let one = async || {
         let session = connector

@@ -11,7 +11,6 @@ use sshchurn::engine::{Engine, StopController, plan_rounds};
 use sshchurn::ids::TaskId;
 use sshchurn::ledger::{CleanupResult, Collector, Event};
 use sshchurn::scenario::Scenario;
-use sshchurn::ssh::RusshConnector;
 use sshchurn::target::{
     RunningTarget, TargetChoice, TargetError, TargetOptions, TargetRequest, start,
 };
@@ -73,12 +72,7 @@ async fn leftovers_of_both_strategies_equal_a_listing_made_by_hand() {
             Err(error) => panic!("{error}"),
         };
         let endpoint = target.endpoint();
-        let connector = RusshConnector::new(
-            endpoint.address,
-            &endpoint.user,
-            &endpoint.key,
-            endpoint.host_key.clone(),
-        );
+        let connector = endpoint.connector();
         for plan in plan_rounds(&scenario) {
             target.clear_jobs().await.unwrap();
             let (sender, receiver) = mpsc::channel();

@@ -152,12 +152,7 @@ impl Run<'_> {
             crate::report::write_file(&self.directory.join("sshd_config"), config.as_bytes())?;
         }
         let endpoint = target.endpoint();
-        let connector = RusshConnector::new(
-            endpoint.address,
-            &endpoint.user,
-            &endpoint.key,
-            endpoint.host_key.clone(),
-        );
+        let connector = endpoint.connector();
         let description = self.calibrated(target.description(), &connector).await?;
         for warning in &description.warnings {
             self.console.note(&format!("warning: {warning}"));

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::scenario::SshdConfig;
+use crate::ssh::RusshConnector;
 use crate::ssh::keys::{HostKeyCheck, KeyError, KeyPair};
 
 pub mod docker;
@@ -36,6 +37,14 @@ pub struct Endpoint {
     pub key: Arc<KeyPair>,
     /// What host key to accept.
     pub host_key: HostKeyCheck,
+}
+
+impl Endpoint {
+    /// A client's way in. Tasks get their own by [`RusshConnector::for_another_task`].
+    #[must_use]
+    pub fn connector(&self) -> RusshConnector {
+        RusshConnector::new(self.address, &self.user, &self.key, self.host_key.clone())
+    }
 }
 
 /// What a target is asked for; the same for every kind.
