@@ -138,7 +138,7 @@ fn server_log(c: &mut Criterion) {
         .sample_size(20);
     group.bench_function("lines", |b| {
         b.iter(|| {
-            let mut counts = ServerLogCounts::new();
+            let mut counts = ServerLogCounts::new(None);
             let mut parser = ServerLogParser::new();
             for chunk in log.as_bytes().chunks(64 * 1024) {
                 parser.feed(chunk, |event| counts.fold(event));

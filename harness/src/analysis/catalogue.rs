@@ -326,6 +326,8 @@ catalogue! {
         "Attempts whose authentication failed.";
     "generator_fault", Count, true, Source::OfAttempts(|s| s.counts.generator_fault),
         "Attempts the harness itself could not make; never a failure of the server.";
+    "attempts_held", Count, true, Source::OfAttempts(|s| s.counts.attempts_held),
+        "Attempts admitted and kept silent before authentication on purpose, to hold a startup slot.";
     "attempts_interrupted", Count, true, Source::OfAttempts(|s| s.counts.attempts_interrupted),
         "Attempts given up by the harness.";
     "connections", Count, true, Source::Count(|s| s.counts.connections),
@@ -362,6 +364,12 @@ catalogue! {
         "Authentications in sshd's own log.";
     "server_drops", Count, false, Source::Round(|n| n.server_drops.as_ref().map(|d| d.total())),
         "Refusals in sshd's own log.";
+    "server_cpu", Nanoseconds, false, Source::Round(|n| n.server_cpu_ns),
+        "CPU time of sshd and the commands it ran (of the whole container where its processes cannot be seen).";
+    "server_cpu_per_handshake", Nanoseconds, false, Source::Worst(Numbers::server_cpu_per_handshake_ns),
+        "CPU time of sshd for each handshake.";
+    "server_cpu_per_task", Nanoseconds, false, Source::Worst(Numbers::server_cpu_per_task_ns),
+        "CPU time of sshd for each scheduled task.";
     "start_spread", Nanoseconds, false, Source::Worst(|n| n.start_spread_ns),
         "Burst rounds: from the first task's first connect() call to the last task's.";
     "start_lag", Nanoseconds, false, Source::Latency(Stage::StartLag),

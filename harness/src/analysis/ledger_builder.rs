@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::analysis::server_log::ServerLogCounts;
+use crate::analysis::server_log::{DropRule, ServerLogCounts};
 use crate::analysis::summary::{RunSummary, Summarizer};
 use crate::clock::RunInstant;
 use crate::ids::{AttemptId, CommandId, RoundId, RunId, StrategyName, TaskId};
@@ -118,7 +118,7 @@ impl LedgerBuilder {
     /// Begins a round and schedules its tasks for now; job ids are `job-<round>-<task>`.
     pub(crate) fn round(&mut self, strategy: &str, repetition: u32, tasks: u32) -> &mut Self {
         self.round = RoundId(self.round.0 + 1);
-        self.logs.push((self.round, ServerLogCounts::new()));
+        self.logs.push((self.round, ServerLogCounts::new(rule())));
         let round = self.round;
         self.push(Event::RoundStarted {
             round,
@@ -202,19 +202,27 @@ impl LedgerBuilder {
                 let log = self.log();
                 log.connections += 1;
                 log.accepted += 1;
-                *log.connection_ports.entry(port).or_default() += 1;
-                *log.accepted_ports.entry(port).or_default() += 1;
+                let lines = log.ports.entry(port).or_default();
+                lines.connections += 1;
+                lines.accepted += 1;
             }
             AttemptOutcome::BannerEof { .. } => {
                 trace.text_before = Some("Exceeded MaxStartups".to_owned());
                 let log = self.log();
-                log.drops.max_startups += 1;
-                *log.drop_ports.entry(port).or_default() += 1;
+                log.drops.max_startups_draw += 1;
+                // Drawn with 20 slots in use.
+                let (draws, refused) = log.draws.entry(37).or_default();
+                (*draws, *refused) = (*draws + 1, *refused + 1);
+                log.ports.entry(port).or_default().drops += 1;
             }
             AttemptOutcome::ConnectRefused | AttemptOutcome::ConnectTimeout => {
                 trace.connected = None;
             }
-            _ => {}
+            _ => {
+                let log = self.log();
+                log.connections += 1;
+                log.ports.entry(port).or_default().connections += 1;
+            }
         }
         self.wait(10);
         self.push(Event::AttemptEnded {
@@ -353,6 +361,11 @@ impl LedgerBuilder {
         }
         summarizer.finish()
     }
+}
+
+/// The rule of [`manifest`].
+fn rule() -> Option<DropRule> {
+    DropRule::of(&manifest())
 }
 
 fn job(round: RoundId, task: u32) -> String {

@@ -5,12 +5,15 @@
 //! balance; `validity` says whether the generator could measure what it claims; `catalogue` names every
 //! metric once, for gate, report and documentation.
 
+pub mod admission;
 pub mod catalogue;
 pub mod latency;
 pub mod laws;
 pub mod server_log;
 pub mod summary;
+pub mod timeline;
 pub mod validity;
+pub mod witness;
 
 #[cfg(test)]
 pub(crate) mod ledger_builder;

@@ -201,11 +201,16 @@ fn a_directory_that_was_reported_removed_or_belongs_to_nobody_breaks_the_invento
 fn a_cut_log_is_unbalanced() {
     let mut ledger = small_run(manifest());
     let log = &mut ledger.logs[0].1;
-    let port = *log.drop_ports.keys().next().expect("one drop");
-    log.drop_ports.remove(&port);
-    log.drops.max_startups -= 1;
+    let port = *log
+        .ports
+        .iter()
+        .find(|(_, lines)| lines.drops > 0)
+        .expect("one drop")
+        .0;
+    log.ports.remove(&port);
+    log.drops.max_startups_draw -= 1;
     let run = ledger.summary();
-    assert_eq!(broken(&run), [LawId::ServerDrops]);
+    assert_eq!(broken(&run), [LawId::ServerConnections, LawId::ServerDrops]);
     let laws = laws::check(&run);
     let law = laws
         .iter()
@@ -225,9 +230,13 @@ fn a_cut_log_is_unbalanced() {
 fn a_second_client_behind_the_harness_is_unbalanced_even_when_totals_agree() {
     let mut ledger = small_run(manifest());
     let log = &mut ledger.logs[0].1;
-    let port = *log.accepted_ports.keys().next().expect("one login");
-    log.accepted_ports.remove(&port);
-    log.accepted_ports.insert(11, 1);
+    let first = log
+        .ports
+        .values_mut()
+        .find(|lines| lines.accepted > 0)
+        .expect("one login");
+    first.accepted = 0;
+    log.ports.entry(11).or_default().accepted = 1;
     let run = ledger.summary();
     assert_eq!(broken(&run), [LawId::ServerAccepted]);
     let laws = laws::check(&run);
@@ -257,7 +266,11 @@ fn a_promised_log_that_was_not_read_is_unbalanced_and_one_that_was_not_promised_
     ledger.logs.clear();
     assert_eq!(
         broken(&ledger.summary()),
-        [LawId::ServerAccepted, LawId::ServerDrops]
+        [
+            LawId::ServerConnections,
+            LawId::ServerAccepted,
+            LawId::ServerDrops
+        ]
     );
 
     let mut without = manifest();
@@ -302,9 +315,9 @@ fn attempts_the_client_gave_up_explain_lines_on_the_servers_side_only() {
     let (late, early) = (port(late), port(early));
     let log = ledger.log();
     log.accepted += 1;
-    log.accepted_ports.insert(late, 1);
-    log.drops.max_startups += 1;
-    log.drop_ports.insert(early, 1);
+    log.ports.entry(late).or_default().accepted += 1;
+    log.drops.max_startups_draw += 1;
+    log.ports.entry(early).or_default().drops += 1;
     let run = ledger.summary();
     assert!(!broken(&run).contains(&LawId::ServerAccepted));
     assert!(!broken(&run).contains(&LawId::ServerDrops));
@@ -323,7 +336,7 @@ fn fork_failures_in_the_log_explain_refusals_without_a_drop() {
         .round(OLD, 1, 1)
         .start(0)
         .refused(0, Phase::Submit, 1);
-    *ledger.log() = ServerLogCounts::new();
+    *ledger.log() = ServerLogCounts::new(None);
     assert!(broken(&ledger.summary()).contains(&LawId::ServerDrops));
     ledger.log().fork_failures = 1;
     assert!(!broken(&ledger.summary()).contains(&LawId::ServerDrops));
@@ -336,20 +349,22 @@ fn through_a_proxy_the_sides_are_compared_by_count() {
     let mut ledger = small_run(proxied);
     for (_, log) in &mut ledger.logs {
         // The proxy's own ports: none of the client's.
-        log.accepted_ports = log
-            .accepted_ports
-            .keys()
-            .map(|port| (port + 999, 1))
+        log.ports = log
+            .ports
+            .iter()
+            .map(|(port, lines)| (port + 999, *lines))
             .collect();
-        log.drop_ports = log.drop_ports.keys().map(|port| (port + 999, 1)).collect();
     }
     assert_eq!(broken(&ledger.summary()), []);
     assert_eq!(
         status(&ledger.summary(), CheckId::NetworkPath),
         CheckStatus::Warn
     );
-    ledger.logs[0].1.drops.max_startups += 1;
-    assert_eq!(broken(&ledger.summary()), [LawId::ServerDrops]);
+    ledger.logs[0].1.drops.max_startups_draw += 1;
+    assert_eq!(
+        broken(&ledger.summary()),
+        [LawId::ServerConnections, LawId::ServerDrops]
+    );
 }
 
 #[test]
@@ -631,6 +646,6 @@ proptest! {
 #[test]
 fn an_unknown_round_in_the_servers_logs_is_a_stray() {
     let mut ledger = small_run(manifest());
-    ledger.logs.push((RoundId(99), ServerLogCounts::new()));
+    ledger.logs.push((RoundId(99), ServerLogCounts::new(None)));
     assert_eq!(broken(&ledger.summary()), [LawId::NoStrayEvents]);
 }

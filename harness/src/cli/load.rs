@@ -9,7 +9,7 @@ use std::path::Path;
 use super::args::{FormatArg, ReportArgs};
 use super::console::Console;
 use super::error::CliError;
-use crate::analysis::server_log::{ServerLogCounts, ServerLogParser};
+use crate::analysis::server_log::{DropRule, ServerLogCounts, ServerLogParser};
 use crate::analysis::summary::Summarizer;
 use crate::analysis::{laws, validity};
 use crate::exit_code::ExitCode;
@@ -78,13 +78,15 @@ pub(super) fn report(directory: &Path) -> Result<RunReport, CliError> {
     let Some(manifest) = manifest else {
         return Err(CliError::NothingMeasured(directory.to_path_buf()));
     };
+    let rule = DropRule::of(&manifest);
     for (round, range) in log_ranges {
         if let LogRange {
             from: Some(from),
             to: Some(to),
         } = range
         {
-            summarizer.server_log(round, count_log(&directory.join(SERVER_LOG), from, to)?);
+            let log = directory.join(SERVER_LOG);
+            summarizer.server_log(round, count_log(&log, from, to, rule)?);
         }
     }
     let run = summarizer.finish();
@@ -122,12 +124,17 @@ struct LogRange {
 }
 
 /// Counts one round's part of the log, in pieces, so that memory does not grow with it.
-fn count_log(path: &Path, from: u64, to: u64) -> Result<ServerLogCounts, CliError> {
+fn count_log(
+    path: &Path,
+    from: u64,
+    to: u64,
+    rule: Option<DropRule>,
+) -> Result<ServerLogCounts, CliError> {
     let read = |source| CliError::io("read", path, source);
     let mut file = File::open(path).map_err(read)?;
     file.seek(SeekFrom::Start(from)).map_err(read)?;
     let mut part = file.take(to.saturating_sub(from));
-    let mut counts = ServerLogCounts::new();
+    let mut counts = ServerLogCounts::new(rule);
     let mut parser = ServerLogParser::new();
     let mut buffer = vec![0_u8; 64 * 1024];
     loop {

@@ -190,8 +190,8 @@ fn a_gate_without_data_makes_the_run_inconclusive() {
 #[test]
 fn unbalanced_books_outweigh_a_failed_gate() {
     let mut ledger = small_run(manifest());
-    ledger.logs[0].1.drops.max_startups += 1;
-    ledger.logs[0].1.drop_ports.insert(9, 1);
+    ledger.logs[0].1.drops.max_startups_draw += 1;
+    ledger.logs[0].1.ports.entry(9).or_default().drops += 1;
     let decision = decision(&ledger.summary(), &[&format!("{OLD}.banner_eof == 0")]);
     assert_eq!(
         (decision.verdict, decision.exit_code),

@@ -69,6 +69,26 @@ pub struct GeneratorSample {
     pub open_files: u32,
 }
 
+/// A reading of the server's side from outside sshd. What cannot be read is `None`. Counters only ever grow; what a
+/// round cost is the difference of two readings.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServerReading {
+    /// CPU time of the listener and of every process it has waited for, nanoseconds (`/proc/PID/stat`, in ticks of
+    /// 10 ms).
+    pub tree_cpu_ns: Option<u64>,
+    /// CPU time of the container's control group, nanoseconds.
+    pub group_cpu_ns: Option<u64>,
+    /// Processes below the listener, itself included.
+    pub processes: Option<u32>,
+    /// Their memory, bytes: sum of resident set sizes without what they share with files.
+    pub memory_bytes: Option<u64>,
+    /// `TcpExt.ListenOverflows` of the server's network namespace.
+    pub listen_overflows: Option<u64>,
+    /// `TcpExt.ListenDrops` of the server's network namespace.
+    pub listen_drops: Option<u64>,
+}
+
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -231,6 +251,36 @@ pub enum Event {
         round: RoundId,
         /// Name of the directory: the job id.
         name: String,
+    },
+    /// The listener's gauge showed another number of startup slots than before (or was read for the first time in
+    /// the round).
+    StartupsChanged {
+        /// Round.
+        round: RoundId,
+        /// Slots in use.
+        slots: u32,
+        /// `start` of the running listener.
+        start: u32,
+        /// `full` of the running listener.
+        full: u32,
+    },
+    /// The gauge was read no further in this round.
+    StartupsSampled {
+        /// Round.
+        round: RoundId,
+        /// Readings, changed or not.
+        samples: u64,
+        /// From the first reading to the last, nanoseconds.
+        over_ns: u64,
+        /// CPU time that reading cost, nanoseconds.
+        sampler_cpu_ns: Option<u64>,
+    },
+    /// The server's side was looked at: first when the round began, last when the server was idle again.
+    ServerSampled {
+        /// Round.
+        round: RoundId,
+        /// The reading.
+        reading: ServerReading,
     },
     /// The generator looked at itself.
     GeneratorSampled {

@@ -10,7 +10,7 @@ mod file;
 mod vocabulary;
 
 pub use collector::{Collector, LedgerWriter, LiveCounts};
-pub use event::{Event, GeneratorSample, Record, RoundEnd, RunEnd};
+pub use event::{Event, GeneratorSample, Record, RoundEnd, RunEnd, ServerReading};
 pub use file::{FORMAT_VERSION, LedgerError, LedgerReader, LedgerSink};
 pub use vocabulary::*;
 

@@ -146,6 +146,9 @@ pub enum AttemptOutcome {
         /// Why.
         fault: GeneratorFault,
     },
+    /// Admitted (the identification string came), and then kept silent before authentication on purpose, to hold its
+    /// startup slot.
+    Held,
     /// Given up by the harness: the run was stopped or the task was killed while the attempt was under way.
     Interrupted,
 }
@@ -163,6 +166,7 @@ impl AttemptOutcome {
             AttemptOutcome::KexFailed { .. } => "kex_failed",
             AttemptOutcome::AuthFailed { .. } => "auth_failed",
             AttemptOutcome::GeneratorFault { .. } => "generator_fault",
+            AttemptOutcome::Held => "attempts_held",
             AttemptOutcome::Interrupted => "attempts_interrupted",
         }
     }

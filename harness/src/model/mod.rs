@@ -3,4 +3,6 @@
 //! It must not know sockets, files, clocks or the embedded target; that target calls this rule, and the
 //! reports hold measured refusals against it.
 
-pub mod admission;
+mod admission;
+
+pub use admission::{Admission, BurstDistribution, Decision, drop_probability_percent};

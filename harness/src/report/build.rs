@@ -9,9 +9,10 @@ use super::document::{
     NumbersReport, PerTaskReport, PhasesReport, RateReport, RoundReport, RunReport, SCHEMA_VERSION,
     ScopeReport, ServerLogReport, StrategyReport, ToolReport,
 };
+use crate::analysis::admission;
 use crate::analysis::catalogue::CATALOGUE;
 use crate::analysis::latency::Stage;
-use crate::analysis::laws::Law;
+use crate::analysis::laws::{self, Law};
 use crate::analysis::summary::{
     Numbers, PerTask, RoundSummary, RunSummary, Scope, StrategySummary,
 };
@@ -50,6 +51,10 @@ pub fn build(manifest: &Manifest, run: &RunSummary, findings: Findings) -> RunRe
         .chain(&run.warnings)
         .cloned()
         .collect();
+    let (admission, admission_missing) = match admission::of_run(run) {
+        Ok(curve) => (Some(curve), None),
+        Err(missing) => (None, Some(missing.to_owned())),
+    };
     RunReport {
         schema_version: SCHEMA_VERSION,
         tool: ToolReport {
@@ -69,7 +74,13 @@ pub fn build(manifest: &Manifest, run: &RunSummary, findings: Findings) -> RunRe
         environment: manifest.environment.clone(),
         target: manifest.target.clone(),
         scenario: manifest.scenario.clone(),
-        strategies: run.strategies.iter().map(strategy).collect(),
+        strategies: run
+            .strategies
+            .iter()
+            .map(|summary| strategy(run, summary))
+            .collect(),
+        admission,
+        admission_missing,
         laws,
         validity,
         warnings,
@@ -83,7 +94,7 @@ fn rfc3339(unix_ns: u64) -> String {
         .unwrap_or_default()
 }
 
-fn strategy(strategy: &StrategySummary) -> StrategyReport {
+fn strategy(run: &RunSummary, strategy: &StrategySummary) -> StrategyReport {
     let mut spread = std::collections::BTreeMap::new();
     for metric in CATALOGUE {
         let phases = metric.by_phase.then_some(Phase::ALL).into_iter().flatten();
@@ -104,11 +115,15 @@ fn strategy(strategy: &StrategySummary) -> StrategyReport {
         rounds: u32::try_from(strategy.rounds.len()).unwrap_or(u32::MAX),
         totals: numbers(&strategy.numbers),
         spread,
-        per_round: strategy.rounds.iter().map(round).collect(),
+        per_round: strategy
+            .rounds
+            .iter()
+            .map(|summary| round(run, summary))
+            .collect(),
     }
 }
 
-fn round(round: &RoundSummary) -> RoundReport {
+fn round(run: &RunSummary, round: &RoundSummary) -> RoundReport {
     RoundReport {
         round: round.round,
         repetition: round.repetition,
@@ -117,6 +132,12 @@ fn round(round: &RoundSummary) -> RoundReport {
         ended_ns: round.ended.0,
         proven_idle: round.proven_idle,
         numbers: numbers(&round.numbers),
+        task_ends: round.task_ends.clone(),
+        timeline: round.timeline.clone(),
+        startups: round.startups.clone(),
+        server_cost: round.server_cost.clone(),
+        kernel: round.kernel,
+        reconciliation: laws::reconcile(run, round),
     }
 }
 
@@ -137,6 +158,9 @@ fn numbers(numbers: &Numbers) -> NumbersReport {
             server_drops: numbers.server_drops.as_ref().map(|drops| drops.total()),
             server_drops_by_cause: numbers.server_drops.clone(),
             startups_peak: numbers.startups_peak,
+            server_cpu_ns: numbers.server_cpu_ns,
+            server_cpu_per_handshake_ns: numbers.server_cpu_per_handshake_ns(),
+            server_cpu_per_task_ns: numbers.server_cpu_per_task_ns(),
         },
         start_spread_ns: numbers.start_spread_ns,
     }

@@ -8,13 +8,16 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::analysis::admission::AdmissionCurve;
 use crate::analysis::latency::{LatencySummary, Stage};
-use crate::analysis::laws::Law;
+use crate::analysis::laws::{Law, Reconciliation};
 use crate::analysis::server_log::DropCounts;
 use crate::analysis::summary::{
     BannerEofSplit, Counts, FailureCounts, Leftovers, RetriesByKind, Spread, TaskCounts,
 };
+use crate::analysis::timeline::{TaskEnd, TimeLine};
 use crate::analysis::validity::Check;
+use crate::analysis::witness::{KernelCounters, ServerCost, Startups};
 use crate::exit_code::ExitCode;
 use crate::gate::{GateResult, Verdict};
 use crate::ids::{RoundId, RunId, StrategyName};
@@ -22,7 +25,7 @@ use crate::ledger::{CleanupPolicy, RoundEnd, RunEnd};
 use crate::manifest::{EnvironmentRecord, ScenarioRecord, TargetDescription};
 
 /// Version of the document.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// Everything a run has to say.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -60,6 +63,10 @@ pub struct RunReport {
     pub scenario: ScenarioRecord,
     /// The strategies in the order of the scenario.
     pub strategies: Vec<StrategyReport>,
+    /// What sshd refused at each number of slots in use, beside what `MaxStartups` implies; all rounds together.
+    pub admission: Option<AdmissionCurve>,
+    /// Why there is no admission curve, when there is none.
+    pub admission_missing: Option<String>,
     /// The conservation laws.
     pub laws: Vec<Law>,
     /// Whether the generator could measure this.
@@ -193,6 +200,12 @@ pub struct ServerLogReport {
     pub server_drops_by_cause: Option<DropCounts>,
     /// Most startup slots in use; `null` without a gauge.
     pub startups_peak: Option<u64>,
+    /// CPU time of sshd, nanoseconds; `null` where it cannot be read.
+    pub server_cpu_ns: Option<u64>,
+    /// … per handshake, nanoseconds.
+    pub server_cpu_per_handshake_ns: Option<u64>,
+    /// … per scheduled task, nanoseconds.
+    pub server_cpu_per_task_ns: Option<u64>,
 }
 
 /// One round.
@@ -213,6 +226,18 @@ pub struct RoundReport {
     pub proven_idle: bool,
     /// Its numbers.
     pub numbers: NumbersReport,
+    /// What became of each task, in the order of their numbers.
+    pub task_ends: Vec<TaskEnd>,
+    /// Its course.
+    pub timeline: TimeLine,
+    /// Startup slots in use; `null` without a gauge.
+    pub startups: Option<Startups>,
+    /// What it cost the server; `null` where it cannot be read.
+    pub server_cost: Option<ServerCost>,
+    /// The kernel's counters of the server's network namespace; `null` where they cannot be read.
+    pub kernel: Option<KernelCounters>,
+    /// The client's attempts joined to sshd's log; `null` without the log.
+    pub reconciliation: Option<Reconciliation>,
 }
 
 /// The JSON Schema of [`RunReport`], pretty, with one final newline.

@@ -54,8 +54,8 @@ fn the_terminal_report_of_an_unbalanced_stand_in_says_both_at_once() {
     let mut embedded = manifest();
     embedded.target.kind = TargetKind::Embedded;
     let mut ledger = small_run(embedded.clone());
-    ledger.logs[0].1.drops.max_startups += 1;
-    ledger.logs[0].1.drop_ports.insert(9, 1);
+    ledger.logs[0].1.drops.max_startups_draw += 1;
+    ledger.logs[0].1.ports.entry(9).or_default().drops += 1;
     let text = terminal::render(&report_of(&embedded, &ledger, &[]));
     assert!(text.starts_with("EMBEDDED STAND-IN"), "{text}");
     // The table is the same as above.

@@ -111,6 +111,7 @@ pub fn severity_of_attempt(outcome: &AttemptOutcome) -> Severity {
         | AttemptOutcome::GeneratorFault { .. } => Severity::Os,
         AttemptOutcome::BannerEof { close: Close::Eof }
         | AttemptOutcome::Handshake
+        | AttemptOutcome::Held
         | AttemptOutcome::Interrupted => Severity::Ssh,
         AttemptOutcome::KexFailed { failure } | AttemptOutcome::AuthFailed { failure } => {
             match failure {

@@ -5,6 +5,10 @@
 
 mod reconcile;
 
+use std::collections::BTreeMap;
+
+pub use reconcile::{Explanation, Joined, Reconciliation, Sides, reconcile};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +38,8 @@ pub enum LawId {
     CommandsEnd,
     /// Every established connection has exactly one end.
     ConnectionsEnd,
+    /// The client's TCP connections are those in the server's log.
+    ServerConnections,
     /// The client's handshakes are the server's authentications.
     ServerAccepted,
     /// The client's refusals are the server's drops.
@@ -104,14 +110,15 @@ impl Law {
             allowance: None,
             left: left.to_owned(),
             right: right.to_owned(),
-            status: if balances.iter().all(|balance| balance.holds) {
-                LawStatus::Holds
-            } else {
-                LawStatus::Broken
-            },
+            status: status_of(&balances),
             reason: None,
             balances,
         }
+    }
+
+    fn set_balances(&mut self, balances: Vec<Balance>) {
+        self.status = status_of(&balances);
+        self.balances = balances;
     }
 
     fn allowing(mut self, allowance: &str) -> Law {
@@ -127,10 +134,22 @@ impl Law {
     }
 }
 
+fn status_of(balances: &[Balance]) -> LawStatus {
+    if balances.iter().all(|balance| balance.holds) {
+        LawStatus::Holds
+    } else {
+        LawStatus::Broken
+    }
+}
+
 /// Checks every law.
 #[must_use]
 pub fn check(run: &RunSummary) -> Vec<Law> {
     let rounds = run.rounds();
+    let joined: BTreeMap<RoundId, Reconciliation> = rounds
+        .iter()
+        .filter_map(|round| Some((round.round, reconcile(run, round)?)))
+        .collect();
     let equal = |id, description, left, right, sides: fn(&RoundSummary) -> (u64, u64)| {
         let balances = rounds
             .iter()
@@ -149,7 +168,7 @@ pub fn check(run: &RunSummary) -> Vec<Law> {
         equal(
             LawId::Attempts,
             "attempts = handshakes + banner_eof + connect_refused + connect_timeout + banner_timeout + \
-             kex_failed + auth_failed + generator_fault + attempts_interrupted",
+             kex_failed + auth_failed + generator_fault + attempts_held + attempts_interrupted",
             "attempts",
             "sum of outcomes",
             |round| {
@@ -193,8 +212,9 @@ pub fn check(run: &RunSummary) -> Vec<Law> {
                 )
             },
         ),
-        reconcile::server_accepted(run, &rounds),
-        reconcile::server_drops(run, &rounds),
+        reconcile::server_connections(run, &rounds, &joined),
+        reconcile::server_accepted(run, &rounds, &joined),
+        reconcile::server_drops(run, &rounds, &joined),
         inventory(run, &rounds),
     ]
 }

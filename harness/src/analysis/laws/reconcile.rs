@@ -1,253 +1,352 @@
 //! The server's laws: each of the client's attempts is joined to a line of sshd's log.
 //!
-//! By source port where the network path keeps it, otherwise by count, saying so. Owns what explains a
-//! difference; what is not explained breaks the law.
+//! By source port where the network path keeps it, otherwise by count, saying so. Owns what explains a difference;
+//! what is not explained breaks the law, and is shown with the first few cases in full.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{Balance, Law, LawId, balance};
-use crate::analysis::server_log::ServerLogCounts;
-use crate::analysis::summary::{ClientPorts, PortUse, RoundSummary, RunSummary};
+use crate::analysis::server_log::{PortLines, ServerLogCounts};
+use crate::analysis::summary::{AttemptNote, PortUse, RoundSummary, RunSummary};
+use crate::ids::RoundId;
 
-/// Ports printed in full for each side of a mismatch.
-const PORTS_SHOWN: usize = 5;
+/// Cases of a mismatch shown in full, for each side.
+const SHOWN: usize = 5;
 
-/// What the two sides of one server law count.
-#[derive(Clone, Copy)]
-enum Side {
-    Accepted,
-    Drops,
+/// How attempts were joined to log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Joined {
+    /// One by one, by the client's TCP port.
+    SourcePort,
+    /// Totals only: the network path does not keep source ports.
+    Count,
 }
 
-impl Side {
+/// Why one side may stand alone without an error in the books.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Explanation {
+    /// Server only: the client had given up the attempt by its own deadline, or the run was stopped.
+    ClientGaveUp,
+    /// Client only: sshd could not fork (`fork: …`); the client sees a close without text.
+    ForkFailed,
+    /// Client only: sshd had no descriptor for the connection's start-up pipe.
+    NoDescriptor,
+    /// Client only: admitted (`Connection from`), but its process ended before the identification string: a crash, or
+    /// a program that could not be executed.
+    SessionEnded,
+    /// Client only: still in the kernel's listen queue when the client gave up; sshd never saw it.
+    NeverAccepted,
+}
+
+impl Explanation {
+    /// For a person.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Explanation::ClientGaveUp => "server only: the client had given up the attempt",
+            Explanation::ForkFailed => "client only: sshd could not fork",
+            Explanation::NoDescriptor => "client only: sshd had no descriptor left",
+            Explanation::SessionEnded => {
+                "client only: admitted, but its process ended before the identification string"
+            }
+            Explanation::NeverAccepted => {
+                "client only: in the kernel's listen queue when the client gave up"
+            }
+        }
+    }
+}
+
+/// Both sides of one thing that client and server count.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sides {
+    /// Counted by the client.
+    pub client: u64,
+    /// Counted in the server's log.
+    pub server: u64,
+    /// Joined to each other.
+    pub matched: u64,
+    /// On one side only, and why that is in order.
+    pub explained: BTreeMap<Explanation, u64>,
+    /// On the client's side only, unexplained.
+    pub client_only: u64,
+    /// The first of them.
+    pub client_only_first: Vec<String>,
+    /// On the server's side only, unexplained.
+    pub server_only: u64,
+    /// The first of them.
+    pub server_only_first: Vec<String>,
+    /// What else the log shows that may lie behind what is unexplained.
+    pub suspects: Vec<String>,
+}
+
+impl Sides {
+    /// Whether nothing is unexplained. Totals can agree by accident while the cases differ.
+    #[must_use]
+    pub fn balance(&self) -> bool {
+        self.client_only == 0 && self.server_only == 0
+    }
+
+    fn explain(&mut self, why: Explanation, count: u64) {
+        if count > 0 {
+            *self.explained.entry(why).or_default() += count;
+        }
+    }
+
+    fn detail(&self, joined: Joined) -> Vec<String> {
+        let mut detail = vec![match joined {
+            Joined::SourcePort => format!("{} matched by source port", self.matched),
+            Joined::Count => {
+                "compared by count: this network path does not keep source ports".to_owned()
+            }
+        }];
+        for (why, count) in &self.explained {
+            detail.push(format!("{count} {}", why.as_str()));
+        }
+        let mut only = |side: &str, count: u64, first: &[String]| {
+            if count > 0 {
+                let more = count.saturating_sub(first.len() as u64);
+                let more = match (first.is_empty(), more) {
+                    (true, _) | (_, 0) => String::new(),
+                    (false, more) => format!(" and {more} more"),
+                };
+                let cases = first.join("; ");
+                let colon = if cases.is_empty() { "" } else { ": " };
+                detail.push(format!("{count} {side} only{colon}{cases}{more}"));
+            }
+        };
+        only("client", self.client_only, &self.client_only_first);
+        only("server", self.server_only, &self.server_only_first);
+        detail.extend(self.suspects.iter().cloned());
+        detail
+    }
+}
+
+/// One round's attempts beside sshd's log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reconciliation {
+    /// How they were joined.
+    pub joined: Joined,
+    /// Attempts that stood as TCP connections, and connections sshd logged (`Connection from` and drops).
+    pub connections: Sides,
+    /// Handshakes, and authentications.
+    pub handshakes: Sides,
+    /// Refusals, and drops; `null` where the log does not hold every drop.
+    pub refusals: Option<Sides>,
+}
+
+/// What the two sides of one comparison count.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Connections,
+    Handshakes,
+    Refusals,
+}
+
+impl Kind {
     fn client(self, port: &PortUse) -> u32 {
         match self {
-            Side::Accepted => port.handshakes,
-            Side::Drops => port.refusals,
+            Kind::Connections => port.reached,
+            Kind::Handshakes => port.handshakes,
+            Kind::Refusals => port.refusals,
         }
     }
 
     /// Attempts that the server may have counted although the client did not.
     fn maybe(self, port: &PortUse) -> u32 {
         match self {
-            Side::Accepted => port.maybe_accepted,
-            Side::Drops => port.maybe_dropped,
+            Kind::Connections => port.maybe_reached,
+            Kind::Handshakes => port.maybe_accepted,
+            Kind::Refusals => port.maybe_dropped,
         }
     }
 
-    fn server(self, log: &ServerLogCounts) -> (u64, &BTreeMap<u16, u32>) {
+    fn server(self, lines: &PortLines) -> u32 {
         match self {
-            Side::Accepted => (log.accepted, &log.accepted_ports),
-            Side::Drops => (log.server_drops(), &log.drop_ports),
+            Kind::Connections => lines.connections + lines.drops,
+            Kind::Handshakes => lines.accepted,
+            Kind::Refusals => lines.drops,
+        }
+    }
+
+    fn server_total(self, log: &ServerLogCounts) -> u64 {
+        match self {
+            Kind::Connections => log.connections + log.server_drops(),
+            Kind::Handshakes => log.accepted,
+            Kind::Refusals => log.server_drops(),
         }
     }
 }
 
-pub(super) fn server_accepted(run: &RunSummary, rounds: &[&RoundSummary]) -> Law {
-    let law = |balances| {
-        Law::new(
-            LawId::ServerAccepted,
-            "handshakes = server_accepted",
-            "handshakes (client)",
-            "server_accepted (sshd's log)",
-            balances,
-        )
-        .allowing("attempts that the client gave up during authentication may stand on the server's side only")
+/// Joins one round's attempts to its log; `None` without a log.
+#[must_use]
+pub fn reconcile(run: &RunSummary, round: &RoundSummary) -> Option<Reconciliation> {
+    let manifest = run.manifest.as_ref()?;
+    let log = round.server_log.as_ref()?;
+    let joined = if manifest.target.network_path.keeps_source_port() {
+        Joined::SourcePort
+    } else {
+        Joined::Count
     };
-    match &run.manifest {
-        Some(manifest) if manifest.target.log_available => {
-            law(reconcile(run, rounds, Side::Accepted))
-        }
-        _ => law(Vec::new()).not_checkable("the server's log cannot be read on this target"),
-    }
-}
-
-pub(super) fn server_drops(run: &RunSummary, rounds: &[&RoundSummary]) -> Law {
-    let law = |balances| {
-        Law::new(
-            LawId::ServerDrops,
-            "banner_eof = server_drops",
-            "banner_eof (client)",
-            "server_drops (sshd's log)",
-            balances,
-        )
-        .allowing(
-            "attempts that the client gave up before the identification string may stand on the server's side only, \
-             connections that sshd says it could not serve on the client's side only",
-        )
+    let sides = |kind| match joined {
+        Joined::SourcePort => by_port(round, log, kind),
+        Joined::Count => by_count(round, log, kind),
     };
-    match &run.manifest {
-        Some(manifest) if manifest.target.log_available && manifest.target.log_has_every_drop => {
-            law(reconcile(run, rounds, Side::Drops))
-        }
-        Some(manifest) if manifest.target.log_available => law(Vec::new()).not_checkable(
-            "this sshd does not log every drop (`LogVerbose` needs OpenSSH 8.5 or later)",
-        ),
-        _ => law(Vec::new()).not_checkable("the server's log cannot be read on this target"),
-    }
+    Some(Reconciliation {
+        joined,
+        connections: sides(Kind::Connections),
+        handshakes: sides(Kind::Handshakes),
+        refusals: manifest
+            .target
+            .log_has_every_drop
+            .then(|| sides(Kind::Refusals)),
+    })
 }
 
-fn reconcile(run: &RunSummary, rounds: &[&RoundSummary], side: Side) -> Vec<Balance> {
-    let keeps_ports = run
-        .manifest
-        .as_ref()
-        .is_some_and(|manifest| manifest.target.network_path.keeps_source_port());
-    rounds
-        .iter()
-        .map(|round| match &round.server_log {
-            None => {
-                // The target promised its log. A side that is missing cannot balance.
-                let client = client_total(&round.books.ports, side);
-                let detail = vec!["the server's log of this round was not read".to_owned()];
-                let mut line = balance(round, client, 0, 0, detail);
-                line.holds = false;
-                line
-            }
-            Some(log) if keeps_ports => by_port(round, log, side),
-            Some(log) => by_count(round, log, side),
-        })
-        .collect()
-}
-
-fn client_total(ports: &ClientPorts, side: Side) -> u64 {
-    let known: u64 = ports
-        .by_port
-        .values()
-        .map(|port| u64::from(side.client(port)))
-        .sum();
-    known + u64::from(side.client(&ports.without_port))
-}
-
-/// Joins each attempt to the server's line by source port.
-fn by_port(round: &RoundSummary, log: &ServerLogCounts, side: Side) -> Balance {
+fn by_port(round: &RoundSummary, log: &ServerLogCounts, kind: Kind) -> Sides {
     let ports = &round.books.ports;
-    let client = client_total(ports, side);
-    let (server, server_ports) = side.server(log);
-    let mut matched = 0u64;
-    let mut client_only = Vec::new();
-    let mut server_only = Vec::new();
-    let mut given_up = 0u64;
-    let mut unserved = 0u64;
-    let nothing = PortUse::default();
-    let all_ports: BTreeSet<u16> = ports
+    let mut sides = Sides {
+        client: client_total(round, kind),
+        server: kind.server_total(log),
+        ..Sides::default()
+    };
+    let (no_use, no_lines) = (PortUse::default(), PortLines::default());
+    let all: BTreeSet<u16> = ports
         .by_port
         .keys()
-        .chain(server_ports.keys())
+        .chain(log.ports.keys())
         .copied()
         .collect();
-    for port in all_ports {
-        let mine = ports.by_port.get(&port).unwrap_or(&nothing);
-        let theirs = server_ports.get(&port).copied().unwrap_or(0);
-        let ours = side.client(mine);
-        matched += u64::from(ours.min(theirs));
+    let mut client_only: Vec<(u16, Option<AttemptNote>)> = Vec::new();
+    let mut server_only: Vec<u16> = Vec::new();
+    for port in all {
+        let mine = ports.by_port.get(&port).unwrap_or(&no_use);
+        let lines = log.ports.get(&port).unwrap_or(&no_lines);
+        let (ours, theirs) = (kind.client(mine), kind.server(lines));
+        sides.matched += u64::from(ours.min(theirs));
         if theirs > ours {
-            let explained = (theirs - ours).min(side.maybe(mine));
-            given_up += u64::from(explained);
-            for _ in 0..theirs - ours - explained {
-                server_only.push(port);
-            }
+            let given_up = (theirs - ours).min(kind.maybe(mine));
+            sides.explain(Explanation::ClientGaveUp, u64::from(given_up));
+            server_only.extend((0..theirs - ours - given_up).map(|_| port));
         } else if ours > theirs {
             let missing = ours - theirs;
-            // sshd admitted it (`Connection from`) and the session process ended before its identification
-            // string: a crash or a failed exec. The server's log accounts for it, though not as a drop.
-            let admitted = match side {
-                Side::Drops => log
-                    .connection_ports
-                    .get(&port)
-                    .copied()
-                    .unwrap_or(0)
+            // sshd admitted it and its process ended before the identification string: the log accounts for it,
+            // though not as a drop.
+            let ended = match kind {
+                Kind::Refusals => lines
+                    .connections
                     .saturating_sub(mine.handshakes)
                     .min(missing),
-                Side::Accepted => 0,
+                Kind::Connections | Kind::Handshakes => 0,
             };
-            unserved += u64::from(admitted);
-            for _ in 0..missing - admitted {
-                client_only.push(port);
-            }
+            sides.explain(Explanation::SessionEnded, u64::from(ended));
+            let queued = match kind {
+                Kind::Connections => mine.maybe_queued.min(missing - ended),
+                Kind::Handshakes | Kind::Refusals => 0,
+            };
+            sides.explain(Explanation::NeverAccepted, u64::from(queued));
+            client_only.extend((0..missing - ended - queued).map(|_| (port, mine.first)));
         }
     }
     // Attempts whose port the client never learnt can stand for any line.
-    let without_port = u64::from(side.maybe(&ports.without_port));
-    let server_left = (server_only.len() as u64).saturating_sub(without_port);
-    given_up += server_only.len() as u64 - server_left;
-    let nameless = u64::from(side.client(&ports.without_port));
-    // fork(2) and descriptor failures are logged without a port.
-    let resource = match side {
-        Side::Drops => (client_only.len() as u64 + nameless).min(log.resource_failures()),
-        Side::Accepted => 0,
-    };
-    unserved += resource;
-    let client_left = client_only.len() as u64 + nameless - resource;
-    let mut detail = vec![format!("{matched} matched by source port")];
-    explain(&mut detail, given_up, unserved);
-    if client_left > 0 {
-        detail.push(format!(
-            "{client_left} client only: {}",
-            port_list(&client_only)
-        ));
+    let nameless = u64::from(kind.client(&ports.without_port));
+    let maybe = u64::from(kind.maybe(&ports.without_port)).min(server_only.len() as u64);
+    sides.explain(Explanation::ClientGaveUp, maybe);
+    sides.server_only = server_only.len() as u64 - maybe;
+    sides.client_only = client_only.len() as u64 + nameless;
+    explain_unserved(&mut sides, log, kind);
+    if sides.client_only > 0 {
+        sides.client_only_first = client_only
+            .iter()
+            .take(SHOWN)
+            .map(|(port, note)| match note {
+                Some(note) => note.told(round.started),
+                None => format!("port {port}"),
+            })
+            .collect();
     }
-    if server_left > 0 {
-        detail.push(format!(
-            "{server_left} server only: {}",
-            port_list(&server_only)
-        ));
+    if sides.server_only > 0 {
+        sides.server_only_first = server_only
+            .iter()
+            .take(SHOWN)
+            .map(|port| match log.ports.get(port) {
+                Some(lines) => lines.told(*port),
+                None => format!("port {port}"),
+            })
+            .collect();
     }
-    causes(&mut detail, log, side, client_left, server_left);
-    let mut line = balance(round, client, server, given_up + unserved, detail);
-    // Totals can agree by accident while the ports differ.
-    line.holds = client_left == 0 && server_left == 0;
-    line
+    suspect(&mut sides, log, kind);
+    sides
 }
 
 /// Through a proxy sshd does not see the client's ports: only the counts can be compared.
-fn by_count(round: &RoundSummary, log: &ServerLogCounts, side: Side) -> Balance {
+fn by_count(round: &RoundSummary, log: &ServerLogCounts, kind: Kind) -> Sides {
     let ports = &round.books.ports;
-    let client = client_total(ports, side);
-    let (server, _) = side.server(log);
-    let maybe: u64 = ports
-        .by_port
-        .values()
-        .map(|port| u64::from(side.maybe(port)))
-        .sum::<u64>()
-        + u64::from(side.maybe(&ports.without_port));
-    let given_up = server.saturating_sub(client).min(maybe);
-    let unserved = match side {
-        Side::Drops => client.saturating_sub(server).min(log.resource_failures()),
-        Side::Accepted => 0,
+    let (client, server) = (client_total(round, kind), kind.server_total(log));
+    let mut sides = Sides {
+        client,
+        server,
+        matched: client.min(server),
+        ..Sides::default()
     };
-    let mut detail =
-        vec!["compared by count: this network path does not keep source ports".to_owned()];
-    explain(&mut detail, given_up, unserved);
-    let client_left = client.saturating_sub(server) - unserved;
-    let server_left = server.saturating_sub(client) - given_up;
-    causes(&mut detail, log, side, client_left, server_left);
-    balance(round, client, server, given_up + unserved, detail)
+    let sum = |of: fn(Kind, &PortUse) -> u32| {
+        ports
+            .by_port
+            .values()
+            .chain([&ports.without_port])
+            .map(|port| u64::from(of(kind, port)))
+            .sum::<u64>()
+    };
+    let given_up = server.saturating_sub(client).min(sum(Kind::maybe));
+    sides.explain(Explanation::ClientGaveUp, given_up);
+    sides.server_only = server.saturating_sub(client) - given_up;
+    sides.client_only = client.saturating_sub(server);
+    if kind == Kind::Connections {
+        let queued = sides.client_only.min(sum(|_, port| port.maybe_queued));
+        sides.explain(Explanation::NeverAccepted, queued);
+        sides.client_only -= queued;
+    }
+    explain_unserved(&mut sides, log, kind);
+    suspect(&mut sides, log, kind);
+    sides
 }
 
-fn explain(detail: &mut Vec<String>, given_up: u64, unserved: u64) {
-    if given_up > 0 {
-        detail.push(format!(
-            "{given_up} server only, explained: the client had given up the attempt"
-        ));
+fn client_total(round: &RoundSummary, kind: Kind) -> u64 {
+    let ports = &round.books.ports;
+    ports
+        .by_port
+        .values()
+        .chain([&ports.without_port])
+        .map(|port| u64::from(kind.client(port)))
+        .sum()
+}
+
+/// fork(2) and descriptor failures are logged without a port: they explain as many cases as there are lines.
+fn explain_unserved(sides: &mut Sides, log: &ServerLogCounts, kind: Kind) {
+    if kind == Kind::Handshakes {
+        return;
     }
-    if unserved > 0 {
-        detail.push(format!(
-            "{unserved} client only, explained: sshd took the connection but could not serve it"
-        ));
+    for (why, lines) in [
+        (Explanation::ForkFailed, log.fork_failures),
+        (Explanation::NoDescriptor, log.pipe_failures),
+    ] {
+        let explained = sides.client_only.min(lines);
+        sides.explain(why, explained);
+        sides.client_only -= explained;
     }
 }
 
 /// What may lie behind a difference, from what else the log says.
-fn causes(
-    detail: &mut Vec<String>,
-    log: &ServerLogCounts,
-    side: Side,
-    client_only: u64,
-    server_only: u64,
-) {
-    if client_only > 0 {
-        let mut seen = String::new();
+fn suspect(sides: &mut Sides, log: &ServerLogCounts, kind: Kind) {
+    if sides.client_only > 0 {
         let witnesses = [
             (log.grace_timeouts, "grace timeouts"),
             (log.crashes, "crashed sessions"),
@@ -258,43 +357,145 @@ fn causes(
                 "drops held back by the log's rate limiter",
             ),
         ];
-        for (count, what) in witnesses.into_iter().filter(|(count, _)| *count > 0) {
-            let _ = write!(
-                seen,
-                "{}{count} {what}",
-                if seen.is_empty() { "" } else { ", " }
-            );
-        }
-        if seen.is_empty() {
-            seen.push_str("nothing else; the log is cut off, or something between client and sshd closed the connection");
-        }
-        detail.push(format!("the log also shows: {seen}"));
-    }
-    if server_only > 0 {
-        detail.push(match side {
-            Side::Accepted => {
-                "sshd served logins that are not the harness's: another client uses this server".to_owned()
-            }
-            Side::Drops => {
-                "sshd refused connections that are not the harness's: another client uses this server".to_owned()
-            }
+        let seen: Vec<String> = witnesses
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect();
+        sides.suspects.push(if seen.is_empty() {
+            "the log shows nothing that explains it: it is cut off, or something between client and sshd closed the \
+             connection"
+                .to_owned()
+        } else {
+            format!("the log also shows: {}", seen.join(", "))
         });
+    }
+    if sides.server_only > 0 {
+        let what = match kind {
+            Kind::Connections => "saw connections",
+            Kind::Handshakes => "served logins",
+            Kind::Refusals => "refused connections",
+        };
+        sides.suspects.push(format!(
+            "sshd {what} that are not the harness's: another client uses this server"
+        ));
     }
 }
 
-fn port_list(ports: &[u16]) -> String {
-    if ports.is_empty() {
-        return "ports unknown".to_owned();
+pub(super) fn server_connections(
+    run: &RunSummary,
+    rounds: &[&RoundSummary],
+    joined: &BTreeMap<RoundId, Reconciliation>,
+) -> Law {
+    law(
+        run,
+        rounds,
+        joined,
+        Law::new(
+            LawId::ServerConnections,
+            "TCP connections = connections in sshd's log, admitted and dropped",
+            "TCP connections (client)",
+            "`Connection from` and drop lines (sshd's log)",
+            Vec::new(),
+        )
+        .allowing(
+            "connections that sshd says it could not serve, and those given up while in the kernel's listen queue, may \
+             stand on the client's side only",
+        ),
+        true,
+        Kind::Connections,
+        |books| Some(&books.connections),
+    )
+}
+
+pub(super) fn server_accepted(
+    run: &RunSummary,
+    rounds: &[&RoundSummary],
+    joined: &BTreeMap<RoundId, Reconciliation>,
+) -> Law {
+    law(
+        run,
+        rounds,
+        joined,
+        Law::new(
+            LawId::ServerAccepted,
+            "handshakes = server_accepted",
+            "handshakes (client)",
+            "server_accepted (sshd's log)",
+            Vec::new(),
+        )
+        .allowing("attempts that the client gave up during authentication may stand on the server's side only"),
+        false,
+        Kind::Handshakes,
+        |books| Some(&books.handshakes),
+    )
+}
+
+pub(super) fn server_drops(
+    run: &RunSummary,
+    rounds: &[&RoundSummary],
+    joined: &BTreeMap<RoundId, Reconciliation>,
+) -> Law {
+    law(
+        run,
+        rounds,
+        joined,
+        Law::new(
+            LawId::ServerDrops,
+            "banner_eof = server_drops",
+            "banner_eof (client)",
+            "server_drops (sshd's log)",
+            Vec::new(),
+        )
+        .allowing(
+            "attempts that the client gave up before the identification string may stand on the server's side only, \
+             connections that sshd says it could not serve on the client's side only",
+        ),
+        true,
+        Kind::Refusals,
+        |books| books.refusals.as_ref(),
+    )
+}
+
+fn law(
+    run: &RunSummary,
+    rounds: &[&RoundSummary],
+    joined: &BTreeMap<RoundId, Reconciliation>,
+    mut law: Law,
+    needs_every_drop: bool,
+    kind: Kind,
+    sides: fn(&Reconciliation) -> Option<&Sides>,
+) -> Law {
+    match &run.manifest {
+        Some(manifest) if !manifest.target.log_available => {
+            return law.not_checkable("the server's log cannot be read on this target");
+        }
+        None => return law.not_checkable("the server's log cannot be read on this target"),
+        Some(manifest) if needs_every_drop && !manifest.target.log_has_every_drop => {
+            return law.not_checkable("this sshd does not log every drop");
+        }
+        Some(_) => {}
     }
-    let shown: Vec<String> = ports
+    let balances: Vec<Balance> = rounds
         .iter()
-        .take(PORTS_SHOWN)
-        .map(|port| format!("port {port}"))
+        .map(|round| {
+            let Some((books, sides)) = joined
+                .get(&round.round)
+                .and_then(|books| Some((books, sides(books)?)))
+            else {
+                // The target promised its log. A side that is missing cannot balance.
+                let detail = vec!["the server's log of this round was not read".to_owned()];
+                let mut line = balance(round, client_total(round, kind), 0, 0, detail);
+                line.holds = false;
+                return line;
+            };
+            let explained = sides.explained.values().sum();
+            let detail = sides.detail(books.joined);
+            let mut line = balance(round, sides.client, sides.server, explained, detail);
+            line.holds = sides.balance();
+            line
+        })
         .collect();
-    let more = ports.len().saturating_sub(PORTS_SHOWN);
-    if more > 0 {
-        format!("{} and {more} more", shown.join(", "))
-    } else {
-        shown.join(", ")
-    }
+    law.set_balances(balances);
+    law
 }

@@ -10,17 +10,26 @@ use serde::{Deserialize, Serialize};
 
 use super::line::ServerLogEvent;
 use super::message::{DropCause, ServerLogMessage};
+use crate::manifest::Manifest;
+use crate::model::{Admission, Decision};
+use crate::scenario::MaxStartups;
 
 /// Unknown lines kept in full; all are counted.
 pub const UNKNOWN_SAMPLES: usize = 10;
 const SAMPLE_CHARS: usize = 200;
 
-/// Refusals by the cause sshd names.
+/// Refusals by their cause on the server's side.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DropCounts {
-    /// `MaxStartups` or `PerSourceMaxStartups`; sshd words them alike.
-    pub max_startups: u64,
+    /// `MaxStartups`, by a random draw: between `start` and `full` slots were in use.
+    pub max_startups_draw: u64,
+    /// `MaxStartups`, for certain: `full` slots were in use (or `start`, with a rate of 100).
+    pub max_startups_full: u64,
+    /// `PerSourceMaxStartups`: sshd words it like `MaxStartups`, but slots or draw rule that out.
+    pub per_source_max_startups: u64,
+    /// Worded like both, without a draw to tell them apart (releases before 8.5 do not log it).
+    pub max_startups_or_per_source: u64,
     /// `PerSourcePenalties`, by reason.
     pub penalties: BTreeMap<String, u64>,
 }
@@ -29,21 +38,89 @@ impl DropCounts {
     /// All refusals.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.max_startups + self.penalties.values().sum::<u64>()
+        self.max_startups_draw
+            + self.max_startups_full
+            + self.per_source_max_startups
+            + self.max_startups_or_per_source
+            + self.penalties.values().sum::<u64>()
     }
 
     /// Adds another round's.
     pub fn merge(&mut self, other: &DropCounts) {
-        self.max_startups += other.max_startups;
+        self.max_startups_draw += other.max_startups_draw;
+        self.max_startups_full += other.max_startups_full;
+        self.per_source_max_startups += other.per_source_max_startups;
+        self.max_startups_or_per_source += other.max_startups_or_per_source;
         for (reason, count) in &other.penalties {
             *self.penalties.entry(reason.clone()).or_default() += count;
         }
     }
 }
 
+/// What a drop line alone does not say: the rule in force, to tell its causes apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DropRule {
+    /// `MaxStartups` in force.
+    pub max_startups: Admission,
+    /// Whether `PerSourceMaxStartups` is set at all.
+    pub per_source: bool,
+}
+
+impl DropRule {
+    /// The rule of the server a run had; `None` where its `MaxStartups` is not known.
+    #[must_use]
+    pub fn of(manifest: &Manifest) -> Option<Self> {
+        let target = &manifest.target;
+        let max_startups: MaxStartups = target.effective_max_startups.as_ref()?.parse().ok()?;
+        let per_source = target
+            .effective_config
+            .iter()
+            .any(|(keyword, value)| keyword == "persourcemaxstartups" && value != "none");
+        Some(DropRule {
+            max_startups: Admission::new(max_startups),
+            per_source,
+        })
+    }
+}
+
+/// The lines of one client port. A port can be used twice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PortLines {
+    /// `Connection from`.
+    pub connections: u32,
+    /// `Accepted`.
+    pub accepted: u32,
+    /// `drop connection`.
+    pub drops: u32,
+    /// Slots in use at the first drop.
+    pub slots_at_drop: Option<u32>,
+    /// The first line's number within the round's share of the log, from 1.
+    pub line: u64,
+}
+
+impl PortLines {
+    /// For a person.
+    #[must_use]
+    pub fn told(&self, port: u16) -> String {
+        let what = match (self.slots_at_drop, self.accepted) {
+            (Some(slots), _) => format!("dropped with {slots} slots in use"),
+            (None, 0) => String::from("connected"),
+            (None, _) => String::from("logged in"),
+        };
+        format!("port {port} {what} (log line {} of the round)", self.line)
+    }
+}
+
+/// Drops with a draw that the rule does not allow, kept in full; all are counted.
+const WRONG_DRAWS: usize = 5;
+
 /// What the server's log says of one round.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServerLogCounts {
+    rule: Option<DropRule>,
+    /// The listener's last draw. It is one thread and logs a draw just before the drop it decided
+    /// (sshd.c:drop_connection), whatever other processes write between.
+    last_draw: Option<(u32, u32)>,
     /// Lines read.
     pub lines: u64,
     /// Lines this program does not know.
@@ -56,16 +133,16 @@ pub struct ServerLogCounts {
     pub accepted: u64,
     /// `drop connection` lines.
     pub drops: DropCounts,
-    /// Client ports of `Connection from`, with how often each occurred.
-    pub connection_ports: BTreeMap<u16, u32>,
-    /// Client ports of authenticated connections.
-    pub accepted_ports: BTreeMap<u16, u32>,
-    /// Client ports of refusals.
-    pub drop_ports: BTreeMap<u16, u32>,
+    /// The lines of each client port.
+    pub ports: BTreeMap<u16, PortLines>,
     /// `MaxStartups` drops by the number of slots in use.
     pub drops_by_slots: BTreeMap<u32, u64>,
     /// Draws by probability in per cent: how many, and how many of them meant refusal.
     pub draws: BTreeMap<u32, (u64, u64)>,
+    /// Drops whose draw was against another probability than the rule gives for their slots.
+    pub wrong_draws: u64,
+    /// The first of them, for a person.
+    pub wrong_draw_samples: Vec<String>,
     /// Drops that sshd says it did not log one by one (`logging rate-limited: additional N`).
     pub rate_limited_drops: u64,
     /// Whether every drop line was forced out by `LogVerbose`, as its tag shows; true when there was none.
@@ -93,12 +170,63 @@ pub struct ServerLogCounts {
 }
 
 impl ServerLogCounts {
-    /// Empty counts.
+    /// Empty counts; without a rule the causes of drops worded alike cannot be told apart.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(rule: Option<DropRule>) -> Self {
         ServerLogCounts {
+            rule,
             every_drop_forced: true,
             ..Self::default()
+        }
+    }
+
+    fn port(&mut self, port: u16) -> &mut PortLines {
+        let line = self.lines;
+        self.ports.entry(port).or_insert_with(|| PortLines {
+            line,
+            ..PortLines::default()
+        })
+    }
+
+    /// `MaxStartups` and `PerSourceMaxStartups` are worded alike; slots and draw tell them apart. The order of the
+    /// checks is that of sshd.c:drop_connection: the draw first, the source's own limit after it.
+    fn max_startups_drop(&mut self, slots: u32) {
+        *self.drops_by_slots.entry(slots).or_default() += 1;
+        let draw = self.last_draw.take();
+        let Some(rule) = self.rule else {
+            self.drops.max_startups_or_per_source += 1;
+            return;
+        };
+        let drops = &mut self.drops;
+        let against = rule.max_startups.drawn_against(slots);
+        // A draw that refuses is followed by its own drop; one that admits may be an earlier connection's, unless the
+        // rule says that this one was drawn for too.
+        let refusing = draw.filter(|(probability, drawn)| drawn < probability);
+        match (against, draw) {
+            (_, _) if refusing.is_some() => drops.max_startups_draw += 1,
+            (None, _) if rule.max_startups.decide(slots, 0) == Decision::Accept => {
+                drops.per_source_max_startups += 1;
+            }
+            (None, _) => drops.max_startups_full += 1,
+            (Some(_), Some(_)) => drops.per_source_max_startups += 1,
+            // No draw in the log: before 8.5 it needs DEBUG1.
+            (Some(_), None) if rule.per_source => drops.max_startups_or_per_source += 1,
+            (Some(_), None) => drops.max_startups_draw += 1,
+        }
+        if let Some((probability, _)) = refusing
+            && against != Some(probability)
+        {
+            self.wrong_draws += 1;
+            if self.wrong_draw_samples.len() < WRONG_DRAWS {
+                let implied = match against {
+                    Some(against) => format!("{against} %"),
+                    None => String::from("no draw at all"),
+                };
+                self.wrong_draw_samples.push(format!(
+                    "with {slots} slots in use sshd drew against {probability} %, where {} means {implied}",
+                    rule.max_startups.max_startups()
+                ));
+            }
         }
     }
 
@@ -106,12 +234,6 @@ impl ServerLogCounts {
     #[must_use]
     pub fn server_drops(&self) -> u64 {
         self.drops.total()
-    }
-
-    /// Connections the listener took and closed for want of a process or a descriptor.
-    #[must_use]
-    pub fn resource_failures(&self) -> u64 {
-        self.fork_failures + self.pipe_failures
     }
 
     /// Counts one line.
@@ -122,12 +244,13 @@ impl ServerLogCounts {
             M::Listening { .. } | M::Restarting => self.restarts += 1,
             M::Connection { source } => {
                 self.connections += 1;
-                *self.connection_ports.entry(source.port).or_default() += 1;
+                self.port(source.port).connections += 1;
             }
             M::Draw { probability, drawn } => {
                 let (draws, refused) = self.draws.entry(probability).or_default();
                 *draws += 1;
                 *refused += u64::from(drawn < probability);
+                self.last_draw = Some((probability, drawn));
             }
             M::Drop {
                 slots,
@@ -136,12 +259,11 @@ impl ServerLogCounts {
                 ..
             } => {
                 self.every_drop_forced &= event.forced;
-                *self.drop_ports.entry(source.port).or_default() += 1;
+                let lines = self.port(source.port);
+                lines.drops += 1;
+                lines.slots_at_drop.get_or_insert(slots);
                 match cause {
-                    DropCause::MaxStartups => {
-                        self.drops.max_startups += 1;
-                        *self.drops_by_slots.entry(slots).or_default() += 1;
-                    }
+                    DropCause::MaxStartups => self.max_startups_drop(slots),
                     DropCause::Penalty(reason) => {
                         let reason = reason.as_str().to_owned();
                         *self.drops.penalties.entry(reason).or_default() += 1;
@@ -151,7 +273,7 @@ impl ServerLogCounts {
             M::RateLimited { dropped, .. } => self.rate_limited_drops += dropped,
             M::Authenticated { source, .. } => {
                 self.accepted += 1;
-                *self.accepted_ports.entry(source.port).or_default() += 1;
+                self.port(source.port).accepted += 1;
             }
             M::AuthenticationFailed { .. } => self.authentication_failures += 1,
             M::GraceTimeout { .. } => self.grace_timeouts += 1,

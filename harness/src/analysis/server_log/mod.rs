@@ -9,7 +9,7 @@ mod line;
 mod message;
 mod parser;
 
-pub use counts::{DropCounts, ServerLogCounts, UNKNOWN_SAMPLES};
+pub use counts::{DropCounts, DropRule, PortLines, ServerLogCounts, UNKNOWN_SAMPLES};
 pub use line::{ServerLogEvent, Severity, parse_line};
 pub use message::{DropCause, Peer, PenaltyReason, RateLimitedDrops, ServerLogMessage};
 pub use parser::{MAX_LINE_BYTES, ServerLogParser};

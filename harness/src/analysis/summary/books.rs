@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::ledger::RunEnd;
+use crate::clock::RunInstant;
+use crate::ids::{AttemptId, TaskId};
+use crate::ledger::{Phase, RunEnd};
 
 /// How tasks of a round began.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,6 +35,53 @@ pub struct PortUse {
     pub maybe_accepted: u32,
     /// Attempts given up so early that the server may have dropped them.
     pub maybe_dropped: u32,
+    /// Attempts that stood as TCP connections: sshd must have logged them.
+    pub reached: u32,
+    /// Those of them that were given up before a byte had come: they may never have left the kernel's listen queue.
+    pub maybe_queued: u32,
+    /// Attempts given up before the TCP connection stood: sshd may have logged them all the same.
+    pub maybe_reached: u32,
+    /// The first attempt from this port.
+    pub first: Option<AttemptNote>,
+}
+
+/// One attempt, to be told to a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttemptNote {
+    /// Attempt.
+    pub attempt: AttemptId,
+    /// Task.
+    pub task: TaskId,
+    /// Phase.
+    pub phase: Phase,
+    /// 1 for the first try at its connection.
+    pub ordinal: u32,
+    /// Metric its outcome is counted under.
+    pub outcome: &'static str,
+    /// `connect()` was called.
+    pub at: RunInstant,
+    /// Source port.
+    pub port: Option<u16>,
+}
+
+impl AttemptNote {
+    /// For a person; the time is that since the round began.
+    #[must_use]
+    pub fn told(&self, round_started: RunInstant) -> String {
+        let port = match self.port {
+            Some(port) => format!("port {port}"),
+            None => String::from("port unknown"),
+        };
+        format!(
+            "{port} attempt {} ({}, task {}, {}, try {}, {:.3} s into the round)",
+            self.attempt,
+            self.outcome,
+            self.task,
+            self.phase.as_str(),
+            self.ordinal,
+            self.at.since(round_started).as_secs_f64()
+        )
+    }
 }
 
 /// The client's attempts by source port, to be joined to the server's log.

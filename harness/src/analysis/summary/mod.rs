@@ -10,7 +10,7 @@ mod numbers;
 mod round;
 mod summarizer;
 
-pub use books::{ClientPorts, LedgerBooks, PortUse, RoundBooks, StartNumbers};
+pub use books::{AttemptNote, ClientPorts, LedgerBooks, PortUse, RoundBooks, StartNumbers};
 pub use numbers::{
     BannerEofSplit, Counts, FailureCounts, GeneratorHealth, Leftovers, Numbers, PerTask, Rate,
     RetriesByKind, RoundSummary, RunSummary, Scope, Spread, StrategySummary, TaskCounts,

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::books::{LedgerBooks, RoundBooks, StartNumbers};
 use crate::analysis::latency::Latencies;
 use crate::analysis::server_log::{DropCounts, ServerLogCounts};
+use crate::analysis::timeline::{TaskEnd, TimeLine};
+use crate::analysis::witness::{KernelCounters, ServerCost, Startups};
 use crate::clock::RunInstant;
 use crate::ids::{RoundId, StrategyName};
 use crate::ledger::{CleanupPolicy, Phase, RoundEnd};
@@ -60,6 +62,8 @@ counters! {
         auth_failed,
         /// The generator could not make the attempt.
         generator_fault,
+        /// Admitted, and kept silent before authentication on purpose.
+        attempts_held,
         /// Given up by the harness.
         attempts_interrupted,
         /// Connections wanted: first tries (ordinal 1), however many retries followed.
@@ -95,6 +99,7 @@ impl Counts {
             + self.kex_failed
             + self.auth_failed
             + self.generator_fault
+            + self.attempts_held
             + self.attempts_interrupted
     }
 }
@@ -332,11 +337,26 @@ pub struct Numbers {
     pub server_drops: Option<DropCounts>,
     /// Most startup slots in use; `None` unless the gauge was read in every round.
     pub startups_peak: Option<u64>,
+    /// CPU time of the server, nanoseconds; `None` unless it was read in every round.
+    pub server_cpu_ns: Option<u64>,
     /// Spread of first `connect()` calls, nanoseconds, worst round; `None` unless every round was a burst.
     pub start_spread_ns: Option<u64>,
 }
 
 impl Numbers {
+    /// CPU time of the server for each handshake, nanoseconds.
+    #[must_use]
+    pub fn server_cpu_per_handshake_ns(&self) -> Option<u64> {
+        self.server_cpu_ns?
+            .checked_div(self.total.counts.handshakes)
+    }
+
+    /// CPU time of the server for each scheduled task, nanoseconds.
+    #[must_use]
+    pub fn server_cpu_per_task_ns(&self) -> Option<u64> {
+        self.server_cpu_ns?.checked_div(self.tasks.tasks_scheduled)
+    }
+
     /// A scope: one phase, or all.
     #[must_use]
     pub fn scope(&self, phase: Option<Phase>) -> &Scope {
@@ -384,6 +404,7 @@ impl Numbers {
             },
         );
         self.startups_peak = both(self.startups_peak, other.startups_peak, u64::max);
+        self.server_cpu_ns = both(self.server_cpu_ns, other.server_cpu_ns, |a, b| a + b);
         self.start_spread_ns = both(self.start_spread_ns, other.start_spread_ns, u64::max);
     }
 }
@@ -417,6 +438,16 @@ pub struct RoundSummary {
     pub start: StartNumbers,
     /// Both sides of its laws.
     pub books: RoundBooks,
+    /// What became of each task, in the order of their numbers.
+    pub task_ends: Vec<TaskEnd>,
+    /// Its course.
+    pub timeline: TimeLine,
+    /// Startup slots in use; `None` without a gauge.
+    pub startups: Option<Startups>,
+    /// What it cost the server; `None` where it cannot be read.
+    pub server_cost: Option<ServerCost>,
+    /// The kernel's counters; `None` where they cannot be read.
+    pub kernel: Option<KernelCounters>,
     /// What the server's log says of it.
     pub server_log: Option<ServerLogCounts>,
 }

@@ -5,14 +5,16 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::books::{ClientPorts, PortUse, RoundBooks, StartNumbers};
+use super::books::{AttemptNote, ClientPorts, RoundBooks, StartNumbers};
 use super::numbers::{Leftovers, Numbers, PerTask, RoundSummary, Scope, TEXTS_KEPT};
 use crate::analysis::latency::Stage;
+use crate::analysis::timeline::{TaskEnd, TimeLine, TimeLineBuilder};
+use crate::analysis::witness::WitnessBuilder;
 use crate::clock::RunInstant;
 use crate::ids::{AttemptId, RoundId, StrategyName, TaskId};
 use crate::ledger::{
     AttemptOutcome, AttemptTrace, CleanupPolicy, CleanupResult, Close, CommandOutcome, Phase,
-    RetryKind, RoundEnd, StageFailure, TaskFailure, TaskFate,
+    RetryKind, RoundEnd, ServerReading, StageFailure, TaskFailure, TaskFate,
 };
 
 /// A `connect()` that takes this long met at least one lost SYN: Linux repeats it after 1 s, 3 s and 7 s
@@ -56,6 +58,8 @@ pub(super) struct RoundState {
     first_connects: Vec<u64>,
     last_task_end: Option<RunInstant>,
     directories: Vec<String>,
+    timeline: TimeLineBuilder,
+    witness: WitnessBuilder,
 }
 
 impl RoundState {
@@ -84,8 +88,15 @@ impl RoundState {
                     tasks_planned: u64::from(tasks),
                     ..RoundBooks::default()
                 },
+                task_ends: Vec::new(),
+                timeline: TimeLine::default(),
+                startups: None,
+                server_cost: None,
+                kernel: None,
                 server_log: None,
             },
+            timeline: TimeLineBuilder::new(at),
+            witness: WitnessBuilder::default(),
             tasks: HashMap::new(),
             windows: Default::default(),
             first_connects: Vec::new(),
@@ -142,8 +153,33 @@ impl RoundState {
         !again
     }
 
+    pub(super) fn phase_started(&mut self, phase: Phase, at: RunInstant) {
+        self.timeline.phase_started(at, phase);
+    }
+
+    pub(super) fn startups_changed(&mut self, slots: u32, start: u32, full: u32, at: RunInstant) {
+        self.timeline.slots(at, slots);
+        self.witness.startups_changed(slots, start, full, at);
+    }
+
+    pub(super) fn startups_sampled(
+        &mut self,
+        samples: u64,
+        over_ns: u64,
+        sampler_cpu_ns: Option<u64>,
+        at: RunInstant,
+    ) {
+        self.witness
+            .startups_sampled(samples, over_ns, sampler_cpu_ns, at);
+    }
+
+    pub(super) fn server_sampled(&mut self, reading: &ServerReading) {
+        self.witness.server_sampled(reading);
+    }
+
     /// Returns false for an unknown task.
     pub(super) fn phase_ended(&mut self, task: TaskId, phase: Phase, at: RunInstant) -> bool {
+        self.timeline.phase_ended(at, phase);
         let Some(state) = self.tasks.get(&task) else {
             return false;
         };
@@ -160,6 +196,7 @@ impl RoundState {
 
     /// Returns false for an unknown task.
     pub(super) fn attempt_started(&mut self, attempt: AttemptId, open: &OpenAttempt) -> bool {
+        self.timeline.attempt_started(open.at);
         self.summary.books.attempts_started += 1;
         self.scopes(open.phase, |scope| {
             scope.counts.attempts += 1;
@@ -181,6 +218,7 @@ impl RoundState {
         trace: &AttemptTrace,
         at: RunInstant,
     ) {
+        self.timeline.attempt_ended(at, outcome);
         self.summary.books.attempts_ended_once += 1;
         self.scopes(open.phase, |scope| {
             count_outcome(scope, open.ordinal, outcome, trace);
@@ -211,7 +249,16 @@ impl RoundState {
         };
         self.summary.start.slow_connects += u64::from(slow_connect);
         self.summary.books.connections_made += u64::from(handshake);
-        note_port(&mut self.summary.books.ports, outcome, trace);
+        let first = AttemptNote {
+            attempt,
+            task: open.task,
+            phase: open.phase,
+            ordinal: open.ordinal,
+            outcome: outcome.metric(),
+            at: begun,
+            port: trace.local_port,
+        };
+        note_port(&mut self.summary.books.ports, first, outcome, trace);
     }
 
     pub(super) fn connection_ended(&mut self) {
@@ -319,7 +366,30 @@ impl RoundState {
         }
         self.settle_rates();
         self.settle_tasks();
+        self.settle_ends();
+        let summary = &mut self.summary;
+        summary.timeline = self.timeline.finish(summary.ended);
+        let (counts, tasks) = (&summary.numbers.total.counts, &summary.numbers.tasks);
+        let (handshakes, tasks) = (counts.handshakes, tasks.tasks_scheduled);
+        summary.startups = self.witness.startups();
+        summary.kernel = self.witness.kernel();
+        summary.server_cost = self.witness.cost(handshakes, tasks);
+        summary.numbers.startups_peak = summary
+            .startups
+            .as_ref()
+            .map(|startups| u64::from(startups.peak));
+        summary.numbers.server_cpu_ns = summary.server_cost.as_ref().map(|cost| cost.cpu_ns);
         self.summary
+    }
+
+    fn settle_ends(&mut self) {
+        let mut ends: Vec<(TaskId, TaskEnd)> = self
+            .tasks
+            .iter()
+            .map(|(task, state)| (*task, end_of(state.end.map(|(fate, _, _)| fate))))
+            .collect();
+        ends.sort_by_key(|(task, _)| *task);
+        self.summary.task_ends = ends.into_iter().map(|(_, end)| end).collect();
     }
 
     fn settle_directories(&self, seen: &mut HashSet<String>) -> Leftovers {
@@ -411,6 +481,22 @@ impl RoundState {
     }
 }
 
+fn end_of(fate: Option<TaskFate>) -> TaskEnd {
+    match fate {
+        None => TaskEnd::Unknown,
+        Some(TaskFate::Succeeded) => TaskEnd::Succeeded,
+        Some(TaskFate::Interrupted) => TaskEnd::Interrupted,
+        Some(TaskFate::NotStarted) => TaskEnd::NotStarted,
+        Some(TaskFate::Failed { failure }) => match failure {
+            TaskFailure::SubmitConnect => TaskEnd::SubmitConnect,
+            TaskFailure::SubmitCommand => TaskEnd::SubmitCommand,
+            TaskFailure::Monitor => TaskEnd::Monitor,
+            TaskFailure::JobExit => TaskEnd::JobExit,
+            TaskFailure::Killed => TaskEnd::Killed,
+        },
+    }
+}
+
 fn per_task(scope: &mut Scope) -> (&mut PerTask, &mut PerTask) {
     (&mut scope.attempts_per_task, &mut scope.handshakes_per_task)
 }
@@ -460,6 +546,7 @@ fn count_outcome(scope: &mut Scope, ordinal: u32, outcome: &AttemptOutcome, trac
         AttemptOutcome::KexFailed { .. } => counts.kex_failed += 1,
         AttemptOutcome::AuthFailed { .. } => counts.auth_failed += 1,
         AttemptOutcome::GeneratorFault { .. } => counts.generator_fault += 1,
+        AttemptOutcome::Held => counts.attempts_held += 1,
         AttemptOutcome::Interrupted => counts.attempts_interrupted += 1,
     }
 }
@@ -486,35 +573,45 @@ fn time_stages(scope: &mut Scope, outcome: &AttemptOutcome, trace: &AttemptTrace
 /// Which server lines an attempt can stand behind. The client may have given up on a connection that sshd was
 /// still about to serve: in the kernel's queue (it will be dropped or admitted later), or in authentication
 /// (`Accepted` is logged before the client hears of it).
-fn note_port(ports: &mut ClientPorts, outcome: &AttemptOutcome, trace: &AttemptTrace) {
-    let mut note = PortUse::default();
-    match outcome {
-        AttemptOutcome::Handshake => note.handshakes = 1,
-        AttemptOutcome::BannerEof { .. } => note.refusals = 1,
-        AttemptOutcome::Interrupted => {
-            note.maybe_accepted = u32::from(trace.keyed.is_some());
-            note.maybe_dropped = u32::from(trace.identified.is_none());
-        }
-        AttemptOutcome::AuthFailed {
-            failure: StageFailure::Lost { .. } | StageFailure::TimedOut,
-        } => note.maybe_accepted = 1,
-        AttemptOutcome::BannerTimeout | AttemptOutcome::ConnectTimeout => note.maybe_dropped = 1,
-        AttemptOutcome::GeneratorFault { .. } => {
-            note.maybe_dropped = u32::from(trace.identified.is_none());
-            note.maybe_accepted = u32::from(trace.keyed.is_some());
-        }
-        AttemptOutcome::AuthFailed { .. }
-        | AttemptOutcome::KexFailed { .. }
-        | AttemptOutcome::ConnectRefused => return,
-    }
+fn note_port(
+    ports: &mut ClientPorts,
+    first: AttemptNote,
+    outcome: &AttemptOutcome,
+    trace: &AttemptTrace,
+) {
     let entry = match trace.local_port {
         Some(port) => ports.by_port.entry(port).or_default(),
         None => &mut ports.without_port,
     };
-    entry.handshakes += note.handshakes;
-    entry.refusals += note.refusals;
-    entry.maybe_accepted += note.maybe_accepted;
-    entry.maybe_dropped += note.maybe_dropped;
+    entry.first.get_or_insert(first);
+    let silent = trace.identified.is_none();
+    match outcome {
+        AttemptOutcome::Handshake => entry.handshakes += 1,
+        AttemptOutcome::BannerEof { .. } => entry.refusals += 1,
+        AttemptOutcome::Interrupted | AttemptOutcome::GeneratorFault { .. } => {
+            entry.maybe_accepted += u32::from(trace.keyed.is_some());
+            entry.maybe_dropped += u32::from(silent);
+        }
+        AttemptOutcome::AuthFailed {
+            failure: StageFailure::Lost { .. } | StageFailure::TimedOut,
+        } => entry.maybe_accepted += 1,
+        AttemptOutcome::BannerTimeout | AttemptOutcome::ConnectTimeout => entry.maybe_dropped += 1,
+        AttemptOutcome::AuthFailed { .. }
+        | AttemptOutcome::KexFailed { .. }
+        | AttemptOutcome::Held
+        | AttemptOutcome::ConnectRefused => {}
+    }
+    let given_up = matches!(
+        outcome,
+        AttemptOutcome::Interrupted
+            | AttemptOutcome::BannerTimeout
+            | AttemptOutcome::ConnectTimeout
+            | AttemptOutcome::GeneratorFault { .. }
+    );
+    let reached = trace.connected.is_some();
+    entry.reached += u32::from(reached);
+    entry.maybe_queued += u32::from(reached && silent && given_up);
+    entry.maybe_reached += u32::from(!reached && given_up && trace.connect_called.is_some());
 }
 
 fn nanoseconds(time: Duration) -> u64 {

@@ -40,7 +40,6 @@ pub struct Summarizer {
     commands: HashMap<CommandId, OpenCommand>,
     directories: HashSet<String>,
     server_logs: BTreeMap<RoundId, ServerLogCounts>,
-    peaks: BTreeMap<RoundId, u64>,
     generator: GeneratorHealth,
     cpu_first: Option<(RunInstant, f64)>,
     cpu_stretch: Option<(RunInstant, f64)>,
@@ -61,11 +60,6 @@ impl Summarizer {
     /// round whose log was read; a round without it has no `server_accepted` and no `server_drops`.
     pub fn server_log(&mut self, round: RoundId, counts: ServerLogCounts) {
         self.server_logs.insert(round, counts);
-    }
-
-    /// Takes the most startup slots seen in use in a round, from the listener's gauge.
-    pub fn startups_peak(&mut self, round: RoundId, slots: u64) {
-        self.peaks.insert(round, slots);
     }
 
     /// Takes the next record of the ledger, in the order of the file.
@@ -110,7 +104,10 @@ impl Summarizer {
             Event::TaskStarted { round, task } => {
                 self.in_round(*round, |state| state.task_started(*task, at))
             }
-            Event::PhaseStarted { round, .. } => self.in_round(*round, |_| true),
+            Event::PhaseStarted { round, phase, .. } => self.in_round(*round, |state| {
+                state.phase_started(*phase, at);
+                true
+            }),
             Event::PhaseEnded { round, task, phase } => {
                 self.in_round(*round, |state| state.phase_ended(*task, *phase, at))
             }
@@ -206,6 +203,28 @@ impl Summarizer {
             }),
             Event::DirectoryFound { round, name } => self.in_round(*round, |state| {
                 state.directory_found(name);
+                true
+            }),
+            Event::StartupsChanged {
+                round,
+                slots,
+                start,
+                full,
+            } => self.in_round(*round, |state| {
+                state.startups_changed(*slots, *start, *full, at);
+                true
+            }),
+            Event::StartupsSampled {
+                round,
+                samples,
+                over_ns,
+                sampler_cpu_ns,
+            } => self.in_round(*round, |state| {
+                state.startups_sampled(*samples, *over_ns, *sampler_cpu_ns, at);
+                true
+            }),
+            Event::ServerSampled { round, reading } => self.in_round(*round, |state| {
+                state.server_sampled(reading);
                 true
             }),
             Event::GeneratorSampled { sample } => {
@@ -317,11 +336,6 @@ impl Summarizer {
             summary.numbers.server_accepted = Some(counts.accepted);
             summary.numbers.server_drops = log_is_complete.then(|| counts.drops.clone());
             summary.server_log = Some(counts);
-        }
-        for (round, peak) in &self.peaks {
-            if let Some(summary) = self.done.get_mut(round) {
-                summary.numbers.startups_peak = Some(*peak);
-            }
         }
         self.finish_generator();
         RunSummary {

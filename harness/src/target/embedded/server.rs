@@ -28,7 +28,7 @@ use super::log::{Line, ServerLog};
 use super::session::ServerSession;
 use super::settings::EmbeddedSettings;
 use super::stream::CuttableStream;
-use crate::model::admission::Decision;
+use crate::model::Decision;
 use crate::ssh::keys::KeyPair;
 
 /// Length of the listen queue: ssh.h, SSH_LISTEN_BACKLOG. For whoever makes the listener.

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::model::admission::Admission;
+use crate::model::Admission;
 use crate::scenario::{MONITORING_SOURCE, SshdConfig};
 use crate::target::TargetError;
 

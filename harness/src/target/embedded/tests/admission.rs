@@ -1,7 +1,7 @@
 //! Who gets a slot, how long it is held, and what the log says of it.
 
 use super::*;
-use crate::model::admission::BurstDistribution;
+use crate::model::BurstDistribution;
 
 #[tokio::test]
 async fn connection_after_the_last_slot_is_refused_with_text_and_without_identification() {

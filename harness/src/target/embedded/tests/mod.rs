@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::model::admission::Admission;
+use crate::model::Admission;
 use crate::scenario::SshdConfig;
 
 mod admission;
