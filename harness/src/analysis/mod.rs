@@ -6,6 +6,7 @@
 //! metric once, for gate, report and documentation.
 
 pub mod admission;
+pub mod burst;
 pub mod catalogue;
 pub mod latency;
 pub mod laws;

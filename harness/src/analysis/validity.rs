@@ -7,6 +7,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::admission::{self, CurveVerdict};
+use super::burst;
 use super::summary::RunSummary;
 use crate::ledger::{RoundEnd, RunEnd};
 use crate::manifest::{NetworkPath, TargetKind};
@@ -65,6 +67,8 @@ pub enum CheckId {
     RealServer,
     /// Lines of the server's log that are not known.
     ServerLogWording,
+    /// The server admits as its `MaxStartups` says.
+    AdmissionRule,
 }
 
 /// How a check ended.
@@ -111,6 +115,7 @@ pub fn check(run: &RunSummary) -> Vec<Check> {
     checks.push(idle_target(run));
     checks.extend(target(run));
     checks.extend(server_log_wording(run));
+    checks.extend(admission_rule(run));
     checks
 }
 
@@ -451,6 +456,49 @@ fn server_log_wording(run: &RunSummary) -> Option<Check> {
         limit: "informational".to_owned(),
         advice: None,
     })
+}
+
+/// A server that does not decide as its configuration says is not the one that was to be measured.
+fn admission_rule(run: &RunSummary) -> Option<Check> {
+    let curve = admission::of_run(run).ok()?;
+    let bursts = burst::of_run(run);
+    let differing = bursts
+        .iter()
+        .find(|burst| burst.verdict == CurveVerdict::Differs);
+    let trials: u64 = curve.points.iter().map(|point| point.trials).sum();
+    let p_value = match curve.p_value {
+        Some(p_value) => format!(", p {p_value:.3}"),
+        None => String::new(),
+    };
+    let (status, actual) = match (curve.verdict, differing) {
+        (CurveVerdict::Differs, _) => (
+            CheckStatus::Invalid,
+            match curve.contradictions.first() {
+                Some(contradiction) => contradiction.clone(),
+                None => format!("{trials} decisions do not fit{p_value}"),
+            },
+        ),
+        (_, Some(burst)) => (
+            CheckStatus::Invalid,
+            format!(
+                "{:.1} of {} silent connections admitted on average, {:.1} expected",
+                burst.mean, burst.connections, burst.expected_mean
+            ),
+        ),
+        (CurveVerdict::Fits, None) => (CheckStatus::Ok, format!("{trials} decisions fit{p_value}")),
+        (CurveVerdict::Insufficient, None) => (
+            CheckStatus::Ok,
+            format!("{trials} decisions, too few to judge"),
+        ),
+    };
+    Some(make(
+        CheckId::AdmissionRule,
+        status,
+        actual,
+        format!("as MaxStartups {} implies", curve.max_startups),
+        "sshd does not admit as its MaxStartups says: something else refuses too, or another configuration is in force; \
+         `sshchurn check-config` shows which",
+    ))
 }
 
 fn is_embedded(run: &RunSummary) -> bool {

@@ -10,6 +10,7 @@ mod overrides;
 mod run;
 mod scenario;
 mod signals;
+mod witness;
 
 use std::process::ExitCode as ProcessExitCode;
 

@@ -14,6 +14,7 @@ use super::doctor::preflight;
 use super::error::CliError;
 use super::load::{self, LEDGER, SERVER_LOG};
 use super::signals::{self, StopReason};
+use super::witness::RoundWitness;
 use crate::clock::RunClock;
 use crate::doctor;
 use crate::engine::{
@@ -223,6 +224,7 @@ impl Run<'_> {
             proven_idle: idle == Idle::Proven,
             log_from,
         });
+        let witness = RoundWitness::start(target.witness(), &self.collector, plan.round).await;
         let started = Instant::now();
         let title = format!("round {}/{rounds} {}", plan.round, plan.strategy.name);
         let (mut end, lost) = {
@@ -252,7 +254,7 @@ impl Run<'_> {
                 .record(Event::StopRequested { reason, abort });
         }
         self.told_round(&title, end, started.elapsed());
-        self.after_round(target, plan, end).await?;
+        self.after_round(target, plan, end, witness).await?;
         match lost {
             Some(error) => {
                 self.console.note(&format!("error: {error}"));
@@ -279,6 +281,7 @@ impl Run<'_> {
         target: &RunningTarget,
         plan: &RoundPlan,
         end: RoundEnd,
+        witness: RoundWitness,
     ) -> Result<(), CliError> {
         let gone = end == RoundEnd::TargetLost;
         let proven_idle = !gone
@@ -292,6 +295,7 @@ impl Run<'_> {
                     false
                 }
             };
+        witness.finish().await;
         let directories = unless_gone(gone, target.job_directories().await)?;
         for directory in directories.iter().flatten() {
             self.collector.record(Event::DirectoryFound {

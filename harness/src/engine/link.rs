@@ -9,7 +9,7 @@ use crate::ids::{AttemptId, CommandId, RoundId, TaskId};
 use crate::ledger::{
     AttemptOutcome, Close, Collector, CommandOutcome, ConnectionEnd, Event, Phase, RetryKind, Step,
 };
-use crate::ssh::{CommandOutput, ConnectLimits, Connector, Session, Tap};
+use crate::ssh::{CommandOutput, ConnectLimits, Connector, Held, Session, Tap};
 
 /// Gives out identifiers that are unique within a run.
 #[derive(Debug, Default)]
@@ -56,27 +56,14 @@ impl<C: Connector> Link<C> {
         ordinal: u32,
         limits: &ConnectLimits,
     ) -> Result<LinkSession<C::Session>, AttemptOutcome> {
-        let attempt = AttemptId(self.ids.attempts.fetch_add(1, Relaxed));
-        self.collector.record(Event::AttemptStarted {
-            round: self.round,
-            task: self.task,
-            attempt,
-            phase,
-            ordinal,
-        });
-        let mut open = OpenAttempt {
-            collector: self.collector.clone(),
-            attempt,
-            tap: Tap::new(self.collector.clock()),
-            ended: false,
-        };
+        let mut open = self.open_attempt(phase, ordinal);
         match self.connector.connect(limits, &open.tap).await {
             Ok(session) => {
                 open.end(AttemptOutcome::Handshake);
                 Ok(LinkSession {
                     session: Some(session),
                     tap: open.tap.clone(),
-                    attempt,
+                    attempt: open.attempt,
                     collector: self.collector.clone(),
                     ids: Arc::clone(&self.ids),
                     round: self.round,
@@ -87,6 +74,40 @@ impl<C: Connector> Link<C> {
                 open.end(outcome.clone());
                 Err(outcome)
             }
+        }
+    }
+
+    /// Makes one recorded attempt that stays silent once it is admitted. It ends when the result is released, lost or
+    /// dropped.
+    pub(crate) async fn hold(
+        &self,
+        phase: Phase,
+        limits: &ConnectLimits,
+    ) -> Result<HeldLink<C::Held>, AttemptOutcome> {
+        let mut open = self.open_attempt(phase, 1);
+        match self.connector.hold(limits, &open.tap).await {
+            Ok(held) => Ok(HeldLink { held, open }),
+            Err(outcome) => {
+                open.end(outcome.clone());
+                Err(outcome)
+            }
+        }
+    }
+
+    fn open_attempt(&self, phase: Phase, ordinal: u32) -> OpenAttempt {
+        let attempt = AttemptId(self.ids.attempts.fetch_add(1, Relaxed));
+        self.collector.record(Event::AttemptStarted {
+            round: self.round,
+            task: self.task,
+            attempt,
+            phase,
+            ordinal,
+        });
+        OpenAttempt {
+            collector: self.collector.clone(),
+            attempt,
+            tap: Tap::new(self.collector.clock()),
+            ended: false,
         }
     }
 
@@ -157,6 +178,39 @@ impl Drop for OpenAttempt {
     fn drop(&mut self) {
         if !self.ended {
             self.end(AttemptOutcome::Interrupted);
+        }
+    }
+}
+
+/// A connection that is held silent. Dropped before it is released, its attempt ends as interrupted.
+pub(crate) struct HeldLink<H: Held> {
+    held: H,
+    open: OpenAttempt,
+}
+
+impl<H: Held> HeldLink<H> {
+    /// Holds until `release` resolves.
+    ///
+    /// # Errors
+    /// How the attempt ended when the server ended the connection before.
+    pub(crate) async fn until(
+        mut self,
+        release: impl Future<Output = ()>,
+    ) -> Result<(), AttemptOutcome> {
+        let lost = tokio::select! {
+            biased;
+            outcome = self.held.ended() => Some(outcome),
+            () = release => None,
+        };
+        match lost {
+            Some(outcome) => {
+                self.open.end(outcome.clone());
+                Err(outcome)
+            }
+            None => {
+                self.open.end(AttemptOutcome::Held);
+                Ok(())
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ mod draws;
 mod health;
 mod job;
 mod link;
+mod rendezvous;
 mod round;
 mod stop;
 mod strategy;

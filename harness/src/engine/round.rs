@@ -10,6 +10,7 @@ use super::arrival::intended_starts;
 use super::draws::{Draws, Purpose};
 use super::job::JobCommands;
 use super::link::{IdSource, Link};
+use super::rendezvous::Rendezvous;
 use super::stop::{StopLevel, StopSignal};
 use super::strategy::Strategy;
 use super::task::{TaskEntry, TaskPlan, run_task};
@@ -91,6 +92,7 @@ impl Engine {
     ) -> RoundEnd {
         let starts = intended_starts(&self.scenario, plan.repetition);
         let ready = Arc::new(Barrier::new(starts.len() + 1));
+        let others = Arc::new(Rendezvous::new(self.scenario.tasks));
         let slots = self
             .scenario
             .arrival
@@ -132,6 +134,7 @@ impl Engine {
                 round: plan.round,
                 offset,
                 ready: Arc::clone(&ready),
+                others: Arc::clone(&others),
                 released: released.clone(),
                 slots: slots.clone(),
                 collector: self.collector.clone(),
@@ -172,6 +175,7 @@ struct Waiting<C> {
     round: RoundId,
     offset: Duration,
     ready: Arc<Barrier>,
+    others: Arc<Rendezvous>,
     released: watch::Receiver<Option<RunInstant>>,
     slots: Option<Arc<Semaphore>>,
     collector: Collector,
@@ -205,6 +209,8 @@ async fn wait_and_run<C: Connector>(mut waiting: Waiting<C>) {
     let _slot = tokio::select! {
         biased;
         () = waiting.stop.at_least(StopLevel::Drain) => {
+            // Tasks that hold their slots until all have their answers must not wait for this one.
+            waiting.others.arrive();
             entry.not_started();
             return;
         }
@@ -215,7 +221,7 @@ async fn wait_and_run<C: Connector>(mut waiting: Waiting<C>) {
         biased;
         // Dropping the task's future records every open attempt, command and the task itself as interrupted.
         () = waiting.stop.at_least(StopLevel::Abort) => {}
-        () = run_task(&waiting.link, &mut waiting.plan, entry) => {}
+        () = run_task(&waiting.link, &mut waiting.plan, &waiting.others, entry) => {}
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::draws::Draws;
 use super::job::JobCommands;
 use super::link::Link;
+use super::rendezvous::Rendezvous;
 use super::strategy::{Hands, Strategy};
 use crate::ids::{RoundId, TaskId};
 use crate::ledger::{CleanupPolicy, CleanupResult, Collector, Event, Phase, TaskFailure, TaskFate};
@@ -93,6 +94,7 @@ impl Drop for TaskEntry {
 pub(crate) async fn run_task<C: Connector>(
     link: &Link<C>,
     plan: &mut TaskPlan,
+    others: &Rendezvous,
     mut entry: TaskEntry,
 ) {
     let mut hands = Hands {
@@ -101,6 +103,19 @@ pub(crate) async fn run_task<C: Connector>(
         waits: &mut plan.waits,
     };
     let strategy = &plan.strategy;
+
+    if !strategy.has_job() {
+        let occupied = {
+            let _phase = link.phase(Phase::Submit);
+            strategy.occupy(&mut hands, others).await
+        };
+        let fate = match occupied {
+            Ok(()) => TaskFate::Succeeded,
+            Err(failure) => TaskFate::Failed { failure },
+        };
+        entry.end(fate, false, CleanupResult::NotRequired);
+        return;
+    }
 
     let submitted = {
         let _phase = link.phase(Phase::Submit);

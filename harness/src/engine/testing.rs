@@ -12,13 +12,13 @@ use crate::engine::{Engine, StopController, plan_rounds};
 use crate::ids::StrategyName;
 use crate::ledger::{
     AttemptOutcome, CleanupPolicy, Close, Collector, CommandOutcome, Event, Phase, Record,
-    RetryKind, RoundEnd, Step, TaskFate,
+    RetryKind, RoundEnd, StageFailure, Step, TaskFate,
 };
 use crate::scenario::{
     ArrivalConfig, ArrivalShape, JobConfig, MaxStartups, Scenario, SshdConfig, StrategyConfig,
     StrategyKind, Tunables,
 };
-use crate::ssh::{CommandOutput, ConnectLimits, Connector, Session, Tap};
+use crate::ssh::{CommandOutput, ConnectLimits, Connector, Held, Session, Tap};
 
 pub(crate) const EOF: AttemptOutcome = AttemptOutcome::BannerEof { close: Close::Eof };
 pub(crate) const RESET: AttemptOutcome = AttemptOutcome::BannerEof {
@@ -34,6 +34,8 @@ pub(crate) struct Script {
     pub(crate) refuse_all: Option<AttemptOutcome>,
     /// Time one connect takes.
     pub(crate) connect_takes: Duration,
+    /// The server ends a held connection after this time.
+    pub(crate) held_lost_after: Option<Duration>,
     pub(crate) started: Option<RunInstant>,
     pub(crate) removed: bool,
 }
@@ -47,14 +49,48 @@ pub(crate) struct FakeConnector {
 
 pub(crate) struct FakeSession(FakeConnector);
 
+/// Held until the script's server gives up on it.
+pub(crate) struct FakeHeld {
+    lost_after: Option<Duration>,
+}
+
+impl Held for FakeHeld {
+    async fn ended(&mut self) -> AttemptOutcome {
+        match self.lost_after {
+            None => std::future::pending().await,
+            Some(after) => {
+                tokio::time::sleep(after).await;
+                AttemptOutcome::KexFailed {
+                    failure: StageFailure::Lost { close: Close::Eof },
+                }
+            }
+        }
+    }
+}
+
 impl Connector for FakeConnector {
     type Session = FakeSession;
+    type Held = FakeHeld;
 
     fn prepare(&self) -> Result<(), AttemptOutcome> {
         Ok(())
     }
 
     async fn connect(&self, _: &ConnectLimits, tap: &Tap) -> Result<FakeSession, AttemptOutcome> {
+        self.answer(tap).await?;
+        Ok(FakeSession(self.clone()))
+    }
+
+    async fn hold(&self, _: &ConnectLimits, tap: &Tap) -> Result<FakeHeld, AttemptOutcome> {
+        self.answer(tap).await?;
+        Ok(FakeHeld {
+            lost_after: self.script.lock().unwrap().held_lost_after,
+        })
+    }
+}
+
+impl FakeConnector {
+    async fn answer(&self, tap: &Tap) -> Result<(), AttemptOutcome> {
         tap.connect_called();
         let takes = self.script.lock().unwrap().connect_takes;
         tokio::time::sleep(takes).await;
@@ -65,7 +101,7 @@ impl Connector for FakeConnector {
             .unwrap_or_else(|| script.refuse_all.clone())
         {
             Some(outcome) => Err(outcome),
-            None => Ok(FakeSession(self.clone())),
+            None => Ok(()),
         }
     }
 }

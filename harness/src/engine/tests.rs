@@ -329,7 +329,12 @@ async fn drain_lets_running_tasks_finish_and_starts_no_others() {
 #[tokio::test(start_paused = true)]
 async fn abort_interrupts_attempts_commands_and_tasks_and_records_their_ends() {
     for kind in StrategyKind::ALL {
-        for after_ms in [60, 500, 2_000, 10_900, 14_000] {
+        // Without a job a round is over as soon as everybody has an answer.
+        let moments: &[u64] = match kind.has_job() {
+            true => &[60, 500, 2_000, 10_900, 14_000],
+            false => &[60, 300],
+        };
+        for after_ms in moments.iter().copied() {
             let scripts = (0..10)
                 .map(|_| Script {
                     connect_takes: Duration::from_millis(400),
@@ -414,4 +419,78 @@ fn rounds_interleave_strategies_and_number_them_in_order() {
         assert_eq!(pair[0].repetition, pair[1].repetition);
         assert_eq!(pair[0].round.0 as usize, 2 * index + 1);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn stalled_tasks_hold_their_slot_until_every_task_has_its_answer() {
+    let answered_after = |ms, connects: &[Option<AttemptOutcome>]| Script {
+        connect_takes: Duration::from_millis(ms),
+        connects: connects.iter().cloned().collect(),
+        ..Script::default()
+    };
+    let scripts = vec![
+        answered_after(100, &[]),
+        answered_after(900, &[]),
+        answered_after(300, &[Some(EOF)]),
+    ];
+    let told = tell(&scenario(StrategyKind::Stalled, 3), scripts).await;
+    everything_ended_once(&told);
+    assert_eq!(told.attempts(), [3, 0, 0]);
+    let fates = told.fates();
+    assert_eq!(
+        fates
+            .iter()
+            .filter(|fate| **fate == TaskFate::Succeeded)
+            .count(),
+        2
+    );
+    assert!(fates.contains(&TaskFate::Failed {
+        failure: TaskFailure::SubmitConnect
+    }));
+    let start = told
+        .records
+        .iter()
+        .find(|record| matches!(record.event, Event::AttemptStarted { .. }))
+        .expect("attempts")
+        .at;
+    let released: Vec<_> = told
+        .records
+        .iter()
+        .filter_map(|record| match &record.event {
+            Event::AttemptEnded {
+                outcome: AttemptOutcome::Held,
+                ..
+            } => Some(record.at.since(start)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(released.len(), 2);
+    for after in released {
+        assert!(after >= Duration::from_millis(900), "{after:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_held_connection_that_the_server_ends_is_no_held_one() {
+    let scripts = vec![
+        Script {
+            held_lost_after: Some(Duration::from_millis(500)),
+            ..Script::default()
+        },
+        Script {
+            connect_takes: Duration::from_secs(2),
+            ..Script::default()
+        },
+    ];
+    let told = tell(&scenario(StrategyKind::Stalled, 2), scripts).await;
+    everything_ended_once(&told);
+    let outcomes: Vec<_> = told
+        .records
+        .iter()
+        .filter_map(|record| match &record.event {
+            Event::AttemptEnded { outcome, .. } => Some(outcome.metric()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(outcomes, ["kex_failed", "attempts_held"]);
 }

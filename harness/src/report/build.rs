@@ -9,7 +9,6 @@ use super::document::{
     NumbersReport, PerTaskReport, PhasesReport, RateReport, RoundReport, RunReport, SCHEMA_VERSION,
     ScopeReport, ServerLogReport, StrategyReport, ToolReport,
 };
-use crate::analysis::admission;
 use crate::analysis::catalogue::CATALOGUE;
 use crate::analysis::latency::Stage;
 use crate::analysis::laws::{self, Law};
@@ -17,6 +16,7 @@ use crate::analysis::summary::{
     Numbers, PerTask, RoundSummary, RunSummary, Scope, StrategySummary,
 };
 use crate::analysis::validity::Check;
+use crate::analysis::{admission, burst};
 use crate::gate::{Decision, GateResult};
 use crate::ledger::Phase;
 use crate::manifest::{Manifest, TargetKind};
@@ -81,6 +81,7 @@ pub fn build(manifest: &Manifest, run: &RunSummary, findings: Findings) -> RunRe
             .collect(),
         admission,
         admission_missing,
+        stalled_bursts: burst::of_run(run),
         laws,
         validity,
         warnings,

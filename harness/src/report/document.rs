@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::admission::AdmissionCurve;
+use crate::analysis::burst::StalledBurst;
 use crate::analysis::latency::{LatencySummary, Stage};
 use crate::analysis::laws::{Law, Reconciliation};
 use crate::analysis::server_log::DropCounts;
@@ -67,6 +68,8 @@ pub struct RunReport {
     pub admission: Option<AdmissionCurve>,
     /// Why there is no admission curve, when there is none.
     pub admission_missing: Option<String>,
+    /// Stalled bursts beside what `MaxStartups` implies.
+    pub stalled_bursts: Vec<StalledBurst>,
     /// The conservation laws.
     pub laws: Vec<Law>,
     /// Whether the generator could measure this.

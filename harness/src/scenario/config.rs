@@ -106,11 +106,27 @@ pub enum StrategyKind {
     PerCommand,
     /// One connection for detect and submit, one held through monitoring, one for cleanup (5.0.3 and later).
     ReusedSession,
+    /// No job: one connection that takes a startup slot and stays silent before authentication until every task of the
+    /// round has been admitted or refused.
+    Stalled,
 }
 
 impl StrategyKind {
     /// All kinds.
-    pub const ALL: [StrategyKind; 2] = [StrategyKind::PerCommand, StrategyKind::ReusedSession];
+    pub const ALL: [StrategyKind; 3] = [
+        StrategyKind::PerCommand,
+        StrategyKind::ReusedSession,
+        StrategyKind::Stalled,
+    ];
+
+    /// Whether tasks run a remote job.
+    #[must_use]
+    pub fn has_job(self) -> bool {
+        match self {
+            StrategyKind::PerCommand | StrategyKind::ReusedSession => true,
+            StrategyKind::Stalled => false,
+        }
+    }
 
     /// The word used in scenarios and on the command line.
     #[must_use]
@@ -118,6 +134,7 @@ impl StrategyKind {
         match self {
             StrategyKind::PerCommand => "per-command",
             StrategyKind::ReusedSession => "reused-session",
+            StrategyKind::Stalled => "stalled",
         }
     }
 }

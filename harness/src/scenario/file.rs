@@ -29,6 +29,24 @@ const CLEANUP: [(&str, CleanupPolicy); 3] = [
     ("always", CleanupPolicy::Always),
 ];
 
+/// Tunables that mean something only where a job is run.
+const JOB_TUNABLES: [&str; 14] = [
+    "cleanup",
+    "conn_retry_attempts",
+    "conn_retry_wait",
+    "conn_retry_jitter",
+    "cleanup_retries",
+    "detect_timeout",
+    "submit_timeout",
+    "command_timeout",
+    "cleanup_timeout",
+    "max_reconnect_attempts",
+    "command_attempts",
+    "poll_interval",
+    "log_chunk_size",
+    "keepalive_interval",
+];
+
 impl Scenario {
     /// Reads a scenario from TOML text; `origin` names it in errors.
     ///
@@ -92,7 +110,23 @@ impl Scenario {
     #[must_use]
     pub fn to_toml(&self) -> String {
         // Serializing plain structs of numbers and strings cannot fail.
-        toml::to_string_pretty(&ScenarioFile::from(self)).unwrap_or_default()
+        let mut file = toml::Table::try_from(ScenarioFile::from(self)).unwrap_or_default();
+        for strategy in file
+            .get_mut("strategy")
+            .and_then(toml::Value::as_array_mut)
+            .into_iter()
+            .flatten()
+            .filter_map(toml::Value::as_table_mut)
+        {
+            if strategy.get("kind").and_then(toml::Value::as_str)
+                == Some(StrategyKind::Stalled.as_str())
+            {
+                for key in JOB_TUNABLES {
+                    strategy.remove(key);
+                }
+            }
+        }
+        toml::to_string_pretty(&file).unwrap_or_default()
     }
 }
 
@@ -156,6 +190,20 @@ fn read(root: Table<'_, '_>) -> Option<Scenario> {
             threshold
         })
         .collect();
+    if let (Some(tasks), Some(limit)) = (
+        tasks,
+        arrival.as_ref().and_then(|arrival| arrival.max_in_flight),
+    ) && limit < tasks
+        && strategies.iter().any(|strategy| !strategy.kind.has_job())
+    {
+        root.problem(
+            "arrival",
+            &format!(
+                "max_in_flight {limit} is less than {tasks} tasks, and a `stalled` task ends only when all have begun"
+            ),
+            Some("remove max_in_flight, or the `stalled` strategy".to_owned()),
+        );
+    }
     root.finish();
     Some(Scenario {
         name: name?,
@@ -322,11 +370,23 @@ fn strategy(table: &Table<'_, '_>) -> Option<StrategyConfig> {
 
 fn tunables(table: &Table<'_, '_>, kind: StrategyKind) -> Tunables {
     let default = Tunables::defaults(kind);
+    if !kind.has_job() {
+        for key in JOB_TUNABLES.into_iter().filter(|key| table.has(key)) {
+            table.problem(
+                key,
+                &format!(
+                    "`{}` runs no job and does not use this tunable",
+                    kind.as_str()
+                ),
+                Some("remove it".to_owned()),
+            );
+        }
+    }
     for (key, of) in [
         ("max_reconnect_attempts", StrategyKind::ReusedSession),
         ("command_attempts", StrategyKind::PerCommand),
     ] {
-        if of != kind && table.has(key) {
+        if of != kind && kind.has_job() && table.has(key) {
             table.problem(
                 key,
                 &format!(
@@ -527,6 +587,7 @@ impl JsonSchema for BytesFile {
 enum KindFile {
     PerCommand,
     ReusedSession,
+    Stalled,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
@@ -692,11 +753,11 @@ fn option_table(keywords: &[(String, String)]) -> toml::Table {
 impl From<&StrategyConfig> for StrategyFile {
     fn from(strategy: &StrategyConfig) -> Self {
         let tunables = &strategy.tunables;
-        let reused = strategy.kind == StrategyKind::ReusedSession;
         StrategyFile {
             kind: match strategy.kind {
                 StrategyKind::PerCommand => KindFile::PerCommand,
                 StrategyKind::ReusedSession => KindFile::ReusedSession,
+                StrategyKind::Stalled => KindFile::Stalled,
             },
             name: strategy.name.0.clone(),
             cleanup: Some(match tunables.cleanup {
@@ -712,8 +773,10 @@ impl From<&StrategyConfig> for StrategyFile {
             submit_timeout: format_duration(tunables.submit_timeout),
             command_timeout: format_duration(tunables.command_timeout),
             cleanup_timeout: format_duration(tunables.cleanup_timeout),
-            max_reconnect_attempts: reused.then_some(tunables.max_reconnect_attempts),
-            command_attempts: (!reused).then_some(tunables.command_attempts),
+            max_reconnect_attempts: (strategy.kind == StrategyKind::ReusedSession)
+                .then_some(tunables.max_reconnect_attempts),
+            command_attempts: (strategy.kind == StrategyKind::PerCommand)
+                .then_some(tunables.command_attempts),
             poll_interval: format_duration(tunables.poll_interval),
             log_chunk_size: tunables.log_chunk_size,
             conn_timeout: format_duration(tunables.conn_timeout),

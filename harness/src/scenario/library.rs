@@ -5,7 +5,7 @@ use super::config::Scenario;
 /// Name of the scenario that runs when none is named.
 pub const DEFAULT: &str = "airflow-68115";
 
-const SHIPPED: [(&str, &str); 6] = [
+const SHIPPED: &[(&str, &str)] = &[
     (
         "airflow-68115",
         include_str!("../../../scenarios/airflow-68115.toml"),
@@ -23,6 +23,14 @@ const SHIPPED: [(&str, &str); 6] = [
     (
         "open-gates",
         include_str!("../../../scenarios/open-gates.toml"),
+    ),
+    (
+        "stalled-burst",
+        include_str!("../../../scenarios/stalled-burst.toml"),
+    ),
+    (
+        "per-source",
+        include_str!("../../../scenarios/per-source.toml"),
     ),
 ];
 

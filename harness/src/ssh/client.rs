@@ -17,6 +17,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::classify;
+use super::held::HeldConnection;
 use super::keys::{HostKeyCheck, KeyPair};
 use super::tap::{Tap, TappedStream};
 use super::{CommandOutput, ConnectLimits, Connector, Session};
@@ -166,6 +167,7 @@ impl Account {
 
 impl Connector for RusshConnector {
     type Session = RusshSession;
+    type Held = HeldConnection;
 
     fn prepare(&self) -> Result<(), AttemptOutcome> {
         let socket = self
@@ -173,6 +175,20 @@ impl Connector for RusshConnector {
             .map_err(|error| classify::connect_error(&error))?;
         *self.prepared.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
         Ok(())
+    }
+
+    async fn hold(
+        &self,
+        limits: &ConnectLimits,
+        tap: &Tap,
+    ) -> Result<HeldConnection, AttemptOutcome> {
+        let stream = self.tcp_connect(limits, tap).await?;
+        let mut held = HeldConnection::new(stream, tap.clone());
+        match timeout(limits.banner, held.identified()).await {
+            Ok(true) => Ok(held),
+            Ok(false) => Err(classify::after_connect(&tap.trace(), "")),
+            Err(_) => Err(AttemptOutcome::BannerTimeout),
+        }
     }
 
     async fn connect(

@@ -2,7 +2,7 @@
 //! the classification of every failure. Must not know scenarios, targets or reports.
 //!
 //! `tap` watches the bytes of one connection, `classify` turns what it saw into the one outcome of the
-//! attempt, `client` is the real connector, `keys` makes and reads keys.
+//! attempt, `client` is the real connector, `held` its connections that stay silent, `keys` makes and reads keys.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -12,11 +12,13 @@ use crate::ledger::{AttemptOutcome, Close, CommandOutcome};
 
 pub mod classify;
 mod client;
+mod held;
 pub mod keys;
 mod tap;
 
 pub use classify::{Severity, severity_of_attempt, severity_of_command};
 pub use client::{ClientError, RusshConnector, RusshSession};
+pub use held::HeldConnection;
 pub use tap::Tap;
 
 /// Deadlines and keepalive of one connection attempt.
@@ -50,6 +52,8 @@ pub struct CommandOutput {
 pub trait Connector: Send + Sync + 'static {
     /// An established, authenticated connection.
     type Session: Session;
+    /// A connection that was admitted and then kept silent.
+    type Held: Held;
 
     /// Makes everything ready that can be made ready before the barrier (a socket), so that the first
     /// `connect` starts with the `connect()` call itself.
@@ -67,6 +71,23 @@ pub trait Connector: Send + Sync + 'static {
         limits: &ConnectLimits,
         tap: &Tap,
     ) -> impl Future<Output = Result<Self::Session, AttemptOutcome>> + Send;
+
+    /// Connects, sends nothing, and waits for the server's identification string: the connection then occupies a
+    /// startup slot until it is dropped or the server's `LoginGraceTime` ends it.
+    ///
+    /// # Errors
+    /// The outcome of the attempt: any but `Handshake`, `Held` and `Interrupted`.
+    fn hold(
+        &self,
+        limits: &ConnectLimits,
+        tap: &Tap,
+    ) -> impl Future<Output = Result<Self::Held, AttemptOutcome>> + Send;
+}
+
+/// A connection that was admitted and then kept silent. Dropping it closes it.
+pub trait Held: Send + 'static {
+    /// Waits until the server ends the connection, and says how the attempt ended then; for ever if it does not.
+    fn ended(&mut self) -> impl Future<Output = AttemptOutcome> + Send;
 }
 
 /// An established, authenticated connection. Dropping it abandons it, as a killed client process would.

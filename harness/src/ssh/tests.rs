@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::keys::{HostKeyCheck, KeyPair};
-use super::{ConnectLimits, Connector, RusshConnector, Tap};
+use super::{ConnectLimits, Connector, Held, RusshConnector, Tap};
 use crate::clock::RunClock;
 use crate::ledger::{AttemptOutcome, AttemptTrace, Close, StageFailure};
 
@@ -273,4 +273,60 @@ mod classification {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_held_connection_sends_nothing_and_ends_when_the_server_ends_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a client");
+        stream
+            .write_all(b"SSH-2.0-OpenSSH_9.2\r\nsome key exchange offer")
+            .await
+            .expect("written");
+        ended.await.expect("told");
+        let mut byte = [0_u8];
+        stream.try_read(&mut byte).map_err(|error| error.kind())
+    });
+    let key = KeyPair::generate().expect("a key");
+    let connector = RusshConnector::new(address, "nobody", &key, HostKeyCheck::any());
+    let tap = Tap::new(RunClock::start());
+    let mut held = connector.hold(&LIMITS, &tap).await.ok().expect("admitted");
+    assert!(tap.trace().identified.is_some());
+    end.send(()).expect("the server waits");
+    let outcome = held.ended().await;
+    assert_eq!(
+        outcome,
+        AttemptOutcome::KexFailed {
+            failure: StageFailure::Lost { close: Close::Eof }
+        }
+    );
+    assert_eq!(
+        server.await.expect("no panic"),
+        Err(std::io::ErrorKind::WouldBlock),
+        "not a byte had come"
+    );
+    assert_eq!(tap.trace().bytes_out, 0);
+}
+
+#[tokio::test]
+async fn a_refused_silent_connection_is_an_eof_with_its_text() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a client");
+        let _ = stream.write_all(b"Not allowed at this time\r\n").await;
+    });
+    let key = KeyPair::generate().expect("a key");
+    let connector = RusshConnector::new(address, "nobody", &key, HostKeyCheck::any());
+    let tap = Tap::new(RunClock::start());
+    let refused = connector.hold(&LIMITS, &tap).await.err().expect("refused");
+    assert_eq!(refused, AttemptOutcome::BannerEof { close: Close::Eof });
+    assert_eq!(
+        tap.trace().text_before.as_deref(),
+        Some("Not allowed at this time")
+    );
+    server.await.expect("no panic");
 }

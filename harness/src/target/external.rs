@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::identification::{self, NoIdentification};
 use super::release::release_word;
+use super::witness::Witness;
 use super::{Endpoint, Idle, JobDirectory, TargetError, TargetRequest, key_error};
 use crate::manifest::{NetworkPath, TargetDescription, TargetKind};
 use crate::ssh::keys::{HostKeyCheck, KeyPair};
@@ -124,6 +125,12 @@ impl ExternalTarget {
     /// Never resolves: whether the server lives cannot be told from a refusal.
     pub async fn died(&self) -> TargetError {
         std::future::pending().await
+    }
+
+    /// The server's machine is not ours to look at.
+    #[must_use]
+    pub fn witness(&self) -> Witness {
+        Witness::nothing()
     }
 
     /// The server's process is not ours to look at.

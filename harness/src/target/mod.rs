@@ -22,9 +22,11 @@ mod owner;
 mod release;
 mod running;
 mod sshd_config;
+mod witness;
 
 pub use release::Release;
 pub use running::{RunningTarget, TargetChoice, TargetOptions, start};
+pub use witness::{GaugeEnd, GaugeWatch, ServerReading, StartupsReading, Witness};
 
 /// Where and how a client logs in.
 #[derive(Debug, Clone)]

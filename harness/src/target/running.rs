@@ -8,6 +8,7 @@ use super::docker::{DockerOptions, DockerTarget};
 use super::embedded::EmbeddedTarget;
 use super::external::{ExternalOptions, ExternalTarget};
 use super::local::LocalTarget;
+use super::witness::Witness;
 use super::{Endpoint, Idle, JobDirectory, TargetError, TargetRequest};
 use crate::manifest::TargetDescription;
 
@@ -228,6 +229,12 @@ impl RunningTarget {
     /// Resolves when the server under test has died, with its last log lines; pending otherwise.
     pub async fn died(&self) -> TargetError {
         each!(&self.kind, target => target.died().await)
+    }
+
+    /// Where the server's side can be read.
+    #[must_use]
+    pub fn witness(&self) -> Witness {
+        each!(&self.kind, target => target.witness())
     }
 
     /// Process id of the listener on this host, where it can be seen.

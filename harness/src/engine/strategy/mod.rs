@@ -1,11 +1,13 @@
 //! Connection strategies: how one task uses connections, to the last retry.
 //!
 //! A strategy sees a link, the job's commands and its seeded draws, nothing else. `operator` is what both
-//! share (the submitting and cleaning side), `per_command` and `reused_session` are where they differ.
+//! share (the submitting and cleaning side), `per_command` and `reused_session` are where they differ. `stalled` is no
+//! job at all: it holds its startup slot.
 
 mod operator;
 mod per_command;
 mod reused_session;
+mod stalled;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -13,6 +15,7 @@ use std::time::Duration;
 use super::draws::Draws;
 use super::job::JobCommands;
 use super::link::Link;
+use super::rendezvous::Rendezvous;
 use crate::ledger::{CleanupResult, TaskFailure};
 use crate::scenario::{MONITORING_SOURCE, Scenario, StrategyConfig, StrategyKind, Tunables};
 use crate::ssh::{ConnectLimits, Connector};
@@ -53,6 +56,20 @@ impl Strategy {
         }
     }
 
+    /// For a strategy without a job: holds the task's startup slot until every task has its answer.
+    pub(crate) async fn occupy<C: Connector>(
+        &self,
+        hands: &mut Hands<'_, C>,
+        others: &Rendezvous,
+    ) -> Result<(), TaskFailure> {
+        stalled::occupy(self, hands, others).await
+    }
+
+    /// Whether the strategy runs a job at all.
+    pub(crate) fn has_job(&self) -> bool {
+        self.kind.has_job()
+    }
+
     /// Detect and submit.
     pub(crate) async fn submit<C: Connector>(
         &self,
@@ -61,6 +78,7 @@ impl Strategy {
         match self.kind {
             StrategyKind::PerCommand => per_command::submit(self, hands).await,
             StrategyKind::ReusedSession => reused_session::submit(self, hands).await,
+            StrategyKind::Stalled => Err(TaskFailure::SubmitCommand),
         }
     }
 
@@ -72,6 +90,7 @@ impl Strategy {
         match self.kind {
             StrategyKind::PerCommand => per_command::monitor(self, hands).await,
             StrategyKind::ReusedSession => reused_session::monitor(self, hands).await,
+            StrategyKind::Stalled => Err(TaskFailure::Monitor),
         }
     }
 

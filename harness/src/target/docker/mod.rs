@@ -5,6 +5,7 @@
 
 mod engine;
 pub mod image;
+mod inside;
 mod tar;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -17,10 +18,12 @@ use testcontainers::{ContainerAsync, GenericImage, ImageExt};
 
 use self::engine::{Engine, Removal, failed};
 use self::image::ImageInfo;
+pub use self::inside::InsideContainer;
 use super::identification::{self, NoIdentification};
 use super::owner::{Liveness, Owner};
 use super::release::{Release, release_word};
 use super::sshd_config::{self, Listen, Paths};
+use super::witness::Witness;
 use super::{
     Endpoint, Idle, JobDirectory, TargetError, TargetRequest, io_error, key_error, log_tail,
 };
@@ -474,6 +477,25 @@ impl DockerTarget {
         TargetError::Died {
             log: log_tail(&log),
         }
+    }
+
+    /// Where the server's side can be read: on this host where `/proc` shows the listener, else inside the container.
+    #[must_use]
+    pub fn witness(&self) -> Witness {
+        match self.listener {
+            Some(listener) => Witness::container_on_host(listener),
+            None => self.witness_inside(),
+        }
+    }
+
+    /// The same, from inside the container, as it is on machines that do not see its processes.
+    #[must_use]
+    pub fn witness_inside(&self) -> Witness {
+        Witness::inside_container(InsideContainer::new(
+            self.engine.clone(),
+            self.container.id().to_owned(),
+            self.inner_listener,
+        ))
     }
 
     /// Process id of the listener on this host, where `/proc` shows it.

@@ -23,7 +23,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::manifest::{NetworkPath, TargetDescription, TargetKind};
+use crate::scenario::MaxStartups;
 use crate::ssh::keys::{KeyError, KeyPair};
+use crate::target::witness::Witness;
 use crate::target::{Endpoint, Idle, JobDirectory, TargetError, TargetRequest};
 
 mod exec;
@@ -58,6 +60,7 @@ pub struct EmbeddedTarget {
     description: TargetDescription,
     log: ServerLog,
     gauges: Gauges,
+    max_startups: MaxStartups,
     /// Cancelled when the server's task is over, for whatever reason.
     ended: CancellationToken,
     // Dropped in this order: first no new commands, then no processes, then no folder.
@@ -183,6 +186,7 @@ impl EmbeddedTarget {
             description: describe(&settings, address, &folder.jobs()),
             log,
             gauges,
+            max_startups: settings.admission.max_startups(),
             ended,
             shutdown: shutdown.drop_guard(),
             server,
@@ -223,6 +227,13 @@ impl EmbeddedTarget {
     #[must_use]
     pub fn description(&self) -> &TargetDescription {
         &self.description
+    }
+
+    /// The stand-in's own count of startup slots; its CPU time cannot be told from the client's.
+    #[must_use]
+    pub fn witness(&self) -> Witness {
+        let MaxStartups { start, full, .. } = self.max_startups;
+        Witness::embedded(self.gauges.clone(), start, full)
     }
 
     /// Waits until no connection is being served. What still waits in the listen queue is not seen.

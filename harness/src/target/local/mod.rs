@@ -27,6 +27,7 @@ use super::identification::{self, NoIdentification};
 use super::owner::{Liveness, Owner};
 use super::release::Release;
 use super::sshd_config::{self, Listen, Paths};
+use super::witness::Witness;
 use super::{
     Endpoint, Idle, JobDirectory, TargetError, TargetRequest, io_error, key_error, log_tail,
 };
@@ -344,6 +345,12 @@ impl LocalTarget {
         TargetError::Died {
             log: log_tail(&self.log().await),
         }
+    }
+
+    /// Where the server's side can be read.
+    #[must_use]
+    pub fn witness(&self) -> Witness {
+        Witness::host(self.supervisor.listener)
     }
 
     /// Process id of the listener.
