@@ -192,6 +192,84 @@ pub fn of_logs(rule: DropRule, logs: &[&ServerLogCounts]) -> Option<AdmissionCur
     ))
 }
 
+/// The curve of a run's staircases, held against `expected`; `None` when there was none.
+#[must_use]
+pub fn of_staircases(run: &RunSummary, expected: MaxStartups) -> Option<AdmissionCurve> {
+    let trials = held_trials(run);
+    (!trials.is_empty()).then(|| of_held(Admission::new(expected), &trials))
+}
+
+/// Trials by slots in use, of all of a run's staircases.
+#[must_use]
+pub fn held_trials(run: &RunSummary) -> BTreeMap<u32, Trials> {
+    let mut all: BTreeMap<u32, Trials> = BTreeMap::new();
+    for round in run.rounds() {
+        for (slots, seen) in &round.held_trials {
+            let point = all.entry(*slots).or_default();
+            point.trials += seen.trials;
+            point.refused += seen.refused;
+        }
+    }
+    all
+}
+
+/// The `MaxStartups` under which the trials are most likely (maximum likelihood over all whole numbers that they leave
+/// possible); `None` when they leave it open, because nothing was refused or nothing admitted.
+///
+/// It is an estimate: with 20 trials at each number of slots `start` and `full` are right to within a slot or two, `rate`
+/// to within some 5 points.
+#[must_use]
+pub fn most_likely(by_slots: &BTreeMap<u32, Trials>) -> Option<MaxStartups> {
+    let first_refusal = by_slots
+        .iter()
+        .find(|(_, seen)| seen.refused > 0)
+        .map(|(slots, _)| *slots)?;
+    let last_admission = by_slots
+        .iter()
+        .rev()
+        .find(|(_, seen)| seen.refused < seen.trials)
+        .map(|(slots, _)| *slots)?;
+    let most = *by_slots.keys().next_back()?;
+    let mut best: Option<(f64, MaxStartups)> = None;
+    // A `start` far below the first refusal, or a `full` far above the last admission, would need improbable luck.
+    for start in first_refusal.saturating_sub(SEARCH).max(1)..=first_refusal.max(1) {
+        let least_full = (last_admission + 1).max(start);
+        for full in least_full..=(last_admission + SEARCH).min(most + 1).max(least_full) {
+            for rate in 1..=100 {
+                let Ok(candidate) = MaxStartups::new(start, rate, full) else {
+                    continue;
+                };
+                let likelihood = log_likelihood(by_slots, candidate);
+                // Of equals the first: a hard limit is the same for every rate.
+                if likelihood.is_finite() && best.is_none_or(|(most, _)| likelihood > most + 1e-9) {
+                    best = Some((likelihood, candidate));
+                }
+            }
+        }
+    }
+    best.map(|(_, candidate)| candidate)
+}
+
+/// How far `start` and `full` are looked for from the nearest observation.
+const SEARCH: u32 = 15;
+
+fn log_likelihood(by_slots: &BTreeMap<u32, Trials>, candidate: MaxStartups) -> f64 {
+    by_slots
+        .iter()
+        .map(|(slots, seen)| {
+            let share = f64::from(drop_probability_percent(*slots, candidate)) / 100.0;
+            let term = |count: u64, share: f64| {
+                if count == 0 {
+                    0.0
+                } else {
+                    number(count) * share.ln()
+                }
+            };
+            term(seen.refused, share) + term(seen.trials - seen.refused, 1.0 - share)
+        })
+        .sum()
+}
+
 /// The curve of connections that were held open one by one: trials by the number of slots in use.
 #[must_use]
 pub fn of_held(expected: Admission, by_slots: &BTreeMap<u32, Trials>) -> AdmissionCurve {
@@ -466,6 +544,27 @@ mod tests {
                 curve.contradictions
             );
         }
+    }
+
+    #[test]
+    fn the_most_likely_setting_is_near_the_true_one() {
+        for by in ["10:30:100", "20:50:60", "3:50:8"] {
+            let truth: MaxStartups = by.parse().expect("valid");
+            let found = most_likely(&held(by, 5, 40)).expect("both were seen");
+            let near = |a: u32, b: u32, by: u32| a.abs_diff(b) <= by;
+            assert!(
+                near(found.start, truth.start, 2)
+                    && near(found.full, truth.full, 2)
+                    && near(found.rate, truth.rate, 10),
+                "{found} for {by}"
+            );
+        }
+        assert_eq!(
+            most_likely(&held("5:100:10", 5, 3)).map(|found| (found.start, found.full)),
+            Some((5, 5)),
+            "a hard limit"
+        );
+        assert_eq!(most_likely(&BTreeMap::new()), None);
     }
 
     #[test]

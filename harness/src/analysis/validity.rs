@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::admission::{self, CurveVerdict};
 use super::burst;
+use super::server_log::DropRule;
 use super::summary::RunSummary;
 use crate::ledger::{RoundEnd, RunEnd};
 use crate::manifest::{NetworkPath, TargetKind};
@@ -460,7 +461,13 @@ fn server_log_wording(run: &RunSummary) -> Option<Check> {
 
 /// A server that does not decide as its configuration says is not the one that was to be measured.
 fn admission_rule(run: &RunSummary) -> Option<Check> {
-    let curve = admission::of_run(run).ok()?;
+    let rule = DropRule::of(run.manifest.as_ref()?)?;
+    let held = admission::of_staircases(run, rule.max_startups.max_startups());
+    // Of two witnesses the one that disagrees is the one to hear.
+    let curve = match (admission::of_run(run).ok(), held) {
+        (Some(log), Some(held)) if log.verdict != CurveVerdict::Differs => held,
+        (log, held) => log.or(held)?,
+    };
     let bursts = burst::of_run(run);
     let differing = bursts
         .iter()

@@ -82,9 +82,10 @@ impl<C: Connector> Link<C> {
     pub(crate) async fn hold(
         &self,
         phase: Phase,
+        ordinal: u32,
         limits: &ConnectLimits,
     ) -> Result<HeldLink<C::Held>, AttemptOutcome> {
-        let mut open = self.open_attempt(phase, 1);
+        let mut open = self.open_attempt(phase, ordinal);
         match self.connector.hold(limits, &open.tap).await {
             Ok(held) => Ok(HeldLink { held, open }),
             Err(outcome) => {

@@ -12,6 +12,7 @@ use super::document::{
 use crate::analysis::catalogue::CATALOGUE;
 use crate::analysis::latency::Stage;
 use crate::analysis::laws::{self, Law};
+use crate::analysis::server_log::DropRule;
 use crate::analysis::summary::{
     Numbers, PerTask, RoundSummary, RunSummary, Scope, StrategySummary,
 };
@@ -81,6 +82,10 @@ pub fn build(manifest: &Manifest, run: &RunSummary, findings: Findings) -> RunRe
             .collect(),
         admission,
         admission_missing,
+        admission_held: DropRule::of(manifest)
+            .and_then(|rule| admission::of_staircases(run, rule.max_startups.max_startups())),
+        most_likely_max_startups: admission::most_likely(&admission::held_trials(run))
+            .map(|found| found.to_string()),
         stalled_bursts: burst::of_run(run),
         laws,
         validity,

@@ -66,6 +66,10 @@ pub struct RunReport {
     pub strategies: Vec<StrategyReport>,
     /// What sshd refused at each number of slots in use, beside what `MaxStartups` implies; all rounds together.
     pub admission: Option<AdmissionCurve>,
+    /// The same from a client that held its connections one by one (`staircase`); `null` without one.
+    pub admission_held: Option<AdmissionCurve>,
+    /// The `MaxStartups` under which its answers are most likely, `start:rate:full`; an estimate.
+    pub most_likely_max_startups: Option<String>,
     /// Why there is no admission curve, when there is none.
     pub admission_missing: Option<String>,
     /// Stalled bursts beside what `MaxStartups` implies.

@@ -109,14 +109,18 @@ pub enum StrategyKind {
     /// No job: one connection that takes a startup slot and stays silent before authentication until every task of the
     /// round has been admitted or refused.
     Stalled,
+    /// No job: a single client that keeps every admitted connection silent and tries again until `full` of them are
+    /// held; it knows at every attempt how many slots are in use. Needs `tasks = 1`.
+    Staircase,
 }
 
 impl StrategyKind {
     /// All kinds.
-    pub const ALL: [StrategyKind; 3] = [
+    pub const ALL: [StrategyKind; 4] = [
         StrategyKind::PerCommand,
         StrategyKind::ReusedSession,
         StrategyKind::Stalled,
+        StrategyKind::Staircase,
     ];
 
     /// Whether tasks run a remote job.
@@ -124,7 +128,7 @@ impl StrategyKind {
     pub fn has_job(self) -> bool {
         match self {
             StrategyKind::PerCommand | StrategyKind::ReusedSession => true,
-            StrategyKind::Stalled => false,
+            StrategyKind::Stalled | StrategyKind::Staircase => false,
         }
     }
 
@@ -135,6 +139,7 @@ impl StrategyKind {
             StrategyKind::PerCommand => "per-command",
             StrategyKind::ReusedSession => "reused-session",
             StrategyKind::Stalled => "stalled",
+            StrategyKind::Staircase => "staircase",
         }
     }
 }

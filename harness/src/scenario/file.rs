@@ -110,6 +110,11 @@ impl Scenario {
     #[must_use]
     pub fn to_toml(&self) -> String {
         // Serializing plain structs of numbers and strings cannot fail.
+        let jobless: Vec<&str> = StrategyKind::ALL
+            .into_iter()
+            .filter(|kind| !kind.has_job())
+            .map(StrategyKind::as_str)
+            .collect();
         let mut file = toml::Table::try_from(ScenarioFile::from(self)).unwrap_or_default();
         for strategy in file
             .get_mut("strategy")
@@ -118,8 +123,10 @@ impl Scenario {
             .flatten()
             .filter_map(toml::Value::as_table_mut)
         {
-            if strategy.get("kind").and_then(toml::Value::as_str)
-                == Some(StrategyKind::Stalled.as_str())
+            if strategy
+                .get("kind")
+                .and_then(toml::Value::as_str)
+                .is_some_and(|kind| jobless.contains(&kind))
             {
                 for key in JOB_TUNABLES {
                     strategy.remove(key);
@@ -202,6 +209,17 @@ fn read(root: Table<'_, '_>) -> Option<Scenario> {
                 "max_in_flight {limit} is less than {tasks} tasks, and a `stalled` task ends only when all have begun"
             ),
             Some("remove max_in_flight, or the `stalled` strategy".to_owned()),
+        );
+    }
+    if tasks.is_some_and(|tasks| tasks > 1)
+        && strategies
+            .iter()
+            .any(|strategy| strategy.kind == StrategyKind::Staircase)
+    {
+        root.problem(
+            "tasks",
+            "a `staircase` must be alone to know how many slots are in use",
+            Some("tasks = 1".to_owned()),
         );
     }
     root.finish();
@@ -588,6 +606,7 @@ enum KindFile {
     PerCommand,
     ReusedSession,
     Stalled,
+    Staircase,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
@@ -758,6 +777,7 @@ impl From<&StrategyConfig> for StrategyFile {
                 StrategyKind::PerCommand => KindFile::PerCommand,
                 StrategyKind::ReusedSession => KindFile::ReusedSession,
                 StrategyKind::Stalled => KindFile::Stalled,
+                StrategyKind::Staircase => KindFile::Staircase,
             },
             name: strategy.name.0.clone(),
             cleanup: Some(match tunables.cleanup {

@@ -29,6 +29,10 @@ const SHIPPED: &[(&str, &str)] = &[
         include_str!("../../../scenarios/stalled-burst.toml"),
     ),
     (
+        "staircase",
+        include_str!("../../../scenarios/staircase.toml"),
+    ),
+    (
         "per-source",
         include_str!("../../../scenarios/per-source.toml"),
     ),

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::books::{LedgerBooks, RoundBooks, StartNumbers};
+use crate::analysis::admission::Trials;
 use crate::analysis::latency::Latencies;
 use crate::analysis::server_log::{DropCounts, ServerLogCounts};
 use crate::analysis::timeline::{TaskEnd, TimeLine};
@@ -448,6 +449,8 @@ pub struct RoundSummary {
     pub server_cost: Option<ServerCost>,
     /// The kernel's counters; `None` where they cannot be read.
     pub kernel: Option<KernelCounters>,
+    /// A single client's connections by the number of slots it held; empty where it was not alone or held none.
+    pub held_trials: BTreeMap<u32, Trials>,
     /// What the server's log says of it.
     pub server_log: Option<ServerLogCounts>,
 }

@@ -2,11 +2,12 @@
 //!
 //! Owns how the events of one round become its numbers. Which round an event belongs to is `summarizer`'s.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use super::books::{AttemptNote, ClientPorts, RoundBooks, StartNumbers};
 use super::numbers::{Leftovers, Numbers, PerTask, RoundSummary, Scope, TEXTS_KEPT};
+use crate::analysis::admission::Trials;
 use crate::analysis::latency::Stage;
 use crate::analysis::timeline::{TaskEnd, TimeLine, TimeLineBuilder};
 use crate::analysis::witness::WitnessBuilder;
@@ -47,6 +48,8 @@ pub(super) struct OpenAttempt {
     pub(super) phase: Phase,
     pub(super) ordinal: u32,
     pub(super) at: RunInstant,
+    /// Attempts of the round that were open when it began.
+    pub(super) others: u32,
 }
 
 /// A round between its two events.
@@ -60,6 +63,9 @@ pub(super) struct RoundState {
     directories: Vec<String>,
     timeline: TimeLineBuilder,
     witness: WitnessBuilder,
+    open_attempts: u32,
+    /// Answers by the number of attempts that were open before.
+    answers: BTreeMap<u32, Trials>,
 }
 
 impl RoundState {
@@ -93,10 +99,13 @@ impl RoundState {
                 startups: None,
                 server_cost: None,
                 kernel: None,
+                held_trials: BTreeMap::new(),
                 server_log: None,
             },
             timeline: TimeLineBuilder::new(at),
             witness: WitnessBuilder::default(),
+            open_attempts: 0,
+            answers: BTreeMap::new(),
             tasks: HashMap::new(),
             windows: Default::default(),
             first_connects: Vec::new(),
@@ -195,7 +204,9 @@ impl RoundState {
     }
 
     /// Returns false for an unknown task.
-    pub(super) fn attempt_started(&mut self, attempt: AttemptId, open: &OpenAttempt) -> bool {
+    pub(super) fn attempt_started(&mut self, attempt: AttemptId, open: &mut OpenAttempt) -> bool {
+        open.others = self.open_attempts;
+        self.open_attempts += 1;
         self.timeline.attempt_started(open.at);
         self.summary.books.attempts_started += 1;
         self.scopes(open.phase, |scope| {
@@ -219,6 +230,17 @@ impl RoundState {
         at: RunInstant,
     ) {
         self.timeline.attempt_ended(at, outcome);
+        self.open_attempts = self.open_attempts.saturating_sub(1);
+        let refused = match outcome {
+            AttemptOutcome::Held => Some(0),
+            AttemptOutcome::BannerEof { .. } => Some(1),
+            _ => None,
+        };
+        if let Some(refused) = refused {
+            let answers = self.answers.entry(open.others).or_default();
+            answers.trials += 1;
+            answers.refused += refused;
+        }
         self.summary.books.attempts_ended_once += 1;
         self.scopes(open.phase, |scope| {
             count_outcome(scope, open.ordinal, outcome, trace);
@@ -368,6 +390,10 @@ impl RoundState {
         self.settle_tasks();
         self.settle_ends();
         let summary = &mut self.summary;
+        // A single client that holds what it gets: everything open before an attempt occupied a slot.
+        if summary.books.tasks_planned == 1 && summary.numbers.total.counts.attempts_held > 0 {
+            summary.held_trials = self.answers;
+        }
         summary.timeline = self.timeline.finish(summary.ended);
         let (counts, tasks) = (&summary.numbers.total.counts, &summary.numbers.tasks);
         let (handshakes, tasks) = (counts.handshakes, tasks.tasks_scheduled);

@@ -118,14 +118,16 @@ impl Summarizer {
                 phase,
                 ordinal,
             } => {
-                let open = OpenAttempt {
+                let mut open = OpenAttempt {
                     round: *round,
                     task: *task,
                     phase: *phase,
                     ordinal: *ordinal,
                     at,
+                    others: 0,
                 };
-                let known = self.in_round(*round, |state| state.attempt_started(*attempt, &open));
+                let known =
+                    self.in_round(*round, |state| state.attempt_started(*attempt, &mut open));
                 self.attempts.insert(*attempt, open).is_none() && known
             }
             Event::AttemptEnded {

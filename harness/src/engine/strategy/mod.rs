@@ -1,12 +1,13 @@
 //! Connection strategies: how one task uses connections, to the last retry.
 //!
 //! A strategy sees a link, the job's commands and its seeded draws, nothing else. `operator` is what both
-//! share (the submitting and cleaning side), `per_command` and `reused_session` are where they differ. `stalled` is no
-//! job at all: it holds its startup slot.
+//! share (the submitting and cleaning side), `per_command` and `reused_session` are where they differ. `stalled` and
+//! `staircase` are no jobs at all: they hold startup slots.
 
 mod operator;
 mod per_command;
 mod reused_session;
+mod staircase;
 mod stalled;
 
 use std::net::IpAddr;
@@ -27,6 +28,8 @@ pub(crate) struct Strategy {
     tunables: Tunables,
     time_scale: f64,
     monitoring_source: Option<IpAddr>,
+    /// `full` of the server's `MaxStartups`: where a staircase ends.
+    full: u32,
 }
 
 /// What a strategy works with.
@@ -53,16 +56,20 @@ impl Strategy {
             time_scale: scenario.time_scale,
             monitoring_source: (!scenario.sshd.monitoring_keywords.is_empty())
                 .then_some(IpAddr::V4(MONITORING_SOURCE)),
+            full: scenario.sshd.max_startups.full,
         }
     }
 
-    /// For a strategy without a job: holds the task's startup slot until every task has its answer.
+    /// For a strategy without a job: takes startup slots and holds them.
     pub(crate) async fn occupy<C: Connector>(
         &self,
         hands: &mut Hands<'_, C>,
         others: &Rendezvous,
     ) -> Result<(), TaskFailure> {
-        stalled::occupy(self, hands, others).await
+        match self.kind {
+            StrategyKind::Staircase => staircase::climb(self, hands).await,
+            _ => stalled::occupy(self, hands, others).await,
+        }
     }
 
     /// Whether the strategy runs a job at all.
@@ -78,7 +85,7 @@ impl Strategy {
         match self.kind {
             StrategyKind::PerCommand => per_command::submit(self, hands).await,
             StrategyKind::ReusedSession => reused_session::submit(self, hands).await,
-            StrategyKind::Stalled => Err(TaskFailure::SubmitCommand),
+            StrategyKind::Stalled | StrategyKind::Staircase => Err(TaskFailure::SubmitCommand),
         }
     }
 
@@ -90,7 +97,7 @@ impl Strategy {
         match self.kind {
             StrategyKind::PerCommand => per_command::monitor(self, hands).await,
             StrategyKind::ReusedSession => reused_session::monitor(self, hands).await,
-            StrategyKind::Stalled => Err(TaskFailure::Monitor),
+            StrategyKind::Stalled | StrategyKind::Staircase => Err(TaskFailure::Monitor),
         }
     }
 

@@ -20,7 +20,7 @@ pub(super) async fn occupy<C: Connector>(
         source: None,
         keepalive: None,
     };
-    let answer = hands.link.hold(Phase::Submit, &limits).await;
+    let answer = hands.link.hold(Phase::Submit, 1, &limits).await;
     others.arrive();
     let held = answer.map_err(|_| TaskFailure::SubmitConnect)?;
     // Bounded, should a task of the round never get its answer.
