@@ -3,6 +3,7 @@
 //! Owns layout and wording. Plain text some 100 columns wide; colour only when asked for. Rounds what it
 //! shows and judges nothing.
 
+mod server;
 mod table;
 
 use std::fmt::Write as _;
@@ -174,6 +175,7 @@ fn time(ns: u64) -> String {
 
 fn vouchers(out: &mut String, report: &RunReport, paint: &Paint) {
     line(out, "");
+    server::admission(out, report);
     let count = |status| report.laws.iter().filter(move |law| law.status == status);
     let holding = count(LawStatus::Holds).count();
     line(

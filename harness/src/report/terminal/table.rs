@@ -6,7 +6,7 @@ use comfy_table::{
     CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle,
 };
 
-use super::{number, time};
+use super::{number, server, time};
 use crate::analysis::latency::{LatencySummary, Stage};
 use crate::ledger::CleanupPolicy;
 use crate::report::document::{
@@ -14,16 +14,16 @@ use crate::report::document::{
 };
 
 const WIDTH: u16 = 100;
-const NONE: &str = "–";
+pub(super) const NONE: &str = "–";
 
 /// The side-by-side table under construction: a label, then one cell for each strategy.
-struct Rows<'a> {
+pub(super) struct Rows<'a> {
     table: Table,
-    strategies: &'a [StrategyReport],
+    pub(super) strategies: &'a [StrategyReport],
 }
 
 impl Rows<'_> {
-    fn row(&mut self, label: &str, cell: impl Fn(&StrategyReport) -> String) {
+    pub(super) fn row(&mut self, label: &str, cell: impl Fn(&StrategyReport) -> String) {
         let cells = self.strategies.iter().map(cell);
         let row: Vec<String> = std::iter::once(label.to_owned()).chain(cells).collect();
         self.table.add_row(row);
@@ -34,7 +34,12 @@ impl Rows<'_> {
     }
 
     /// A count with its spread between rounds.
-    fn metric(&mut self, label: &str, name: &str, value: impl Fn(&NumbersReport) -> Option<u64>) {
+    pub(super) fn metric(
+        &mut self,
+        label: &str,
+        name: &str,
+        value: impl Fn(&NumbersReport) -> Option<u64>,
+    ) {
         self.row(label, |strategy| match value(&strategy.totals) {
             None => NONE.to_owned(),
             Some(total) => format!("{total}{}", spread(strategy, name)),
@@ -75,18 +80,25 @@ pub(super) fn render(report: &RunReport) -> String {
     };
     tasks(&mut rows);
     scope_rows(&mut rows, "all phases", "", |numbers| &numbers.total);
-    rows.metric("  sshd: authentications", "server_accepted", |n| {
-        n.server.server_accepted
-    });
-    rows.metric("  sshd: drops", "server_drops", |n| n.server.server_drops);
+    server::rows(&mut rows);
     leftovers(&mut rows);
-    scope_rows(&mut rows, "submit", "submit.", |numbers| {
-        &numbers.phases.submit
-    });
-    scope_rows(&mut rows, "poll", "poll.", |numbers| &numbers.phases.poll);
-    scope_rows(&mut rows, "cleanup", "cleanup.", |numbers| {
-        &numbers.phases.cleanup
-    });
+    type Phase = (
+        &'static str,
+        &'static str,
+        fn(&NumbersReport) -> &ScopeReport,
+    );
+    let phases: [Phase; 3] = [
+        ("submit", "submit.", |numbers| &numbers.phases.submit),
+        ("poll", "poll.", |numbers| &numbers.phases.poll),
+        ("cleanup", "cleanup.", |numbers| &numbers.phases.cleanup),
+    ];
+    for (title, prefix, scope) in phases {
+        // A strategy without a job has one phase only.
+        let reached = |s: &StrategyReport| scope(&s.totals).counts.attempts > 0;
+        if rows.strategies.iter().any(reached) {
+            scope_rows(&mut rows, title, prefix, scope);
+        }
+    }
     rows.section("latency p50 / p95 / p99 / max");
     for (stage, label) in [
         (Stage::Tcp, "  TCP connect"),
@@ -98,9 +110,10 @@ pub(super) fn render(report: &RunReport) -> String {
         (Stage::Submit, "  task until submitted"),
         (Stage::Task, "  task until its end"),
     ] {
-        rows.row(label, |strategy| {
-            quantiles(strategy.totals.total.times.get(&stage))
-        });
+        let times = |strategy: &StrategyReport| strategy.totals.total.times.get(&stage).copied();
+        if rows.strategies.iter().any(|s| times(s).is_some()) {
+            rows.row(label, |strategy| quantiles(times(strategy).as_ref()));
+        }
     }
     rows.row("  start spread, worst burst", |strategy| {
         strategy
@@ -155,7 +168,10 @@ fn scope_rows(
     );
     // Rare outcomes have a row only where they happened; the sum of all outcomes is a checked law.
     type Count = fn(&ScopeReport) -> u64;
-    let rare: [(&str, &str, Count); 10] = [
+    let rare: [(&str, &str, Count); 11] = [
+        ("  held silent on purpose", "attempts_held", |s| {
+            s.counts.attempts_held
+        }),
         ("  refused by TCP", "connect_refused", |s| {
             s.counts.connect_refused
         }),
