@@ -249,7 +249,7 @@ fn a_second_client_behind_the_harness_is_unbalanced_even_when_totals_agree() {
     assert!(
         line.detail
             .iter()
-            .any(|text| text.contains("1 server only: port 11")),
+            .any(|text| text.contains("port 11 logged in")),
         "{line:?}"
     );
     assert!(

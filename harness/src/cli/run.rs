@@ -329,6 +329,18 @@ impl Run<'_> {
             file.write_all(&bytes)
         };
         append().map_err(|source| CliError::io("write", &path, source))?;
+        if bytes.is_empty()
+            && let Some(length) = unless_gone(gone, target.log_len().await)?
+            && length < copied
+        {
+            // The laws will not balance; this is why.
+            self.collector.record(Event::Warned {
+                text: format!(
+                    "sshd's log became shorter during the run, from {copied} to {length} bytes: somebody emptied or \
+                     replaced it, and what it had to say of this round is lost"
+                ),
+            });
+        }
         Ok(Some(copied + bytes.len() as u64))
     }
 

@@ -113,13 +113,13 @@ impl Sides {
         let mut only = |side: &str, count: u64, first: &[String]| {
             if count > 0 {
                 let more = count.saturating_sub(first.len() as u64);
-                let more = match (first.is_empty(), more) {
-                    (true, _) | (_, 0) => String::new(),
-                    (false, more) => format!(" and {more} more"),
+                let which = match (first.is_empty(), more) {
+                    (true, _) => "",
+                    (false, 0) => ":",
+                    (false, _) => ", the first of them:",
                 };
-                let cases = first.join("; ");
-                let colon = if cases.is_empty() { "" } else { ": " };
-                detail.push(format!("{count} {side} only{colon}{cases}{more}"));
+                detail.push(format!("{count} {side} only{which}"));
+                detail.extend(first.iter().map(|case| format!("  {case}")));
             }
         };
         only("client", self.client_only, &self.client_only_first);
