@@ -96,10 +96,16 @@ CONF
 } >"$apt/apt.conf"
 export APT_CONFIG=$apt/apt.conf
 
-run() { # runs quietly, shows the output only when it fails
+run() { # runs quietly, shows the output only when it fails; the last line says what to do
     if ! "$@" >"$work/out" 2>&1; then
         cat "$work/out" >&2
-        die "'$1 $2' failed for suite $suite"
+        local why="'$1 $2' failed for suite $suite"
+        if grep -qE 'NO_PUBKEY|EXPKEYSIG|not available: No such file' "$work/out"; then
+            why="$why: this machine has no valid key of that archive; update the package debian-archive-keyring"
+        elif grep -qE 'does not have a Release file|404 ' "$work/out"; then
+            why="$why: the archive of this machine's apt sources does not carry it; a suite past its support is at archive.debian.org"
+        fi
+        die "$why"
     fi
 }
 

@@ -33,13 +33,14 @@ fn main() {
     let request = TargetRequest {
         sshd: SshdConfig {
             max_startups: MaxStartups::new(1000, 100, 1000).expect("valid"),
+            min_release: None,
             keywords: Vec::new(),
             monitoring_keywords: Vec::new(),
         },
         run_id: "bench".to_owned(),
         ready_within: Duration::from_secs(20),
     };
-    let target = match runtime.block_on(LocalTarget::start(&request)) {
+    let target = match runtime.block_on(LocalTarget::start(&request, None)) {
         Ok(target) => target,
         Err(error) => {
             eprintln!("skipped: {error}");

@@ -23,6 +23,7 @@ fn handshakes(c: &mut Criterion) {
     let request = TargetRequest {
         sshd: SshdConfig {
             max_startups: MaxStartups::new(1000, 100, 1000).expect("valid"),
+            min_release: None,
             keywords: Vec::new(),
             monitoring_keywords: Vec::new(),
         },

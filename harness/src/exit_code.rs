@@ -38,6 +38,20 @@ impl ExitCode {
             ExitCode::Interrupted => 130,
         }
     }
+
+    /// Order in which several runs are summed up, the greatest wins: 130, 4, 2, 3, 1, 0. Who interrupts knows it; a run
+    /// that could not be made says nothing; one that could not measure outweighs one that measured a failure.
+    #[must_use]
+    pub fn severity(self) -> u8 {
+        match self {
+            ExitCode::Success => 0,
+            ExitCode::GateFailed => 1,
+            ExitCode::Inconclusive => 2,
+            ExitCode::Usage => 3,
+            ExitCode::Environment => 4,
+            ExitCode::Interrupted => 5,
+        }
+    }
 }
 
 impl From<ExitCode> for ProcessExitCode {

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::release::{InvalidRelease, Release};
 use crate::scenario::MaxStartups;
+use crate::target::docker::Suite;
 
 /// Load-test and reproduction harness for sshd's admission limits (MaxStartups).
 ///
@@ -35,6 +37,8 @@ pub(super) struct Cli {
 pub(super) enum Command {
     /// Run a scenario and report it.
     Run(Box<RunArgs>),
+    /// Run a scenario over OpenSSH releases, one after the other, and compare them.
+    Matrix(Box<MatrixArgs>),
     /// Render the report of a run directory again, from its ledger and log.
     Report(ReportArgs),
     /// Check and list scenarios.
@@ -80,14 +84,9 @@ pub(super) enum FormatArg {
     Json,
 }
 
+/// What the command line changes in a scenario.
 #[derive(Debug, Args)]
-pub(super) struct RunArgs {
-    /// A scenario file, or the name of a shipped one (`sshchurn scenario list`).
-    #[arg(default_value = crate::scenario::DEFAULT)]
-    pub(super) scenario: String,
-    /// The server under test.
-    #[arg(long, value_enum, default_value_t = TargetArg::Auto)]
-    pub(super) target: TargetArg,
+pub(super) struct OverrideArgs {
     /// Tasks per round.
     #[arg(short = 'n', long, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) tasks: Option<u32>,
@@ -115,6 +114,21 @@ pub(super) struct RunArgs {
     /// A threshold to judge the run by, such as `reused-session.banner_eof == 0`; repeatable.
     #[arg(long = "threshold", value_name = "EXPR")]
     pub(super) thresholds: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// A scenario file, or the name of a shipped one (`sshchurn scenario list`).
+    #[arg(default_value = crate::scenario::DEFAULT)]
+    pub(super) scenario: String,
+    /// The server under test.
+    #[arg(long, value_enum, default_value_t = TargetArg::Auto)]
+    pub(super) target: TargetArg,
+    /// OpenSSH release of the server, such as 9.2; means docker, or checks the machine's own sshd with `--target local`.
+    #[arg(long, value_name = "RELEASE")]
+    pub(super) release: Option<Release>,
+    #[command(flatten)]
+    pub(super) overrides: OverrideArgs,
     /// Run directory [default: sshchurn-runs/<scenario>-<UTC time>].
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
@@ -139,6 +153,42 @@ pub(super) struct RunArgs {
     /// external: the host's address once more, to say that you may load it; needed unless it is loopback.
     #[arg(long, value_name = "HOST", help_heading = "External target")]
     pub(super) consent: Option<String>,
+}
+
+/// What goes to stdout of a matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum MatrixFormatArg {
+    /// One table.
+    Text,
+    /// `matrix.json`.
+    Json,
+    /// The table as Markdown.
+    Md,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct MatrixArgs {
+    /// A scenario file, or the name of a shipped one (`sshchurn scenario list`).
+    #[arg(default_value = crate::scenario::DEFAULT)]
+    pub(super) scenario: String,
+    /// OpenSSH release to run on, such as 9.2; repeat for more [default: every known one the scenario allows].
+    #[arg(long = "release", value_name = "RELEASE", value_parser = suite)]
+    pub(super) releases: Vec<Suite>,
+    #[command(flatten)]
+    pub(super) overrides: OverrideArgs,
+    /// Directory of `matrix.json` and of a run directory for each release
+    /// [default: sshchurn-runs/<scenario>-matrix-<UTC time>].
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// What goes to stdout.
+    #[arg(long, value_enum, default_value_t = MatrixFormatArg::Text)]
+    pub(super) format: MatrixFormatArg,
+    /// No progress display, even on a terminal.
+    #[arg(long)]
+    pub(super) no_progress: bool,
+    /// How the containers are reached.
+    #[arg(long, value_enum, default_value_t = NetworkArg::Host)]
+    pub(super) network: NetworkArg,
 }
 
 #[derive(Debug, Args)]
@@ -169,8 +219,12 @@ pub(super) enum ScenarioCommand {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ImageCommand {
-    /// Build the image that the docker target uses.
-    Build,
+    /// Build an image that the docker target uses.
+    Build {
+        /// OpenSSH release, or `all`: 8.4, 9.2, 10.0, 10.3, 10.6.
+        #[arg(long, value_name = "RELEASE", default_value = "9.2", value_parser = image_release)]
+        release: ImageReleaseArg,
+    },
     /// List the images built so far.
     List,
 }
@@ -180,6 +234,34 @@ pub(super) struct DoctorArgs {
     /// Check for this scenario's size.
     #[arg(default_value = crate::scenario::DEFAULT)]
     pub(super) scenario: String,
+}
+
+/// Which images to build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ImageReleaseArg {
+    /// Those of every known release.
+    All,
+    /// One.
+    One(Suite),
+}
+
+fn suite(text: &str) -> Result<Suite, String> {
+    let release: Release = text
+        .parse()
+        .map_err(|error: InvalidRelease| error.to_string())?;
+    Suite::of(release).ok_or_else(|| {
+        format!(
+            "no image of OpenSSH {release} is known, only of {}",
+            Suite::releases()
+        )
+    })
+}
+
+fn image_release(text: &str) -> Result<ImageReleaseArg, String> {
+    match text {
+        "all" => Ok(ImageReleaseArg::All),
+        release => suite(release).map(ImageReleaseArg::One),
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -199,5 +281,62 @@ fn keyword(text: &str) -> Result<(String, String), String> {
             Ok((keyword.trim().to_owned(), value.trim().to_owned()))
         }
         _ => Err("write it as `Keyword=value`".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn default_image_and_the_releases_in_the_help_are_those_of_the_table() {
+        let build = |arguments: &[&str]| {
+            let words = ["sshchurn", "image", "build"].iter().chain(arguments);
+            match Cli::try_parse_from(words) {
+                Ok(Cli {
+                    command: Command::Image(ImageCommand::Build { release }),
+                    ..
+                }) => Some(release),
+                _ => None,
+            }
+        };
+        assert_eq!(build(&[]), Some(ImageReleaseArg::One(Suite::DEFAULT)));
+        assert_eq!(build(&["--release", "all"]), Some(ImageReleaseArg::All));
+        assert_eq!(
+            build(&["--release", "10.6"]),
+            Some(ImageReleaseArg::One(Suite::Forky))
+        );
+        assert_eq!(build(&["--release", "9.8"]), None);
+        let mut command = <Cli as clap::CommandFactory>::command();
+        let help = command
+            .find_subcommand_mut("image")
+            .and_then(|image| image.find_subcommand_mut("build"))
+            .map(|build| build.render_long_help().to_string())
+            .expect("image build is there");
+        assert!(help.contains(&Suite::releases()), "{help}");
+    }
+
+    #[test]
+    fn matrix_takes_releases_and_the_overrides_of_run() {
+        let cli = Cli::try_parse_from([
+            "sshchurn",
+            "matrix",
+            "smoke",
+            "--release",
+            "8.4",
+            "--release",
+            "10.6",
+            "-n",
+            "3",
+            "--threshold",
+            "attempts >= 1",
+        ])
+        .expect("it parses");
+        let Command::Matrix(args) = cli.command else {
+            panic!("another command");
+        };
+        assert_eq!(args.releases, [Suite::Bullseye, Suite::Forky]);
+        assert_eq!(args.overrides.tasks, Some(3));
+        assert!(Cli::try_parse_from(["sshchurn", "matrix", "--release", "9.8"]).is_err());
     }
 }

@@ -6,8 +6,10 @@ mod doctor;
 mod error;
 mod image;
 mod load;
+mod matrix;
 mod overrides;
 mod run;
+mod run_directory;
 mod scenario;
 mod signals;
 mod witness;
@@ -29,6 +31,7 @@ pub fn main() -> ProcessExitCode {
     let console = Console::new();
     let done = match cli.command {
         Command::Run(args) => in_runtime(|| run::run(*args, console.clone())),
+        Command::Matrix(args) => in_runtime(|| matrix::command(*args, console.clone())),
         Command::Report(args) => load::report_command(&args, &console),
         Command::Scenario(command) => scenario::command(&command, &console),
         Command::Image(command) => in_runtime(|| image::command(command, console.clone())),

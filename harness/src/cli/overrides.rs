@@ -1,13 +1,13 @@
 //! What the command line changes in a scenario.
 
-use super::args::RunArgs;
+use super::args::OverrideArgs;
 use super::error::CliError;
 use crate::scenario::Scenario;
 
-/// The scenario named by the arguments with their overrides applied, and where it came from.
-pub(super) fn resolve(args: &RunArgs) -> Result<(Scenario, String), CliError> {
+/// The scenario of that name with the overrides applied, and where it came from.
+pub(super) fn resolve(scenario: &str, args: &OverrideArgs) -> Result<(Scenario, String), CliError> {
     let (mut scenario, origin) =
-        Scenario::resolve(&args.scenario).map_err(|errors| CliError::Scenario(errors.render()))?;
+        Scenario::resolve(scenario).map_err(|errors| CliError::Scenario(errors.render()))?;
     if let Some(tasks) = args.tasks {
         scenario.tasks = tasks;
     }

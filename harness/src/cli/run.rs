@@ -6,14 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use tokio::task::JoinHandle;
-
 use super::args::{NetworkArg, RunArgs, TargetArg};
 use super::console::Console;
 use super::doctor::preflight;
 use super::error::CliError;
 use super::load::{self, LEDGER, SERVER_LOG};
-use super::signals::{self, StopReason};
+use super::run_directory;
+use super::signals::{AbortOnDrop, Interrupts, StopReason};
 use super::witness::RoundWitness;
 use crate::clock::RunClock;
 use crate::doctor;
@@ -24,9 +23,12 @@ use crate::exit_code::ExitCode;
 use crate::ids::{RunId, StrategyName};
 use crate::ledger::{Collector, Event, LedgerWriter, Phase, RoundEnd, RunEnd};
 use crate::manifest::{Manifest, ScenarioRecord, TargetDescription};
+use crate::release::Release;
+use crate::report::RunReport;
 use crate::scenario::Scenario;
 use crate::ssh::RusshConnector;
-use crate::target::docker::{DockerNetwork, DockerOptions};
+use crate::target::docker::{DockerNetwork, DockerOptions, Suite};
+use crate::target::embedded;
 use crate::target::external::ExternalOptions;
 use crate::target::{
     self, Idle, RunningTarget, TargetChoice, TargetError, TargetOptions, TargetRequest,
@@ -46,61 +48,109 @@ const REDRAWS_PER_S: u64 = 4;
 /// Stop reason of a run that met its own bound.
 const OUT_OF_TIME: &str = "max_duration";
 
-/// Runs one scenario to its report.
+/// `sshchurn run`.
 pub(super) async fn run(args: RunArgs, console: Console) -> Result<ExitCode, CliError> {
     let console = if args.no_progress {
         console.without_progress()
     } else {
         console
     };
-    let (scenario, origin) = super::overrides::resolve(&args)?;
+    let (scenario, origin) = super::overrides::resolve(&args.scenario, &args.overrides)?;
     // Checked now, judged at the end: a typing error must not cost a run.
     load::thresholds(&scenario.gate, &strategy_names(&scenario))?;
     let options = options(&args)?;
-    let run_id = run_id(&scenario);
-    let directory = create_run_directory(&args, &run_id)?;
-    let findings = preflight(&scenario, args.target)?;
+    let target = target_of(args.target, args.release);
+    check_releases(target, args.release, scenario.sshd.min_release)?;
+    let run_id = run_directory::run_id(&scenario.name);
+    let directory = run_directory::create(args.out.as_deref(), &run_id)?;
+    let order = Order {
+        scenario,
+        origin,
+        target,
+        options,
+        run_id,
+        directory,
+    };
+    // Before the handlers: nothing is there yet that would have to be taken down.
+    let findings = preflight(&order.scenario, order.target)?;
+    let interrupts = Interrupts::install(console.clone()).map_err(CliError::Signals)?;
+    let Some(report) = one(&order, &findings, &interrupts, &console).await? else {
+        return Ok(ExitCode::Interrupted);
+    };
+    load::show(&report, args.format, &console);
+    console.note(&format!("run directory: {}", order.directory.display()));
+    Ok(report.exit)
+}
 
+/// One run that is to be made.
+pub(super) struct Order {
+    /// What to run, overrides applied.
+    pub(super) scenario: Scenario,
+    /// Where it came from.
+    pub(super) origin: String,
+    /// On what.
+    pub(super) target: TargetArg,
+    /// … and how.
+    pub(super) options: TargetOptions,
+    /// Its name.
+    pub(super) run_id: RunId,
+    /// An empty directory.
+    pub(super) directory: PathBuf,
+}
+
+/// Makes one run, from its target's start to its written report; `None` when the user stopped it before anything was
+/// measured. Target and ledger are closed on every way out.
+pub(super) async fn one(
+    order: &Order,
+    findings: &[doctor::Finding],
+    interrupts: &Interrupts,
+    console: &Console,
+) -> Result<Option<RunReport>, CliError> {
+    let Order {
+        scenario,
+        directory,
+        ..
+    } = order;
     let (stop, signal) = StopController::new();
     let reason = StopReason::default();
-    signals::install(stop.clone(), reason.clone(), console.clone()).map_err(CliError::Signals)?;
-
+    let _following = interrupts.follow(&stop, &reason);
     let clock = RunClock::start();
     let ledger = LedgerWriter::start(&directory.join(LEDGER), clock)?;
     let run = Run {
-        scenario: &scenario,
-        run_id: &run_id,
-        directory: &directory,
+        scenario,
+        run_id: &order.run_id,
+        directory,
         collector: ledger.collector().clone(),
         stop,
         signal,
         reason,
-        console: &console,
+        console,
     };
     console.note(&format!(
         "scenario {}: {}",
         scenario.name, scenario.description
     ));
 
-    let Some(target) = run.start_target(choice(args.target), &options).await? else {
+    let started = run
+        .start_target(choice(order.target), &order.options)
+        .await?;
+    let Some(target) = started else {
         drop(ledger);
         // Nothing was measured, so there is nothing to report; the target's own teardown is done.
-        let _ = std::fs::remove_dir_all(&directory);
-        return Ok(ExitCode::Interrupted);
+        let _ = std::fs::remove_dir_all(directory);
+        return Ok(None);
     };
     let executed = run
-        .execute(&target, &origin, &findings, ledger.failed())
+        .execute(&target, &order.origin, findings, ledger.failed())
         .await;
     let stopped = target.stop().await;
     ledger.close()?;
     executed?;
     stopped?;
 
-    let report = load::report(&directory)?;
-    load::write_report(&directory, &report)?;
-    load::show(&report, args.format, &console);
-    console.note(&format!("run directory: {}", directory.display()));
-    Ok(report.exit)
+    let report = load::report(directory)?;
+    load::write_report(directory, &report)?;
+    Ok(Some(report))
 }
 
 /// What the steps of one run share.
@@ -474,15 +524,6 @@ impl Run<'_> {
     }
 }
 
-/// A task that ends with its owner.
-struct AbortOnDrop(JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 /// A server that has died may not answer any more; that is then no error of its own.
 fn unless_gone<T>(
     gone: bool,
@@ -494,7 +535,7 @@ fn unless_gone<T>(
     }
 }
 
-fn strategy_names(scenario: &Scenario) -> Vec<StrategyName> {
+pub(super) fn strategy_names(scenario: &Scenario) -> Vec<StrategyName> {
     scenario
         .strategies
         .iter()
@@ -510,6 +551,49 @@ fn choice(target: TargetArg) -> TargetChoice {
         TargetArg::Embedded => TargetChoice::Embedded,
         TargetArg::External => TargetChoice::External,
     }
+}
+
+/// A release means the target whose release can be chosen.
+fn target_of(target: TargetArg, release: Option<Release>) -> TargetArg {
+    match (target, release) {
+        (TargetArg::Auto, Some(_)) => TargetArg::Docker,
+        (target, _) => target,
+    }
+}
+
+/// What contradicts itself on any machine; what this machine lacks is the target's to say.
+fn check_releases(
+    target: TargetArg,
+    release: Option<Release>,
+    least: Option<Release>,
+) -> Result<(), CliError> {
+    if let Some(release) = release {
+        match target {
+            TargetArg::Docker if Suite::of(release).is_none() => {
+                return Err(CliError::Usage(format!(
+                    "--release {release}: no image of it is known, only of {}",
+                    Suite::releases()
+                )));
+            }
+            TargetArg::Embedded | TargetArg::External => {
+                return Err(CliError::Usage(format!(
+                    "--release {release}: the release of this target cannot be chosen; use `--target docker`"
+                )));
+            }
+            TargetArg::Auto | TargetArg::Docker | TargetArg::Local => {}
+        }
+        if let Some(least) = least
+            && release < least
+        {
+            return Err(CliError::Usage(format!(
+                "--release {release}: the scenario needs OpenSSH {least} or newer (`sshd.min_release`)"
+            )));
+        }
+    }
+    if target == TargetArg::Embedded {
+        embedded::check_release(least).map_err(|error| CliError::Usage(error.to_string()))?;
+    }
+    Ok(())
 }
 
 fn options(args: &RunArgs) -> Result<TargetOptions, CliError> {
@@ -530,48 +614,58 @@ fn options(args: &RunArgs) -> Result<TargetOptions, CliError> {
         _ => None,
     };
     Ok(TargetOptions {
-        docker: DockerOptions {
-            network: match args.network {
-                NetworkArg::Host => DockerNetwork::Host,
-                NetworkArg::Published => DockerNetwork::Published,
-            },
-        },
+        release: args.release,
+        docker: docker_options(args.network),
         external,
     })
 }
 
-/// `<scenario>-<UTC time>`, the time to the second in basic ISO 8601 form.
-fn run_id(scenario: &Scenario) -> RunId {
-    let format = time::macros::format_description!("[year][month][day]T[hour][minute][second]Z");
-    let now = time::OffsetDateTime::now_utc()
-        .format(&format)
-        .unwrap_or_default();
-    RunId(format!("{}-{now}", scenario.name))
-}
-
-/// Makes the run directory; an existing one must be empty, since a run never overwrites another's record.
-fn create_run_directory(args: &RunArgs, run_id: &RunId) -> Result<PathBuf, CliError> {
-    let directory = match &args.out {
-        Some(out) => out.clone(),
-        None => free_name(&Path::new("sshchurn-runs").join(&run_id.0)),
-    };
-    std::fs::create_dir_all(&directory)
-        .map_err(|source| CliError::io("create", &directory, source))?;
-    let mut entries =
-        std::fs::read_dir(&directory).map_err(|source| CliError::io("read", &directory, source))?;
-    if entries.next().is_some() {
-        return Err(CliError::DirectoryNotEmpty(directory));
+pub(super) fn docker_options(network: NetworkArg) -> DockerOptions {
+    DockerOptions {
+        network: match network {
+            NetworkArg::Host => DockerNetwork::Host,
+            NetworkArg::Published => DockerNetwork::Published,
+        },
     }
-    Ok(directory)
 }
 
-/// Two runs may start within one second.
-fn free_name(wanted: &Path) -> PathBuf {
-    (1..)
-        .map(|number| match number {
-            1 => wanted.to_path_buf(),
-            number => PathBuf::from(format!("{}-{number}", wanted.display())),
-        })
-        .find(|path| !path.exists())
-        .unwrap_or_else(|| wanted.to_path_buf())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const R9_2: Release = Release::new(9, 2);
+    const R9_8: Release = Release::new(9, 8);
+
+    #[test]
+    fn release_without_a_target_means_docker() {
+        assert_eq!(target_of(TargetArg::Auto, Some(R9_2)), TargetArg::Docker);
+        assert_eq!(target_of(TargetArg::Auto, None), TargetArg::Auto);
+        assert_eq!(target_of(TargetArg::Local, Some(R9_2)), TargetArg::Local);
+    }
+
+    #[test]
+    fn release_below_what_the_scenario_needs_is_a_usage_error_naming_both() {
+        let error = check_releases(TargetArg::Docker, Some(R9_2), Some(R9_8)).expect_err("refused");
+        assert_eq!(error.exit_code(), ExitCode::Usage);
+        let text = error.to_string();
+        assert!(text.contains("9.2") && text.contains("9.8"), "{text}");
+        assert!(check_releases(TargetArg::Docker, Some(R9_2), Some(R9_2)).is_ok());
+    }
+
+    #[test]
+    fn release_that_a_target_cannot_have_is_a_usage_error() {
+        for (target, release, least) in [
+            (TargetArg::Docker, Some(R9_8), None),
+            (TargetArg::Embedded, Some(R9_2), None),
+            (TargetArg::External, Some(R9_2), None),
+            (TargetArg::Embedded, None, Some(R9_8)),
+        ] {
+            let error = check_releases(target, release, least).expect_err("refused");
+            assert_eq!(error.exit_code(), ExitCode::Usage, "{error}");
+        }
+        // Whether this machine's sshd is of that release is only known here.
+        assert!(check_releases(TargetArg::Local, Some(R9_8), None).is_ok());
+        assert!(check_releases(TargetArg::Embedded, None, Some(R9_2)).is_ok());
+        assert!(check_releases(TargetArg::Auto, None, Some(R9_8)).is_ok());
+    }
 }

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use tokio::task::JoinHandle;
+
 use super::console::Console;
-use crate::engine::{StopController, StopLevel};
+use crate::engine::{StopController, StopLevel, StopSignal};
 
 /// How long tasks under way may go on after the first interrupt before they are abandoned.
 pub(super) const DRAIN_WITHIN: Duration = Duration::from_secs(30);
@@ -33,12 +35,53 @@ impl StopReason {
     }
 }
 
-/// Installs the handlers; from here on no signal ends the process before its teardown.
-pub(super) fn install(
-    stop: StopController,
+/// What the user wants of the whole command. Each run has a stop of its own that follows it, so that what ends one run
+/// (its deadline, its server's death) does not end the next.
+pub(super) struct Interrupts {
+    signal: StopSignal,
     reason: StopReason,
-    console: Console,
-) -> std::io::Result<()> {
+}
+
+impl Interrupts {
+    /// Installs the handlers; from here on no signal ends the process before its teardown.
+    pub(super) fn install(console: Console) -> std::io::Result<Self> {
+        let (stop, signal) = StopController::new();
+        let reason = StopReason::default();
+        install(stop, reason.clone(), console)?;
+        Ok(Interrupts { signal, reason })
+    }
+
+    /// Whether the user has asked to stop.
+    pub(super) fn requested(&self) -> bool {
+        self.signal.level() > StopLevel::Run
+    }
+
+    /// Hands on to one run what the user asks for, for as long as the answer is kept.
+    pub(super) fn follow(&self, stop: &StopController, reason: &StopReason) -> AbortOnDrop {
+        let (signal, why) = (self.signal.clone(), self.reason.clone());
+        let (stop, reason) = (stop.clone(), reason.clone());
+        AbortOnDrop(tokio::spawn(async move {
+            for level in [StopLevel::Drain, StopLevel::Abort] {
+                signal.at_least(level).await;
+                if let Some(name) = why.get() {
+                    reason.set(&name);
+                }
+                stop.raise(level);
+            }
+        }))
+    }
+}
+
+/// A task that ends with its owner.
+pub(super) struct AbortOnDrop(pub(super) JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn install(stop: StopController, reason: StopReason, console: Console) -> std::io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hang_up = signal(SignalKind::hangup())?;

@@ -194,6 +194,7 @@ pub(crate) fn scenario(kind: StrategyKind, tasks: u32) -> Scenario {
                 rate: 30,
                 full: 100,
             },
+            min_release: None,
             keywords: Vec::new(),
             monitoring_keywords: Vec::new(),
         },

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::keywords::KeywordError;
 use crate::ids::StrategyName;
 use crate::ledger::CleanupPolicy;
+use crate::release::Release;
 
 /// A runnable scenario.
 #[derive(Debug, Clone, PartialEq)]
@@ -217,6 +218,8 @@ impl Tunables {
 pub struct SshdConfig {
     /// `MaxStartups`; always written in the three-number form and exactly once.
     pub max_startups: MaxStartups,
+    /// Oldest OpenSSH release the scenario says something about.
+    pub min_release: Option<Release>,
     /// Further `sshd_config` keywords as the scenario spells them, in order; none of those the harness owns
     /// (`MaxStartups`, `Port`, `ListenAddress`, `HostKey`, `AuthorizedKeysFile`, `PidFile`, `LogLevel`, `LogVerbose`, …).
     pub keywords: Vec<(String, String)>,

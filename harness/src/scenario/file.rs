@@ -22,6 +22,7 @@ use super::reader::{Problems, Table, nearest};
 use super::units::format_duration;
 use crate::ids::StrategyName;
 use crate::ledger::CleanupPolicy;
+use crate::release::Release;
 
 const CLEANUP: [(&str, CleanupPolicy); 3] = [
     ("never", CleanupPolicy::Never),
@@ -469,6 +470,15 @@ fn sshd(table: Table<'_, '_>) -> Option<SshdConfig> {
             rate: 30,
             full: 100,
         }),
+        min_release: table
+            .string("min_release")
+            .and_then(|text| match text.parse::<Release>() {
+                Ok(release) => Some(release),
+                Err(error) => {
+                    table.problem("min_release", &error.to_string(), None);
+                    None
+                }
+            }),
         keywords: options(&table, "options", keywords::check),
         monitoring_keywords: options(&table, "monitoring_options", keywords::check_in_match),
     };
@@ -687,6 +697,10 @@ struct StrategyFile {
 struct SshdFile {
     /// `start:rate:full`, three numbers.
     max_startups: String,
+    /// Oldest OpenSSH release the scenario says something about, such as `9.8`. Default: any.
+    #[schemars(regex(pattern = r"^[0-9]+\.[0-9]+$"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_release: Option<String>,
     /// Further sshd_config keywords.
     #[schemars(default, with = "BTreeMap<String, OptionFile>")]
     #[serde(skip_serializing_if = "toml::Table::is_empty")]
@@ -748,6 +762,7 @@ impl From<&Scenario> for ScenarioFile {
             strategy: scenario.strategies.iter().map(StrategyFile::from).collect(),
             sshd: SshdFile {
                 max_startups: scenario.sshd.max_startups.to_string(),
+                min_release: scenario.sshd.min_release.map(|release| release.to_string()),
                 options: option_table(&scenario.sshd.keywords),
                 monitoring_options: option_table(&scenario.sshd.monitoring_keywords),
             },

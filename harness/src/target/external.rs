@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::identification::{self, NoIdentification};
-use super::release::release_word;
 use super::witness::Witness;
-use super::{Endpoint, Idle, JobDirectory, TargetError, TargetRequest, key_error};
+use super::{Endpoint, Idle, JobDirectory, TargetError, TargetRequest, key_error, too_old};
 use crate::manifest::{NetworkPath, TargetDescription, TargetKind};
+use crate::release::{Release, release_word};
 use crate::ssh::keys::{HostKeyCheck, KeyPair};
 
 /// Which server, and as whom.
@@ -40,7 +40,8 @@ impl ExternalTarget {
     ///
     /// # Errors
     /// [`TargetError::Consent`] for a host that is not loopback and was not named; nothing is sent to it then.
-    /// [`TargetError::Io`] when the key cannot be read, [`TargetError::NotReady`] past `request.ready_within`.
+    /// [`TargetError::Io`] when the key cannot be read, [`TargetError::NotReady`] past `request.ready_within`,
+    /// [`TargetError::Unavailable`] for an older server than the scenario needs.
     pub async fn start(
         request: &TargetRequest,
         options: &ExternalOptions,
@@ -59,6 +60,7 @@ impl ExternalTarget {
                     });
                 }
             };
+        check_release(options, &identification, request.sshd.min_release)?;
         Ok(ExternalTarget {
             endpoint: Endpoint {
                 address: options.address,
@@ -166,6 +168,32 @@ fn check_consent(options: &ExternalOptions) -> Result<(), TargetError> {
     }
 }
 
+/// All there is to go by is how the server introduces itself.
+fn check_release(
+    options: &ExternalOptions,
+    identification: &str,
+    least: Option<Release>,
+) -> Result<(), TargetError> {
+    let fix = "use `--target docker`, or name a newer server";
+    match (Release::find(identification), least) {
+        (_, None) => Ok(()),
+        (Some(release), Some(least)) if release >= least => Ok(()),
+        (Some(release), Some(least)) => Err(too_old(
+            &format!("OpenSSH {release} at {}", options.address),
+            least,
+            fix,
+        )),
+        (None, Some(least)) => Err(TargetError::Unavailable {
+            what: format!(
+                "the scenario needs OpenSSH {least} or newer (`sshd.min_release`), and the server at {} introduces \
+                 itself as `{identification}`",
+                options.address
+            ),
+            fix: fix.to_owned(),
+        }),
+    }
+}
+
 fn describe(
     request: &TargetRequest,
     options: &ExternalOptions,
@@ -226,6 +254,18 @@ mod tests {
     fn loopback_needs_no_consent() {
         for address in ["127.0.0.1:22", "127.9.9.9:22", "[::1]:22"] {
             assert!(check_consent(&options(address, None)).is_ok(), "{address}");
+        }
+    }
+
+    #[test]
+    fn server_must_show_that_it_is_new_enough_where_the_scenario_needs_it() {
+        let options = options("127.0.0.1:22", None);
+        let check = |line: &str| check_release(&options, line, Some(Release::new(9, 8)));
+        assert!(check("SSH-2.0-OpenSSH_9.8").is_ok());
+        for line in ["SSH-2.0-OpenSSH_9.7", "SSH-2.0-dropbear_2022.83"] {
+            let text = check(line).expect_err("too old or unknown").to_string();
+            assert!(text.contains("9.8"), "{text}");
+            assert!(check_release(&options, line, None).is_ok());
         }
     }
 

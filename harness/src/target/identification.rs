@@ -70,6 +70,14 @@ pub(super) fn free_port() -> io::Result<u16> {
         .port())
 }
 
+/// Whether sshd's log says that it has this port (sshd.c, `listen_on_addrs`, at INFO); then nobody else has it.
+pub(super) fn listens(log: &[u8], port: u16) -> bool {
+    let end = format!(" port {port}.");
+    String::from_utf8_lossy(log)
+        .lines()
+        .any(|line| line.starts_with("Server listening on ") && line.trim_end().ends_with(&end))
+}
+
 /// What sshd logs when somebody else was faster (sshd.c, `listen_on_addrs`).
 pub(super) fn lost_the_port(log: &[u8]) -> bool {
     let text = String::from_utf8_lossy(log);
@@ -92,6 +100,18 @@ mod tests {
             }
         });
         address
+    }
+
+    #[test]
+    fn log_of_a_server_names_the_port_it_has_and_no_other() {
+        let log = b"Server listening on 127.0.0.1 port 4022.\r\n";
+        assert!(listens(log, 4022));
+        for port in [402, 22, 40_221] {
+            assert!(!listens(log, port), "{port}");
+        }
+        let taken = b"Bind to port 4022 on 127.0.0.1 failed: Address already in use.\r\nCannot bind any address.\r\n";
+        assert!(!listens(taken, 4022));
+        assert!(lost_the_port(taken));
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::release::Release;
 use crate::scenario::SshdConfig;
 use crate::ssh::RusshConnector;
 use crate::ssh::keys::{HostKeyCheck, KeyError, KeyPair};
@@ -19,12 +20,10 @@ pub mod external;
 mod identification;
 pub mod local;
 mod owner;
-mod release;
 mod running;
 mod sshd_config;
 mod witness;
 
-pub use release::Release;
 pub use running::{RunningTarget, TargetChoice, TargetOptions, start};
 pub use witness::{GaugeEnd, GaugeWatch, ServerReading, StartupsReading, Witness};
 
@@ -137,6 +136,16 @@ pub enum TargetError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+/// The server is older than the scenario needs; `what` names it with its release.
+fn too_old(what: &str, least: Release, fix: &str) -> TargetError {
+    TargetError::Unavailable {
+        what: format!(
+            "{what} is older than the OpenSSH {least} that the scenario needs (`sshd.min_release`)"
+        ),
+        fix: fix.to_owned(),
+    }
 }
 
 fn last_lines(log: &[String]) -> String {

@@ -11,6 +11,7 @@ use super::local::LocalTarget;
 use super::witness::Witness;
 use super::{Endpoint, Idle, JobDirectory, TargetError, TargetRequest};
 use crate::manifest::TargetDescription;
+use crate::release::Release;
 
 /// Which kind of target is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub enum TargetChoice {
 /// What only some kinds need.
 #[derive(Debug, Clone, Default)]
 pub struct TargetOptions {
+    /// The release asked for, for docker and local; the scenario's `min_release` is in the request.
+    pub release: Option<Release>,
     /// For docker.
     pub docker: DockerOptions,
     /// For external, which cannot be started without.
@@ -68,7 +71,7 @@ pub async fn start(
     let kind = match choice {
         TargetChoice::Auto => return automatic(request, options, progress).await,
         TargetChoice::Docker => docker(request, options, progress).await?,
-        TargetChoice::Local => local(request).await?,
+        TargetChoice::Local => local(request, options).await?,
         TargetChoice::Embedded => embedded(request).await?,
         TargetChoice::External => {
             let Some(external) = &options.external else {
@@ -93,15 +96,21 @@ async fn automatic(
         Ok(kind) => return Ok(RunningTarget::new(kind, "the first choice of auto")),
         Err(error) => reason("docker", error)?,
     };
-    let no_local = match local(request).await {
+    let no_local = match local(request, options).await {
         Ok(kind) => return Ok(RunningTarget::new(kind, &no_docker)),
         Err(error) => reason("local", error)?,
     };
-    let kind = embedded(request).await?;
-    Ok(RunningTarget::new(
-        kind,
-        &format!("{no_docker}; {no_local}"),
-    ))
+    let passed_over = format!("{no_docker}; {no_local}");
+    match embedded(request).await {
+        Ok(kind) => Ok(RunningTarget::new(kind, &passed_over)),
+        Err(error) => Err(TargetError::Unavailable {
+            what: format!(
+                "no target can be had: {passed_over}; {}",
+                reason("embedded", error)?
+            ),
+            fix: String::from("`sshchurn doctor` says what this machine lacks"),
+        }),
+    }
 }
 
 /// Why a kind is passed over, in one line; the error itself when another kind would hide the user's mistake.
@@ -133,12 +142,12 @@ async fn docker(
     options: &TargetOptions,
     progress: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<Kind, TargetError> {
-    let started = DockerTarget::start(request, &options.docker, progress).await?;
+    let started = DockerTarget::start(request, options.release, &options.docker, progress).await?;
     Ok(Kind::Docker(Box::new(started)))
 }
 
-async fn local(request: &TargetRequest) -> Result<Kind, TargetError> {
-    let started = LocalTarget::start(request).await?;
+async fn local(request: &TargetRequest, options: &TargetOptions) -> Result<Kind, TargetError> {
+    let started = LocalTarget::start(request, options.release).await?;
     Ok(Kind::Local(Box::new(started)))
 }
 

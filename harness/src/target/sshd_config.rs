@@ -5,7 +5,7 @@
 //! every line. It must not run sshd or touch a file.
 
 use super::TargetError;
-use super::release::Release;
+use crate::release::Release;
 use crate::scenario::{MONITORING_SOURCE, SshdConfig};
 
 /// Where things are, as sshd sees them.
@@ -240,6 +240,7 @@ mod tests {
     fn sshd(keywords: &[(&str, &str)]) -> SshdConfig {
         SshdConfig {
             max_startups: MaxStartups::new(10, 30, 100).expect("sshd takes it"),
+            min_release: None,
             keywords: keywords
                 .iter()
                 .map(|(keyword, value)| ((*keyword).to_owned(), (*value).to_owned()))

@@ -162,7 +162,7 @@ fn number(value: f64) -> String {
 
 /// Nanoseconds as a person reads them.
 #[expect(clippy::cast_precision_loss, reason = "for display")]
-fn time(ns: u64) -> String {
+pub(super) fn time(ns: u64) -> String {
     let ns = ns as f64;
     match ns {
         _ if ns >= 99.95e9 => format!("{:.0} s", ns / 1e9),

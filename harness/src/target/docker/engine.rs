@@ -13,7 +13,7 @@ use testcontainers::bollard::exec::StartExecResults;
 use testcontainers::bollard::models::{ContainerCreateBody, ContainerSummary, ExecConfig};
 use testcontainers::bollard::query_parameters::{
     CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder,
-    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder,
 };
 
 use super::tar;
@@ -246,15 +246,28 @@ impl Engine {
     }
 
     /// Creates a container that is never started, to read files of its image.
-    pub(super) async fn create(&self, name: &str, image: &str) -> Result<String, TargetError> {
+    pub(super) async fn create(
+        &self,
+        name: &str,
+        image: &str,
+        labels: HashMap<String, String>,
+    ) -> Result<String, TargetError> {
         let options = CreateContainerOptionsBuilder::new().name(name).build();
         let body = ContainerCreateBody {
             image: Some(image.to_owned()),
             cmd: Some(vec!["/bin/true".to_owned()]),
+            labels: Some(labels),
             ..ContainerCreateBody::default()
         };
         let created = self.docker.create_container(Some(options), body);
         Ok(self.ask("create a container", created).await?.id)
+    }
+
+    /// Removes an image's name, and the image with its last one.
+    pub(super) async fn remove_image(&self, name: &str) -> Result<(), TargetError> {
+        let options = RemoveImageOptionsBuilder::new().build();
+        let remove = self.docker.remove_image(name, Some(options), None);
+        self.ask("remove the image", remove).await.map(|_| ())
     }
 
     /// The containers with a label, running or not.

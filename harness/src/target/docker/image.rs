@@ -1,7 +1,7 @@
 //! The image of the docker target: found, built from its Dockerfile, or made from the distribution's packages.
 //!
-//! Images are named after a hash of both recipes, so that a changed recipe is a new image and an unchanged one is never
-//! built twice. It must not start containers.
+//! Images are named after their release and a hash of both recipes, so that a changed recipe is a new image and an
+//! unchanged one is never built twice. It must not start containers.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -18,16 +18,16 @@ use testcontainers::bollard::query_parameters::{
 };
 use tokio::process::Command;
 
-use super::engine::{Engine, failed, is_missing};
-use super::tar;
+use super::engine::{Engine, Removal, failed, is_missing};
+use super::{OWNER_LABEL, Suite, tar};
+use crate::release::{Release, release_word};
+use crate::target::owner::Owner;
 use crate::target::{TargetError, io_error};
 
 const DOCKERFILE: &str = include_str!("../../../../containers/openssh/Dockerfile");
 const OFFLINE: &str = include_str!("../../../../containers/openssh/build-offline.sh");
 const REPOSITORY: &str = "sshchurn/openssh";
 const LABEL: &str = "sshchurn.image";
-/// The suite whose packages are used where the host is no Debian machine.
-const SUITE: &str = "bookworm";
 /// How long pulling the base image may take before the packages are tried instead.
 const PULL_WITHIN: Duration = Duration::from_secs(60);
 /// How long either build may take.
@@ -36,23 +36,67 @@ const BUILD_WITHIN: Duration = Duration::from_secs(600);
 /// An image of an OpenSSH server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageInfo {
-    /// `sshchurn/openssh:<suite>-<hash of the recipe>`.
+    /// `sshchurn/openssh:<release>-<suite>-<hash of the recipe>`.
     pub name: String,
+    /// The release it was made for, checked against its content then; `None` when the name is of an older form.
+    pub release: Option<Release>,
+    /// Debian's name of the suite its packages are from.
+    pub suite: String,
     /// Content hash.
     pub id: String,
     /// Size on disk, bytes.
     pub size_bytes: u64,
 }
 
+impl ImageInfo {
+    /// Whether it is the image of this suite by the recipe of this program.
+    #[must_use]
+    pub fn is_current(&self, suite: Suite) -> bool {
+        self.name == name(suite)
+    }
+
+    /// Whether it was made by another recipe than this program's; then no run uses it.
+    #[must_use]
+    pub fn is_outdated(&self) -> bool {
+        !Suite::ALL.into_iter().any(|suite| self.is_current(suite))
+    }
+
+    fn new(name: &str, id: String, size: i64) -> Self {
+        let (release, suite) = parse_name(name);
+        ImageInfo {
+            name: name.to_owned(),
+            release,
+            suite: suite.to_owned(),
+            id,
+            size_bytes: u64::try_from(size).unwrap_or(0),
+        }
+    }
+}
+
+/// An image that is there and holds what its name says.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) image: ImageInfo,
+    /// The release that is in it.
+    pub(super) release: Release,
+    /// … in full: `OpenSSH_9.2p1`.
+    pub(super) release_text: String,
+}
+
 /// Finds the image or makes it.
 ///
 /// # Errors
-/// [`TargetError::Unavailable`] when it cannot be made either way.
-pub async fn build(progress: &(dyn Fn(&str) + Send + Sync)) -> Result<ImageInfo, TargetError> {
-    ensure(&Engine::connect().await?, progress).await
+/// [`TargetError::Unavailable`] when it cannot be made either way, or when the suite brings another release by now.
+pub async fn build(
+    suite: Suite,
+    progress: &(dyn Fn(&str) + Send + Sync),
+) -> Result<ImageInfo, TargetError> {
+    Ok(ensure(&Engine::connect().await?, suite, progress)
+        .await?
+        .image)
 }
 
-/// The images made so far.
+/// The images made so far, those of other recipes too; by release.
 ///
 /// # Errors
 /// [`TargetError`] when the engine does not answer.
@@ -63,53 +107,135 @@ pub async fn list() -> Result<Vec<ImageInfo>, TargetError> {
     let images = engine
         .ask("list images", engine.docker().list_images(Some(options)))
         .await?;
-    Ok(images
+    let mut images: Vec<ImageInfo> = images
         .into_iter()
         .flat_map(|image| {
             let (id, size) = (image.id, image.size);
-            image.repo_tags.into_iter().map(move |name| ImageInfo {
-                name,
-                id: id.clone(),
-                size_bytes: u64::try_from(size).unwrap_or(0),
-            })
+            image
+                .repo_tags
+                .into_iter()
+                .map(move |name| ImageInfo::new(&name, id.clone(), size))
         })
-        .collect())
+        .collect();
+    images.sort_by(|a, b| (a.release, &a.name).cmp(&(b.release, &b.name)));
+    Ok(images)
 }
 
 pub(super) async fn ensure(
     engine: &Engine,
+    suite: Suite,
     progress: &(dyn Fn(&str) + Send + Sync),
-) -> Result<ImageInfo, TargetError> {
-    let name = name();
+) -> Result<Ready, TargetError> {
+    let name = name(suite);
     if let Some(image) = find(engine, &name).await? {
-        return Ok(image);
+        return ready(engine, suite, image).await;
     }
     progress(&format!(
         "building image {name} (once; later runs reuse it)"
     ));
-    let pulled = match base(engine).await {
-        Ok(()) => from_dockerfile(engine, &name).await,
+    let pulled = match base(engine, suite).await {
+        Ok(()) => from_dockerfile(engine, suite, &name).await,
         Err(error) => Err(error),
     };
-    if let Err(no_base) = pulled {
+    if let Err(why) = pulled {
         progress(&format!(
-            "no image registry ({no_base}); building from the distribution's packages"
+            "not built from the Dockerfile ({why}); building from the distribution's packages"
         ));
-        from_packages(engine, &name).await?;
+        from_packages(engine, suite, &name).await?;
     }
-    match find(engine, &name).await? {
-        Some(image) => Ok(image),
-        None => Err(failed(
+    let Some(image) = find(engine, &name).await? else {
+        return Err(failed(
             "build the image",
             "the engine does not have it afterwards",
-        )),
+        ));
+    };
+    match ready(engine, suite, image).await {
+        // Its name would say what is not in it.
+        Err(error @ TargetError::Unavailable { .. }) => {
+            engine.remove_image(&name).await?;
+            Err(error)
+        }
+        other => other,
     }
 }
 
-fn name() -> String {
+/// Looks into the image: what it holds decides about keywords and wording, not what it is called.
+async fn ready(engine: &Engine, suite: Suite, image: ImageInfo) -> Result<Ready, TargetError> {
+    let release_text = release_of(engine, &image.name).await?;
+    let release = check_release(suite, &release_text)?;
+    Ok(Ready {
+        image,
+        release,
+        release_text,
+    })
+}
+
+/// Compares what a suite brought with what it was asked for; the patch level says nothing about behaviour.
+fn check_release(suite: Suite, brought: &str) -> Result<Release, TargetError> {
+    let release =
+        Release::find(brought).ok_or_else(|| failed("read the image's release", brought))?;
+    if release == suite.release() {
+        return Ok(release);
+    }
+    Err(TargetError::Unavailable {
+        what: format!(
+            "Debian's {} now brings {brought}, not the OpenSSH {} that was asked for",
+            suite.as_str(),
+            suite.release()
+        ),
+        fix: format!(
+            "ask for another of {}, or use a version of sshchurn that knows {release}",
+            Suite::releases()
+        ),
+    })
+}
+
+/// The release in an image, read without starting it; both recipes leave its name in a file.
+async fn release_of(engine: &Engine, image: &str) -> Result<String, TargetError> {
+    let owner = Owner::this_process().map_err(io_error("read /proc"))?;
+    let scratch = format!("sshchurn-release-{}", std::process::id());
+    let removal = Removal::of(scratch.clone());
+    let id = engine
+        .create(&scratch, image, scratch_labels(&owner))
+        .await?;
+    let file = engine
+        .file(&id, "/etc/sshchurn/release")
+        .await?
+        .unwrap_or_default();
+    engine.remove(&id).await?;
+    removal.done();
+    let text = String::from_utf8_lossy(&file).into_owned();
+    release_word(&text)
+        .map(str::to_owned)
+        .ok_or_else(|| failed("read the image's release", "the image does not say"))
+}
+
+/// As every container: a run that is killed while it looks leaves it, and the next one finds it by its owner.
+fn scratch_labels(owner: &Owner) -> HashMap<String, String> {
+    HashMap::from([(OWNER_LABEL.to_owned(), owner.to_string())])
+}
+
+fn name(suite: Suite) -> String {
     let mut hasher = DefaultHasher::new();
     (DOCKERFILE, OFFLINE).hash(&mut hasher);
-    format!("{REPOSITORY}:{SUITE}-{:08x}", hasher.finish() & 0xffff_ffff)
+    format!(
+        "{REPOSITORY}:{}-{}-{:08x}",
+        suite.release(),
+        suite.as_str(),
+        hasher.finish() & 0xffff_ffff
+    )
+}
+
+/// Release and suite of a name; names without a release are those of earlier versions of this program.
+fn parse_name(name: &str) -> (Option<Release>, &str) {
+    let tag = name.rsplit_once(':').map_or(name, |(_, tag)| tag);
+    let before_hash = tag.rsplit_once('-').map_or(tag, |(before, _)| before);
+    match before_hash.split_once('-') {
+        Some((release, suite)) if release.parse::<Release>().is_ok() => {
+            (release.parse().ok(), suite)
+        }
+        _ => (None, before_hash),
+    }
 }
 
 async fn find(engine: &Engine, name: &str) -> Result<Option<ImageInfo>, TargetError> {
@@ -121,25 +247,19 @@ async fn find(engine: &Engine, name: &str) -> Result<Option<ImageInfo>, TargetEr
         }
     };
     let image = engine.ask("inspect the image", inspect).await?;
-    Ok(image.map(|image| ImageInfo {
-        name: name.to_owned(),
-        id: image.id.unwrap_or_default(),
-        size_bytes: image
-            .size
-            .and_then(|size| u64::try_from(size).ok())
-            .unwrap_or(0),
-    }))
+    Ok(image
+        .map(|image| ImageInfo::new(name, image.id.unwrap_or_default(), image.size.unwrap_or(0))))
 }
 
 /// Makes sure of the base image: it is there, or can be pulled.
-async fn base(engine: &Engine) -> Result<(), String> {
-    let base = format!("debian:{SUITE}-slim");
+async fn base(engine: &Engine, suite: Suite) -> Result<(), String> {
+    let base = format!("debian:{}", suite.base_tag());
     if engine.docker().inspect_image(&base).await.is_ok() {
         return Ok(());
     }
     let options = CreateImageOptionsBuilder::new()
         .from_image("debian")
-        .tag(&format!("{SUITE}-slim"))
+        .tag(suite.base_tag())
         .build();
     let mut pull = engine.docker().create_image(Some(options), None, None);
     let pulling = async {
@@ -153,10 +273,10 @@ async fn base(engine: &Engine) -> Result<(), String> {
         .unwrap_or_else(|_| Err(format!("no answer within {} s", PULL_WITHIN.as_secs())))
 }
 
-async fn from_dockerfile(engine: &Engine, name: &str) -> Result<(), String> {
+async fn from_dockerfile(engine: &Engine, suite: Suite, name: &str) -> Result<(), String> {
     let arguments = HashMap::from([
-        ("BASE".to_owned(), format!("{SUITE}-slim")),
-        ("SUITE".to_owned(), SUITE.to_owned()),
+        ("BASE".to_owned(), suite.base_tag().to_owned()),
+        ("SUITE".to_owned(), suite.as_str().to_owned()),
     ]);
     let labels = HashMap::from([(LABEL.to_owned(), "dockerfile".to_owned())]);
     let options = BuildImageOptionsBuilder::new()
@@ -184,13 +304,13 @@ async fn from_dockerfile(engine: &Engine, name: &str) -> Result<(), String> {
 }
 
 /// Makes the root file system from packages and imports it.
-async fn from_packages(engine: &Engine, name: &str) -> Result<(), TargetError> {
+async fn from_packages(engine: &Engine, suite: Suite, name: &str) -> Result<(), TargetError> {
     let folder = tempfile::Builder::new()
         .prefix("sshchurn-image-")
         .tempdir()
         .map_err(io_error("create a temporary folder"))?;
     let output = folder.path().join("rootfs.tar");
-    run_offline_build(&output).await?;
+    run_offline_build(suite, &output).await?;
     let archive = tokio::fs::read(&output)
         .await
         .map_err(io_error("read the root file system"))?;
@@ -220,10 +340,10 @@ async fn from_packages(engine: &Engine, name: &str) -> Result<(), TargetError> {
     }
 }
 
-async fn run_offline_build(output: &Path) -> Result<(), TargetError> {
+async fn run_offline_build(suite: Suite, output: &Path) -> Result<(), TargetError> {
     let mut command = Command::new("bash");
     command
-        .args(["-c", OFFLINE, "build-offline.sh", SUITE])
+        .args(["-c", OFFLINE, "build-offline.sh", suite.as_str()])
         .arg(output)
         // Its scratch folder lies in ours, and goes with it also when the build is killed.
         .env("TMPDIR", output.parent().unwrap_or(Path::new("/tmp")))
@@ -274,5 +394,64 @@ impl Drop for KilledGroup {
                 nix::sys::signal::Signal::SIGKILL,
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_carries_release_suite_and_recipe_and_gives_them_back() {
+        for suite in Suite::ALL {
+            let name = name(suite);
+            assert_eq!(parse_name(&name), (Some(suite.release()), suite.as_str()));
+            let image = ImageInfo::new(&name, String::new(), 1);
+            assert!(image.is_current(suite) && !image.is_outdated());
+        }
+        assert_ne!(name(Suite::Trixie), name(Suite::TrixieBackports));
+    }
+
+    #[test]
+    fn image_of_another_recipe_is_outdated_whatever_the_form_of_its_name() {
+        for (name, release, suite) in [
+            ("sshchurn/openssh:bookworm-f98b8acd", None, "bookworm"),
+            (
+                "sshchurn/openssh:trixie-backports-f98b8acd",
+                None,
+                "trixie-backports",
+            ),
+            (
+                "sshchurn/openssh:9.2-bookworm-zzzzzzzz",
+                Some(Release::new(9, 2)),
+                "bookworm",
+            ),
+        ] {
+            let image = ImageInfo::new(name, String::new(), 1);
+            assert_eq!((image.release, image.suite.as_str()), (release, suite));
+            assert!(image.is_outdated(), "{name}");
+        }
+    }
+
+    #[test]
+    fn another_release_than_asked_for_is_an_error_that_names_both_and_a_patch_level_is_not() {
+        for brought in ["OpenSSH_10.0p1", "OpenSSH_10.0p2"] {
+            let release = check_release(Suite::Trixie, brought).expect("the same release");
+            assert_eq!(release, Release::new(10, 0));
+        }
+        let error = check_release(Suite::Forky, "OpenSSH_10.7p1").expect_err("another release");
+        assert!(matches!(error, TargetError::Unavailable { .. }));
+        let text = error.to_string();
+        assert!(
+            text.contains("OpenSSH_10.7p1") && text.contains("OpenSSH 10.6"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn container_that_is_only_looked_into_has_an_owner_too() {
+        let owner = Owner::this_process().expect("/proc is there");
+        let labels = scratch_labels(&owner);
+        assert_eq!(labels.get(OWNER_LABEL), Some(&owner.to_string()));
     }
 }

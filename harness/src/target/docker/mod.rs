@@ -6,6 +6,8 @@
 mod engine;
 pub mod image;
 mod inside;
+mod look_inside;
+mod suite;
 mod tar;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -17,17 +19,19 @@ use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt};
 
 use self::engine::{Engine, Removal, failed};
-use self::image::ImageInfo;
-pub use self::inside::InsideContainer;
+use self::image::Ready;
+use self::inside::{CLEAR, INIT, Limits};
+pub use self::look_inside::InsideContainer;
+pub use self::suite::Suite;
 use super::identification::{self, NoIdentification};
 use super::owner::{Liveness, Owner};
-use super::release::{Release, release_word};
 use super::sshd_config::{self, Listen, Paths};
 use super::witness::Witness;
 use super::{
     Endpoint, Idle, JobDirectory, TargetError, TargetRequest, io_error, key_error, log_tail,
 };
 use crate::manifest::{NetworkPath, TargetDescription, TargetKind};
+use crate::release::Release;
 use crate::ssh::keys::KeyPair;
 
 /// Label: process that owns the container.
@@ -42,36 +46,6 @@ const LOG: &str = "/var/log/sshd.log";
 const INNER_PORT: u16 = 2222;
 const PORT_TRIES: u32 = 5;
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-
-/// Process 1: prepares the folders, checks the configuration, runs sshd as its child, reaps what jobs leave, and ends
-/// when sshd ends.
-const INIT: &str = "
-mkdir -p /run/sshd && chmod 755 /run/sshd
-mkdir -p /tmp/airflow-ssh-jobs && chown runner:runner /tmp/airflow-ssh-jobs
-chown root:root /etc/sshchurn/* && chmod 600 /etc/sshchurn/host_key && chmod 644 /etc/sshchurn/authorized_keys
-ulimit -n \"$1\" 2>/dev/null
-: > /var/log/sshd.log
-/usr/sbin/sshd -t -f /etc/sshchurn/sshd_config > /etc/sshchurn/refused 2>&1 || exit 78
-/usr/sbin/sshd -T -f /etc/sshchurn/sshd_config > /etc/sshchurn/effective 2>&1
-trap 'exit 0' TERM
-/usr/sbin/sshd -D -f /etc/sshchurn/sshd_config -E /var/log/sshd.log &
-echo $! > /etc/sshchurn/listener
-wait $!
-";
-
-/// Ends the jobs' sessions by their pid files and removes their directories. A pid file is only text: what it names must
-/// work below the jobs' user, and never be process 1 or sshd.
-const CLEAR: &str = "
-cd /tmp/airflow-ssh-jobs || exit 1
-for file in */pid; do
-    [ -f \"$file\" ] || continue
-    read -r leader < \"$file\" || continue
-    case $leader in ''|*[!0-9]*|1) continue ;; esac
-    owner=$(stat -c %U /proc/$leader 2>/dev/null) || continue
-    [ \"$owner\" = runner ] && pkill -KILL -s \"$leader\" 2>/dev/null
-done
-find . -mindepth 1 -delete
-";
 
 /// How the container is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -111,20 +85,24 @@ pub struct DockerTarget {
 pub async fn probe() -> Result<String, TargetError> {
     Engine::connect().await?;
     let images = image::list().await?;
-    Ok(match images.first() {
-        Some(image) => format!("answers; image {} is there", image.name),
-        None => "answers; the image will be built by the first run (some 30 s)".to_owned(),
-    })
+    Ok(
+        match images.iter().find(|image| image.is_current(Suite::DEFAULT)) {
+            Some(image) => format!("answers; image {} is there", image.name),
+            None => "answers; the image will be built by the first run (some 30 s)".to_owned(),
+        },
+    )
 }
 
 impl DockerTarget {
-    /// Starts a container and waits until its sshd's identification line was read.
+    /// Starts a container and waits until its sshd's identification line was read. Without a `release` it is the default
+    /// one, or the oldest that the scenario allows.
     ///
     /// # Errors
     /// [`TargetError::Unavailable`] without an engine or an image, [`TargetError::ConfigRefused`] and
     /// [`TargetError::ConfigDiffers`] from sshd's own check, [`TargetError::NotReady`] past the deadline.
     pub async fn start(
         request: &TargetRequest,
+        release: Option<Release>,
         options: &DockerOptions,
         progress: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Self, TargetError> {
@@ -145,8 +123,9 @@ impl DockerTarget {
                 ),
             });
         }
+        let suite = suite_for(release, request.sshd.min_release)?;
         let warnings = remove_stale(&engine).await?;
-        let image = image::ensure(&engine, progress).await?;
+        let image = image::ensure(&engine, suite, progress).await?;
         for _ in 0..PORT_TRIES {
             if let Some(target) =
                 Self::start_once(request, options, &engine, &image, &warnings).await?
@@ -155,7 +134,7 @@ impl DockerTarget {
             }
         }
         Err(TargetError::NotReady {
-            what: image.name,
+            what: image.image.name,
             within: request.ready_within,
             log: vec![format!("{PORT_TRIES} ports were taken by somebody else")],
         })
@@ -166,7 +145,11 @@ impl DockerTarget {
         request: &TargetRequest,
         options: &DockerOptions,
         engine: &Engine,
-        image: &ImageInfo,
+        Ready {
+            image,
+            release,
+            release_text,
+        }: &Ready,
         warnings: &[String],
     ) -> Result<Option<Self>, TargetError> {
         let host_key = KeyPair::generate().map_err(key_error)?;
@@ -176,13 +159,9 @@ impl DockerTarget {
             DockerNetwork::Host => (free, "127.0.0.1"),
             DockerNetwork::Published => (INNER_PORT, "0.0.0.0"),
         };
-        // The image's own release decides about keywords; both recipes leave its name in a file.
-        let release_text = release_of(engine, image).await?;
-        let release = Release::find(&release_text)
-            .ok_or_else(|| failed("read the image's release", release_text.clone()))?;
         let config = sshd_config::render(
             &request.sshd,
-            release,
+            *release,
             Listen {
                 address: listen,
                 port: inner_port,
@@ -195,7 +174,7 @@ impl DockerTarget {
         let owner = Owner::this_process().map_err(io_error("read /proc"))?;
         let name = format!("sshchurn-{}-{free}", std::process::id());
         let removal = Removal::of(name.clone());
-        let descriptors = request.sshd.max_startups.full + 1024;
+        let limits = Limits::of(&request.sshd);
         let (repository, tag) = image
             .name
             .split_once(':')
@@ -213,7 +192,7 @@ impl DockerTarget {
                 "-c".to_owned(),
                 INIT.to_owned(),
                 "init".to_owned(),
-                descriptors.to_string(),
+                limits.descriptors.to_string(),
             ])
             .with_container_name(&name)
             .with_labels([
@@ -232,13 +211,18 @@ impl DockerTarget {
             .with_mount(Mount::tmpfs_mount("/run"))
             .with_ulimit(
                 "nofile",
-                i64::from(descriptors),
-                Some(i64::from(descriptors)),
+                i64::from(limits.descriptors),
+                Some(i64::from(limits.descriptors)),
             )
             .with_startup_timeout(request.ready_within);
+        // Left alone it would be the daemon's own limit, and a server that cannot fork refuses without a word.
+        let processes = Some(i64::from(limits.processes));
         let container = match options.network {
-            DockerNetwork::Host => container.with_network("host"),
-            DockerNetwork::Published => container.with_host_config_modifier(|config| {
+            DockerNetwork::Host => container
+                .with_network("host")
+                .with_host_config_modifier(move |config| config.pids_limit = processes),
+            DockerNetwork::Published => container.with_host_config_modifier(move |config| {
+                config.pids_limit = processes;
                 // Nothing but this one port, and on loopback only.
                 config.publish_all_ports = Some(false);
                 config.port_bindings = Some(std::collections::HashMap::from([(
@@ -264,35 +248,58 @@ impl DockerTarget {
         };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
 
-        let identification =
-            match identification::read(address, request.ready_within, stopped(engine, &id)).await {
-                Ok(identification) => identification,
-                Err(no_identification) => {
-                    let log = engine.file(&id, LOG).await?.unwrap_or_default();
-                    let refused = engine
-                        .file(&id, "/etc/sshchurn/refused")
-                        .await?
-                        .unwrap_or_default();
-                    return match no_identification {
-                        NoIdentification::Ended(()) if identification::lost_the_port(&log) => {
-                            Ok(None)
-                        }
-                        NoIdentification::Ended(()) if !refused.is_empty() => {
-                            Err(TargetError::ConfigRefused {
-                                detail: String::from_utf8_lossy(&refused).trim().to_owned(),
-                            })
-                        }
-                        NoIdentification::Ended(()) => Err(TargetError::Died {
-                            log: log_tail(&log),
-                        }),
-                        NoIdentification::TooLate => Err(TargetError::NotReady {
-                            what: image.name.clone(),
-                            within: request.ready_within,
-                            log: log_tail(&log),
-                        }),
-                    };
-                }
-            };
+        // In the host's network a stranger on the port answers as well: only once this container's sshd says that it has
+        // the port is the next answer its own. One that finds the port taken ends.
+        let ready_by = Instant::now() + request.ready_within;
+        let listening = async {
+            while !identification::listens(
+                &engine.file(&id, LOG).await?.unwrap_or_default(),
+                inner_port,
+            ) {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            Ok::<(), TargetError>(())
+        };
+        let listening = tokio::select! {
+            listening = tokio::time::timeout(request.ready_within, listening) => match listening {
+                Ok(listening) => listening.map(|()| None)?,
+                Err(_) => Some(NoIdentification::TooLate),
+            },
+            () = stopped(engine, &id) => Some(NoIdentification::Ended(())),
+        };
+        let answer = match listening {
+            None => {
+                let left = ready_by.saturating_duration_since(Instant::now());
+                identification::read(address, left, stopped(engine, &id)).await
+            }
+            Some(why) => Err(why),
+        };
+        let identification = match answer {
+            Ok(identification) => identification,
+            Err(no_identification) => {
+                let log = engine.file(&id, LOG).await?.unwrap_or_default();
+                let refused = engine
+                    .file(&id, "/etc/sshchurn/refused")
+                    .await?
+                    .unwrap_or_default();
+                return match no_identification {
+                    NoIdentification::Ended(()) if identification::lost_the_port(&log) => Ok(None),
+                    NoIdentification::Ended(()) if !refused.is_empty() => {
+                        Err(TargetError::ConfigRefused {
+                            detail: String::from_utf8_lossy(&refused).trim().to_owned(),
+                        })
+                    }
+                    NoIdentification::Ended(()) => Err(TargetError::Died {
+                        log: log_tail(&log),
+                    }),
+                    NoIdentification::TooLate => Err(TargetError::NotReady {
+                        what: image.name.clone(),
+                        within: request.ready_within,
+                        log: log_tail(&log),
+                    }),
+                };
+            }
+        };
         let dump = engine
             .exec_ok(&id, &["cat", "/etc/sshchurn/effective"])
             .await?
@@ -321,7 +328,7 @@ impl DockerTarget {
                     DockerNetwork::Published => NetworkPath::PublishedPort,
                 },
                 identification,
-                release: Some(release_text),
+                release: Some(release_text.clone()),
                 image: Some(format!("{}@{}", image.name, image.id)),
                 effective_max_startups: Some(effective.max_startups),
                 effective_config: effective.settings,
@@ -329,7 +336,7 @@ impl DockerTarget {
                 jobs_directory: JOBS.to_owned(),
                 inventory_available: true,
                 log_available: true,
-                log_has_every_drop: sshd_config::logs_every_drop(release),
+                log_has_every_drop: sshd_config::logs_every_drop(*release),
                 choice: String::new(),
                 round_trip_ns: None,
                 exec_cost_ns: None,
@@ -527,23 +534,6 @@ async fn stopped(engine: &Engine, id: &str) {
     }
 }
 
-/// The release in an image, read without starting it.
-async fn release_of(engine: &Engine, image: &ImageInfo) -> Result<String, TargetError> {
-    let scratch = format!("sshchurn-release-{}", std::process::id());
-    let removal = Removal::of(scratch.clone());
-    let id = engine.create(&scratch, &image.name).await?;
-    let file = engine
-        .file(&id, "/etc/sshchurn/release")
-        .await?
-        .unwrap_or_default();
-    engine.remove(&id).await?;
-    removal.done();
-    let text = String::from_utf8_lossy(&file).into_owned();
-    release_word(&text)
-        .map(str::to_owned)
-        .ok_or_else(|| failed("read the image's release", "the image does not say"))
-}
-
 /// The one child of process 1 of the container that is called sshd, when this host's `/proc` shows it.
 fn host_listener(init: u32) -> Option<u32> {
     let children = std::fs::read_to_string(format!("/proc/{init}/task/{init}/children")).ok()?;
@@ -554,6 +544,30 @@ fn host_listener(init: u32) -> Option<u32> {
             std::fs::read_to_string(format!("/proc/{pid}/comm"))
                 .is_ok_and(|name| name.trim() == "sshd")
         })
+}
+
+/// Which suite serves a request.
+fn suite_for(release: Option<Release>, least: Option<Release>) -> Result<Suite, TargetError> {
+    let unknown = |release: Release, which: &str| TargetError::Unavailable {
+        what: format!(
+            "no image of OpenSSH {release}{which} is known; the releases to be had are {}",
+            Suite::releases()
+        ),
+        fix: String::from("ask for one of them, or use `--target local` on a machine that has it"),
+    };
+    let suite = match (release, least) {
+        (Some(release), _) => Suite::of(release).ok_or_else(|| unknown(release, ""))?,
+        (None, Some(least)) => Suite::at_least(least).ok_or_else(|| unknown(least, " or newer"))?,
+        (None, _) => Suite::DEFAULT,
+    };
+    match least {
+        Some(least) if suite.release() < least => Err(super::too_old(
+            &format!("OpenSSH {} in a container", suite.release()),
+            least,
+            "leave `--release` away, or ask for a newer one",
+        )),
+        _ => Ok(suite),
+    }
 }
 
 /// Removes containers whose owner is certainly gone.

@@ -23,10 +23,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::manifest::{NetworkPath, TargetDescription, TargetKind};
+use crate::release::Release;
 use crate::scenario::MaxStartups;
 use crate::ssh::keys::{KeyError, KeyPair};
 use crate::target::witness::Witness;
-use crate::target::{Endpoint, Idle, JobDirectory, TargetError, TargetRequest};
+use crate::target::{Endpoint, Idle, JobDirectory, TargetError, TargetRequest, too_old};
 
 mod exec;
 mod gauges;
@@ -44,6 +45,10 @@ pub use log::ServerLog;
 use processes::PrivateFolder;
 pub use server::ServerConfig;
 pub use settings::EmbeddedSettings;
+
+/// The release whose log the stand-in speaks: what later ones added (penalties, rate-limited lines, other words) is not
+/// here.
+pub const WORDED_AS: Release = Release::new(9, 2);
 
 /// The one user.
 const USER: &str = "sshchurn";
@@ -110,6 +115,21 @@ impl Drop for ProcessesEnded {
     }
 }
 
+/// Whether the scenario is about something the stand-in has.
+///
+/// # Errors
+/// [`TargetError::Unavailable`] naming both releases.
+pub fn check_release(least: Option<Release>) -> Result<(), TargetError> {
+    match least {
+        Some(least) if least > WORDED_AS => Err(too_old(
+            &format!("the embedded stand-in, which imitates OpenSSH {WORDED_AS},"),
+            least,
+            "use `--target docker`, or `--target local` on a machine with a newer sshd",
+        )),
+        _ => Ok(()),
+    }
+}
+
 impl fmt::Debug for EmbeddedTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EmbeddedTarget")
@@ -125,12 +145,14 @@ impl EmbeddedTarget {
     ///
     /// # Errors
     /// [`TargetError::ConfigRefused`] for a keyword value sshd would refuse, [`TargetError::NotReady`] past
-    /// `request.ready_within`, [`TargetError::Io`] when folder, keys or socket cannot be made.
+    /// `request.ready_within`, [`TargetError::Io`] when folder, keys or socket cannot be made,
+    /// [`TargetError::Unavailable`] for a scenario about a later release than the one it imitates.
     pub async fn start(request: &TargetRequest) -> Result<Self, TargetError> {
         Self::start_in(request, &std::env::temp_dir()).await
     }
 
     async fn start_in(request: &TargetRequest, parent: &Path) -> Result<Self, TargetError> {
+        check_release(request.sshd.min_release)?;
         let settings = EmbeddedSettings::read(&request.sshd)?;
         let parent = parent.to_owned();
         let folder = blocking(move || {

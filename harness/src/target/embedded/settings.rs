@@ -183,6 +183,7 @@ mod tests {
     fn settings(keywords: &[(&str, &str)]) -> Result<EmbeddedSettings, TargetError> {
         EmbeddedSettings::read(&SshdConfig {
             max_startups: "10:30:100".parse().expect("valid"),
+            min_release: None,
             keywords: keywords
                 .iter()
                 .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))

@@ -25,13 +25,13 @@ use self::processes::Table;
 use self::sshd::Sshd;
 use super::identification::{self, NoIdentification};
 use super::owner::{Liveness, Owner};
-use super::release::Release;
 use super::sshd_config::{self, Listen, Paths};
 use super::witness::Witness;
 use super::{
     Endpoint, Idle, JobDirectory, TargetError, TargetRequest, io_error, key_error, log_tail,
 };
 use crate::manifest::{NetworkPath, TargetDescription, TargetKind};
+use crate::release::Release;
 use crate::ssh::keys::KeyPair;
 
 /// Names of private folders, so that a later run can find what a killed one left.
@@ -79,13 +79,17 @@ pub async fn probe() -> Result<String, TargetError> {
 }
 
 impl LocalTarget {
-    /// Starts sshd and waits until its identification line was read.
+    /// Starts sshd and waits until its identification line was read. With a `release` it must be exactly that one.
     ///
     /// # Errors
     /// [`TargetError::Unavailable`] without sshd or a usable account, [`TargetError::ConfigRefused`] and
     /// [`TargetError::ConfigDiffers`] from its own check, [`TargetError::NotReady`] past the deadline.
-    pub async fn start(request: &TargetRequest) -> Result<Self, TargetError> {
+    pub async fn start(
+        request: &TargetRequest,
+        release: Option<Release>,
+    ) -> Result<Self, TargetError> {
         let sshd = Sshd::find().await?;
+        sshd.check_release(release, request.sshd.min_release)?;
         let user = sshd::job_user()?;
         let mut warnings = Vec::new();
         remove_stale(&mut warnings).await;

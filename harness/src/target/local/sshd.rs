@@ -12,8 +12,8 @@ use std::time::Duration;
 use nix::unistd::{Uid, User};
 use tokio::process::Command;
 
-use crate::target::release::{Release, release_word};
-use crate::target::{TargetError, io_error};
+use crate::release::{Release, release_word};
+use crate::target::{TargetError, io_error, too_old};
 
 /// Where sshd is besides PATH: it is often no part of an ordinary user's.
 const USUAL_PLACES: [&str; 5] = [
@@ -69,6 +69,36 @@ impl Sshd {
                 ),
                 fix: String::from("use `--target docker`, or put OpenSSH's sshd first in PATH"),
             }),
+        }
+    }
+
+    /// Whether the program is of the release that is asked for, and of one that the scenario allows.
+    ///
+    /// # Errors
+    /// [`TargetError::Unavailable`] naming both releases.
+    pub(super) fn check_release(
+        &self,
+        asked: Option<Release>,
+        least: Option<Release>,
+    ) -> Result<(), TargetError> {
+        if let Some(asked) = asked
+            && asked != self.release
+        {
+            return Err(TargetError::Unavailable {
+                what: format!(
+                    "this machine's sshd is {}, not the OpenSSH {asked} that was asked for",
+                    self.release_text
+                ),
+                fix: format!("use `--target docker --release {asked}`"),
+            });
+        }
+        match least {
+            Some(least) if self.release < least => Err(too_old(
+                &format!("this machine's sshd, {},", self.release_text),
+                least,
+                "use `--target docker`, or install a newer one and put it first in PATH",
+            )),
+            _ => Ok(()),
         }
     }
 
@@ -220,6 +250,28 @@ mod tests {
         assert!(is_locked("fresh", shadow));
         assert!(is_locked("other", shadow));
         assert!(!is_locked("absent", shadow));
+    }
+
+    #[test]
+    fn another_release_than_asked_for_or_an_older_one_than_needed_names_both() {
+        let sshd = Sshd {
+            path: PathBuf::from("/usr/sbin/sshd"),
+            release: Release::new(9, 2),
+            release_text: String::from("OpenSSH_9.2p1"),
+        };
+        let (same, newer) = (Some(Release::new(9, 2)), Some(Release::new(9, 8)));
+        assert!(sshd.check_release(None, None).is_ok());
+        assert!(sshd.check_release(same, same).is_ok());
+        for refused in [
+            sshd.check_release(newer, None),
+            sshd.check_release(None, newer),
+        ] {
+            let text = refused.expect_err("another release").to_string();
+            assert!(
+                text.contains("OpenSSH_9.2p1") && text.contains("9.8"),
+                "{text}"
+            );
+        }
     }
 
     #[test]

@@ -33,6 +33,7 @@ async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 fn sshd(max_startups: &str, keywords: &[(&str, &str)]) -> SshdConfig {
     SshdConfig {
         max_startups: max_startups.parse().expect("a valid MaxStartups value"),
+        min_release: None,
         keywords: keywords
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))

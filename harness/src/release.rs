@@ -1,8 +1,9 @@
 //! Which OpenSSH release a server is, as far as keywords and log lines depend on it.
 //!
-//! Owns reading it out of what programs print. It must not run any.
+//! Owns reading it out of what programs print and people write. It must not run any program.
 
 use std::fmt;
+use std::str::FromStr;
 
 /// An OpenSSH portable release; the patch level says nothing about behaviour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +35,27 @@ impl Release {
     }
 }
 
+/// Text that names no release.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a release of OpenSSH such as `9.8`")]
+pub struct InvalidRelease(String);
+
+impl FromStr for Release {
+    type Err = InvalidRelease;
+
+    /// Reads `9.8`. A patch level (`9.8p1`) is refused: nothing here depends on it, and it would promise more.
+    fn from_str(text: &str) -> Result<Self, InvalidRelease> {
+        let invalid = || InvalidRelease(text.to_owned());
+        // `u32::from_str` takes a sign, a release has none.
+        let number = |digits: &str| match digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            true => digits.parse().map_err(|_| invalid()),
+            false => Err(invalid()),
+        };
+        let (major, minor) = text.split_once('.').ok_or_else(invalid)?;
+        Ok(Release::new(number(major)?, number(minor)?))
+    }
+}
+
 impl fmt::Display for Release {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.major, self.minor)
@@ -44,7 +66,7 @@ const PREFIX: &str = "OpenSSH_";
 
 /// The word that names the release, `OpenSSH_9.2p1`, in any text that has one.
 #[must_use]
-pub(super) fn release_word(text: &str) -> Option<&str> {
+pub(crate) fn release_word(text: &str) -> Option<&str> {
     let from = text.find(PREFIX)?;
     text[from..]
         .split(|c: char| c.is_whitespace() || c == ',')
@@ -90,6 +112,26 @@ mod tests {
             "OpenSSH_9",
         ] {
             assert_eq!(Release::find(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn release_is_read_as_people_write_it_and_nothing_else() {
+        assert_eq!("9.8".parse(), Ok(Release::new(9, 8)));
+        assert_eq!("10.0".parse(), Ok(Release::new(10, 0)));
+        for text in [
+            "",
+            "9",
+            "9.",
+            ".8",
+            "9.8p1",
+            "9.8.1",
+            "+9.8",
+            "9.-8",
+            "OpenSSH_9.8",
+            " 9.8",
+        ] {
+            assert!(text.parse::<Release>().is_err(), "{text}");
         }
     }
 
