@@ -9,6 +9,7 @@ use std::path::Path;
 use super::args::{FormatArg, ReportArgs};
 use super::console::Console;
 use super::error::CliError;
+use super::signals::Closing;
 use crate::analysis::server_log::{DropRule, ServerLogCounts, ServerLogParser};
 use crate::analysis::summary::Summarizer;
 use crate::analysis::{laws, validity};
@@ -25,15 +26,44 @@ pub(super) const LEDGER: &str = "events.jsonl.zst";
 pub(super) const SERVER_LOG: &str = "sshd.log";
 
 /// `sshchurn report`.
-pub(super) fn report_command(args: &ReportArgs, console: &Console) -> Result<ExitCode, CliError> {
-    let report = report(&args.run_dir)?;
-    write_report(&args.run_dir, &report)?;
-    show(&report, args.format, console);
-    Ok(report.exit)
+pub(super) async fn report_command(
+    args: ReportArgs,
+    console: Console,
+) -> Result<ExitCode, CliError> {
+    let closing = Closing::begin(console.clone()).map_err(CliError::Signals)?;
+    conclude(&args.run_dir, args.format, &console, &closing).await
+}
+
+/// Computes, writes and shows the report of a run directory: the end of `run` and all of `report`. An interrupt does not
+/// change its outcome; a second one ends it, with no report or a whole one.
+pub(super) async fn conclude(
+    directory: &Path,
+    format: FormatArg,
+    console: &Console,
+    closing: &Closing,
+) -> Result<ExitCode, CliError> {
+    let recorded = directory.to_path_buf();
+    let Some(report) = closing.unless_given_up(move || report(&recorded)).await else {
+        console.note(&format!(
+            "no report was written; `sshchurn report {}` computes it",
+            directory.display()
+        ));
+        return Ok(ExitCode::Interrupted);
+    };
+    let report = report?;
+    // Here and not on a thread that may be left behind: what has begun to be written is finished.
+    write_report(directory, &report)?;
+    let exit = report.exit;
+    let printer = console.clone();
+    // Whoever reads the output may have stopped reading.
+    let shown = closing
+        .unless_given_up(move || show(&report, format, &printer))
+        .await;
+    Ok(shown.map_or(ExitCode::Interrupted, |()| exit))
 }
 
 /// Puts a report on stdout.
-pub(super) fn show(report: &RunReport, format: FormatArg, console: &Console) {
+fn show(report: &RunReport, format: FormatArg, console: &Console) {
     match format {
         FormatArg::Text => console.result(&report::terminal::render_with(report, console.colour())),
         FormatArg::Json => console.result(&report::json::render(report)),
@@ -57,7 +87,7 @@ pub(super) fn thresholds(
 }
 
 /// Computes the report of a run directory.
-pub(super) fn report(directory: &Path) -> Result<RunReport, CliError> {
+fn report(directory: &Path) -> Result<RunReport, CliError> {
     let mut summarizer = Summarizer::new();
     let mut manifest: Option<Box<Manifest>> = None;
     let mut log_ranges: BTreeMap<RoundId, LogRange> = BTreeMap::new();
@@ -108,7 +138,7 @@ pub(super) fn report(directory: &Path) -> Result<RunReport, CliError> {
 }
 
 /// Writes everything that is rendered from the report into the run directory.
-pub(super) fn write_report(directory: &Path, report: &RunReport) -> Result<(), CliError> {
+fn write_report(directory: &Path, report: &RunReport) -> Result<(), CliError> {
     report::write_file(
         &directory.join("report.json"),
         report::json::render(report).as_bytes(),

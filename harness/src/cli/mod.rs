@@ -28,7 +28,7 @@ pub fn main() -> ProcessExitCode {
     let console = Console::new();
     let done = match cli.command {
         Command::Run(args) => in_runtime(|| run::run(*args, console.clone())),
-        Command::Report(args) => load::report_command(&args, &console),
+        Command::Report(args) => in_runtime(|| load::report_command(args, console.clone())),
         Command::Scenario(command) => scenario::command(&command, &console),
         Command::Image(command) => in_runtime(|| image::command(command, console.clone())),
         Command::Doctor(args) => in_runtime(|| doctor::command(args, console.clone())),

@@ -13,7 +13,7 @@ use super::console::Console;
 use super::doctor::preflight;
 use super::error::CliError;
 use super::load::{self, LEDGER, SERVER_LOG};
-use super::signals::{self, StopReason};
+use super::signals::{self, Closing, StopReason};
 use crate::clock::RunClock;
 use crate::doctor;
 use crate::engine::{
@@ -62,7 +62,8 @@ pub(super) async fn run(args: RunArgs, console: Console) -> Result<ExitCode, Cli
 
     let (stop, signal) = StopController::new();
     let reason = StopReason::default();
-    signals::install(stop.clone(), reason.clone(), console.clone()).map_err(CliError::Signals)?;
+    let interrupts = signals::install(stop.clone(), reason.clone(), console.clone())
+        .map_err(CliError::Signals)?;
 
     let clock = RunClock::start();
     let ledger = LedgerWriter::start(&directory.join(LEDGER), clock)?;
@@ -90,16 +91,17 @@ pub(super) async fn run(args: RunArgs, console: Console) -> Result<ExitCode, Cli
     let executed = run
         .execute(&target, &origin, &findings, ledger.failed())
         .await;
+    // Nothing is left to drain or abort.
+    let closing = Closing::begin(console.clone()).map_err(CliError::Signals);
+    drop(interrupts);
     let stopped = target.stop().await;
     ledger.close()?;
     executed?;
     stopped?;
 
-    let report = load::report(&directory)?;
-    load::write_report(&directory, &report)?;
-    load::show(&report, args.format, &console);
+    let code = load::conclude(&directory, args.format, &console, &closing?).await?;
     console.note(&format!("run directory: {}", directory.display()));
-    Ok(report.exit)
+    Ok(code)
 }
 
 /// What the steps of one run share.
@@ -171,6 +173,7 @@ impl Run<'_> {
         let _deadline = self.watch_deadline();
         let plans = engine::plan_rounds(self.scenario);
         let mut end = RunEnd::Complete;
+        let mut complete = 0;
         for plan in &plans {
             if self.signal.level() > StopLevel::Run {
                 break;
@@ -190,8 +193,10 @@ impl Run<'_> {
                 end = RunEnd::TargetLost;
                 break;
             }
+            complete += usize::from(finished == RoundEnd::Complete);
         }
-        if end == RunEnd::Complete && self.signal.level() > StopLevel::Run {
+        // An interrupt after the last round has cut nothing short.
+        if end == RunEnd::Complete && complete < plans.len() {
             end = match self.reason.get().as_deref() {
                 Some(OUT_OF_TIME) => RunEnd::OutOfTime,
                 _ => RunEnd::Interrupted,

@@ -1,9 +1,13 @@
-//! Interrupts: the first SIGINT drains, the second aborts; SIGTERM and SIGHUP abort at once.
+//! Interrupts. While there is something to measure the first SIGINT drains, the second aborts, and SIGTERM and SIGHUP
+//! abort at once ([`install`]). After that nothing is left to cut short but the report, which takes moments: the first
+//! signal of any kind lets it be written whole, the second gives it up ([`Closing`]).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 
 use super::console::Console;
 use crate::engine::{StopController, StopLevel};
@@ -33,21 +37,55 @@ impl StopReason {
     }
 }
 
+/// A task that listens for signals for as long as this is there. The handlers stay for the life of the process: what
+/// nobody listens for any more is ignored.
+pub(super) struct Watch(JoinHandle<()>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The signals that a person or a CI system ends a process with.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for any of them.
+    async fn any(&mut self) {
+        tokio::select! {
+            Some(()) = self.interrupt.recv() => {}
+            Some(()) = self.terminate.recv() => {}
+            Some(()) = self.hang_up.recv() => {}
+        }
+    }
+}
+
 /// Installs the handlers; from here on no signal ends the process before its teardown.
 pub(super) fn install(
     stop: StopController,
     reason: StopReason,
     console: Console,
-) -> std::io::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
-    tokio::spawn(async move {
+) -> std::io::Result<Watch> {
+    let mut signals = Signals::listen()?;
+    Ok(Watch(tokio::spawn(async move {
         loop {
             let (name, level) = tokio::select! {
-                Some(()) = interrupt.recv() => ("SIGINT", next_level(&stop)),
-                Some(()) = terminate.recv() => ("SIGTERM", StopLevel::Abort),
-                Some(()) = hang_up.recv() => ("SIGHUP", StopLevel::Abort),
+                Some(()) = signals.interrupt.recv() => ("SIGINT", next_level(&stop)),
+                Some(()) = signals.terminate.recv() => ("SIGTERM", StopLevel::Abort),
+                Some(()) = signals.hang_up.recv() => ("SIGHUP", StopLevel::Abort),
                 () = drain_deadline(&stop) => ("drain deadline", StopLevel::Abort),
             };
             reason.set(name);
@@ -60,8 +98,60 @@ pub(super) fn install(
                 _ => console.note("stopping now; the partial report follows"),
             }
         }
-    });
-    Ok(())
+    })))
+}
+
+/// From the last round on, and all of `sshchurn report`: one signal changes nothing, a second gives the report up.
+pub(super) struct Closing {
+    given_up: watch::Receiver<bool>,
+    _watch: Watch,
+}
+
+impl Closing {
+    /// Listens from here on.
+    pub(super) fn begin(console: Console) -> std::io::Result<Self> {
+        let mut signals = Signals::listen()?;
+        let (sender, given_up) = watch::channel(false);
+        let task = tokio::spawn(async move {
+            signals.any().await;
+            console
+                .note("the report is written all the same; interrupt once more to do without it");
+            signals.any().await;
+            sender.send_replace(true);
+            // The channel must stay open: its end is not a signal.
+            std::future::pending::<()>().await;
+        });
+        Ok(Closing {
+            given_up,
+            _watch: Watch(task),
+        })
+    }
+
+    /// Does `work` on a thread of its own. `None` when it was given up before it was done: the thread is then left
+    /// behind, so `work` must be nothing that may not be cut off at any point.
+    pub(super) async fn unless_given_up<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let (sender, done) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            // Nobody receives it when it was given up.
+            let _ = sender.send(work());
+        });
+        let mut given_up = self.given_up.clone();
+        tokio::select! {
+            biased;
+            done = done => match done {
+                Ok(done) => Some(done),
+                Err(_) => match thread.join() {
+                    Err(panic) => std::panic::resume_unwind(panic),
+                    // A thread that ends without a panic has sent.
+                    Ok(()) => None,
+                },
+            },
+            _ = given_up.wait_for(|given_up| *given_up) => None,
+        }
+    }
 }
 
 fn next_level(stop: &StopController) -> StopLevel {
