@@ -15,7 +15,8 @@ use crate::scenario::MaxStartups;
 /// leftover job directories.
 ///
 /// Exit codes: 0 ran and gates passed; 1 a gate failed; 2 usage or configuration error; 3 inconclusive or
-/// invalid; 4 environment failure; 130 interrupted, with a partial report.
+/// invalid; 4 environment failure; 130 interrupted, with a partial report or, when the report itself was given up,
+/// none.
 #[derive(Debug, Parser)]
 #[command(
     name = "sshchurn",
@@ -45,6 +46,10 @@ pub(super) enum Command {
     Image(ImageCommand),
     /// Check what this machine allows, with the fix for everything that is missing.
     Doctor(DoctorArgs),
+    /// Print the completions of a shell, to be put where it looks for them.
+    Completions(CompletionsArgs),
+    /// Print the manual pages of all commands, or write them into a folder.
+    Man(ManArgs),
 }
 
 /// Which server to start.
@@ -180,6 +185,20 @@ pub(super) struct DoctorArgs {
     /// Check for this scenario's size.
     #[arg(default_value = crate::scenario::DEFAULT)]
     pub(super) scenario: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_enum)]
+    pub(super) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ManArgs {
+    /// Folder for the pages, one file each; made if it is not there [default: all of them to stdout].
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

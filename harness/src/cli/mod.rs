@@ -6,6 +6,7 @@ mod doctor;
 mod error;
 mod image;
 mod load;
+mod manual;
 mod overrides;
 mod run;
 mod scenario;
@@ -32,6 +33,8 @@ pub fn main() -> ProcessExitCode {
         Command::Scenario(command) => scenario::command(&command, &console),
         Command::Image(command) => in_runtime(|| image::command(command, console.clone())),
         Command::Doctor(args) => in_runtime(|| doctor::command(args, console.clone())),
+        Command::Completions(args) => Ok(manual::completions(&args, &console)),
+        Command::Man(args) => manual::man(&args, &console),
     };
     match done {
         Ok(code) => code.into(),
