@@ -43,12 +43,15 @@ fn code() -> Vec<(String, String)> {
 
 #[test]
 fn every_external_crate_has_one_home() {
-    let homes: [(&str, &[&str]); 7] = [
+    let homes: [(&str, &[&str]); 10] = [
         ("russh", &["ssh/", "target/embedded/"]),
         ("testcontainers", &["target/docker/"]),
         ("plotters", &["report/plot"]),
         ("hdrhistogram", &["analysis/"]),
         ("clap", &["cli/"]),
+        ("clap_complete", &["cli/"]),
+        ("clap_mangen", &["cli/"]),
+        ("memchr", &["analysis/"]),
         ("indicatif", &["cli/"]),
         ("comfy_table", &["report/"]),
     ];

@@ -6,21 +6,14 @@ mod driver;
 use std::process::Command;
 use std::time::Duration;
 
-use driver::{books_balance, count, processes_with, run, sshchurn, strategy, temporary};
+use driver::{books_balance, count, nothing_is_left, run, sshchurn, strategy, temporary};
 use nix::sys::signal::Signal;
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// Runs on the stand-in with a temporary folder of its own, so that what is left there is seen.
-fn embedded(directory: &std::path::Path, args: &[&str]) -> Command {
-    let mut command = Command::new(driver::binary());
-    command
-        .args(["run", "--target", "embedded"])
-        .args(args)
-        .arg("--out")
-        .arg(directory.join("run"));
-    command.env("TMPDIR", directory);
-    command
+/// Starts a run on the stand-in.
+fn embedded(directory: &std::path::Path, args: &[&str]) -> driver::Running {
+    driver::start(directory, &[&["--target", "embedded"], args].concat())
 }
 
 #[test]
@@ -224,10 +217,8 @@ fn run_directory_in_use_is_refused_and_left_alone() {
 #[test]
 fn first_interrupt_drains_and_reports() {
     let directory = tempfile::tempdir().unwrap();
-    let command = embedded(directory.path(), &["smoke", "--rounds", "50"]);
-    let mut running = driver::start_command(command, directory.path().join("run"));
-    running.wait_for("round 1/", SOON);
-    running.signal(Signal::SIGINT);
+    let mut running = embedded(directory.path(), &["smoke", "--rounds", "50"]);
+    running.signal_at("round 1/", SOON, Signal::SIGINT);
     let finished = running.finish(SOON).code(130);
     let report = finished.report();
     assert_eq!(report["run_end"], "interrupted");
@@ -237,16 +228,13 @@ fn first_interrupt_drains_and_reports() {
         "{}",
         finished.stderr
     );
-    assert_eq!(
-        temporary(directory.path(), "sshchurn-"),
-        Vec::<String>::new()
-    );
+    nothing_is_left(directory.path());
 }
 
 #[test]
 fn second_interrupt_aborts_draining_tasks() {
     let directory = tempfile::tempdir().unwrap();
-    let command = embedded(
+    let mut running = embedded(
         directory.path(),
         &[
             "smoke",
@@ -256,16 +244,10 @@ fn second_interrupt_aborts_draining_tasks() {
             "100:30:200",
         ],
     );
-    let mut running = driver::start_command(command, directory.path().join("run"));
-    running.wait_for("target:", SOON);
-    running.signal(Signal::SIGINT);
-    running.wait_for("press Ctrl-C again", SOON);
-    running.signal(Signal::SIGINT);
+    running.signal_at("target:", SOON, Signal::SIGINT);
+    running.signal_at("press Ctrl-C again", SOON, Signal::SIGINT);
     let finished = running.finish(SOON).code(130);
-    assert_eq!(
-        temporary(directory.path(), "sshchurn-"),
-        Vec::<String>::new()
-    );
+    nothing_is_left(directory.path());
     books_balance(&finished.report());
 }
 
@@ -273,15 +255,10 @@ fn second_interrupt_aborts_draining_tasks() {
 fn terminate_and_hang_up_abort_at_once() {
     for signal in [Signal::SIGTERM, Signal::SIGHUP] {
         let directory = tempfile::tempdir().unwrap();
-        let command = embedded(directory.path(), &["smoke", "--time-scale", "10"]);
-        let mut running = driver::start_command(command, directory.path().join("run"));
-        running.wait_for("target:", SOON);
-        running.signal(signal);
+        let mut running = embedded(directory.path(), &["smoke", "--time-scale", "10"]);
+        running.signal_at("target:", SOON, signal);
         running.finish(SOON).code(130);
-        assert_eq!(
-            temporary(directory.path(), "sshchurn-"),
-            Vec::<String>::new()
-        );
+        nothing_is_left(directory.path());
     }
 }
 
@@ -307,26 +284,17 @@ fn run_that_exceeds_its_bound_is_inconclusive() {
 #[test]
 fn killed_harness_leaves_what_the_next_run_removes() {
     let directory = tempfile::tempdir().unwrap();
-    let command = embedded(directory.path(), &["smoke", "--time-scale", "3"]);
-    let mut running = driver::start_command(command, directory.path().join("run"));
-    running.wait_for("target:", SOON);
-    running.signal(Signal::SIGKILL);
-    let killed = running.finish(SOON);
-    assert_eq!(killed.code, None);
+    let mut running = embedded(directory.path(), &["smoke", "--time-scale", "3"]);
+    running.signal_at("target:", SOON, Signal::SIGKILL);
+    assert_eq!(running.finish(SOON).code, None);
     assert_eq!(temporary(directory.path(), "sshchurn-").len(), 1);
-    let again = directory.path().join("again");
-    let mut command = Command::new(driver::binary());
-    command
-        .args(["run", "smoke", "--target", "embedded", "--out"])
-        .arg(&again)
-        .env("TMPDIR", directory.path());
-    driver::start_command(command, again).finish(Duration::from_secs(60));
-    assert_eq!(
-        temporary(directory.path(), "sshchurn-"),
-        Vec::<String>::new()
-    );
-    let folder = directory.path().display().to_string();
-    assert_eq!(processes_with(&folder), Vec::<String>::new());
+    driver::start_as(
+        directory.path(),
+        "again",
+        &["smoke", "--target", "embedded"],
+    )
+    .finish(Duration::from_secs(60));
+    nothing_is_left(directory.path());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use driver::{
-    Finished, books_balance, count, processes_with, run, strategy, temporary, wait_until,
+    Finished, books_balance, count, nothing_is_left, run, strategy, temporary, wait_until,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -63,6 +63,11 @@ fn on(target: &str, args: &[&str]) -> (tempfile::TempDir, Finished) {
     (directory, finished)
 }
 
+/// Starts a run that is far from its end whenever a test has a look at it.
+fn many_rounds(directory: &std::path::Path, target: &str) -> driver::Running {
+    driver::start(directory, &["smoke", "--rounds", "30", "--target", target])
+}
+
 /// Containers of this program, running or not.
 fn containers() -> Vec<String> {
     let listed = Command::new("docker")
@@ -73,12 +78,6 @@ fn containers() -> Vec<String> {
         .lines()
         .map(str::to_owned)
         .collect()
-}
-
-fn nothing_is_left(directory: &std::path::Path) {
-    assert_eq!(temporary(directory, "sshchurn-"), Vec::<String>::new());
-    let folder = directory.join("sshchurn-local").display().to_string();
-    assert_eq!(processes_with(&folder), Vec::<String>::new());
 }
 
 /// Per round: what client and sshd counted of the same thing.
@@ -179,14 +178,7 @@ fn sshd_killed_in_the_middle_of_a_run_ends_it_with_a_clear_message() {
     let _machine = alone();
     for target in targets() {
         let directory = tempfile::tempdir().unwrap();
-        let mut command = Command::new(driver::binary());
-        command.args([
-            "run", "smoke", "--rounds", "30", "--target", target, "--out",
-        ]);
-        command
-            .arg(directory.path().join("run"))
-            .env("TMPDIR", directory.path());
-        let mut running = driver::start_command(command, directory.path().join("run"));
+        let mut running = many_rounds(directory.path(), target);
         running.wait_for("round 1/", STARTED);
         kill(
             Pid::from_raw(listener_below(running.pid(), target)),
@@ -258,16 +250,8 @@ fn interrupts_in_every_phase_leave_nothing_behind() {
         // Before the target is up, as soon as it is, and between rounds.
         for moment in ["scenario ", "target:", "round 1/"] {
             let directory = tempfile::tempdir().unwrap();
-            let mut command = Command::new(driver::binary());
-            command.args([
-                "run", "smoke", "--rounds", "30", "--target", target, "--out",
-            ]);
-            command
-                .arg(directory.path().join("run"))
-                .env("TMPDIR", directory.path());
-            let mut running = driver::start_command(command, directory.path().join("run"));
-            running.wait_for(moment, STARTED);
-            running.signal(Signal::SIGINT);
+            let mut running = many_rounds(directory.path(), target);
+            running.signal_at(moment, STARTED, Signal::SIGINT);
             running.finish(SOON).code(130);
             nothing_is_left(directory.path());
             assert_eq!(containers(), Vec::<String>::new(), "{target} {moment}");
@@ -280,18 +264,8 @@ fn harness_killed_outright_leaves_nothing_that_the_next_run_does_not_remove() {
     let _machine = alone();
     for target in targets() {
         let directory = tempfile::tempdir().unwrap();
-        let again = directory.path().join("again");
-        let start = |out: &std::path::Path, rounds: &str| {
-            let mut command = Command::new(driver::binary());
-            command.args([
-                "run", "smoke", "--rounds", rounds, "--target", target, "--out",
-            ]);
-            command.arg(out).env("TMPDIR", directory.path());
-            driver::start_command(command, out.to_path_buf())
-        };
-        let mut running = start(&directory.path().join("run"), "30");
-        running.wait_for("round 1/", STARTED);
-        running.signal(Signal::SIGKILL);
+        let mut running = many_rounds(directory.path(), target);
+        running.signal_at("round 1/", STARTED, Signal::SIGKILL);
         assert_eq!(running.finish(SOON).code, None);
         if target == "local" {
             // Its supervisor ends sshd and removes the folder by itself.
@@ -301,7 +275,12 @@ fn harness_killed_outright_leaves_nothing_that_the_next_run_does_not_remove() {
         } else {
             assert_eq!(containers().len(), 1);
         }
-        start(&again, "1").finish(STARTED);
+        driver::start_as(
+            directory.path(),
+            "again",
+            &["smoke", "--rounds", "1", "--target", target],
+        )
+        .finish(STARTED);
         nothing_is_left(directory.path());
         assert_eq!(containers(), Vec::<String>::new());
     }

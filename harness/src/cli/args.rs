@@ -17,7 +17,8 @@ use crate::target::docker::Suite;
 /// leftover job directories.
 ///
 /// Exit codes: 0 ran and gates passed; 1 a gate failed; 2 usage or configuration error; 3 inconclusive or
-/// invalid; 4 environment failure; 130 interrupted, with a partial report.
+/// invalid; 4 environment failure; 130 interrupted, with a partial report or, when the report itself was given up,
+/// none.
 #[derive(Debug, Parser)]
 #[command(
     name = "sshchurn",
@@ -49,6 +50,10 @@ pub(super) enum Command {
     Image(ImageCommand),
     /// Check what this machine allows, with the fix for everything that is missing.
     Doctor(DoctorArgs),
+    /// Print the completions of a shell, to be put where it looks for them.
+    Completions(CompletionsArgs),
+    /// Print the manual pages of all commands, or write them into a folder.
+    Man(ManArgs),
 }
 
 /// Which server to start.
@@ -243,6 +248,20 @@ pub(super) enum ImageReleaseArg {
     All,
     /// One.
     One(Suite),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_enum)]
+    pub(super) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ManArgs {
+    /// Folder for the pages, one file each; made if it is not there [default: all of them to stdout].
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
 }
 
 fn suite(text: &str) -> Result<Suite, String> {

@@ -9,6 +9,7 @@ use std::path::Path;
 use super::args::{FormatArg, ReportArgs};
 use super::console::Console;
 use super::error::CliError;
+use super::signals::{Closing, Interrupts};
 use crate::analysis::server_log::{DropRule, ServerLogCounts, ServerLogParser};
 use crate::analysis::summary::Summarizer;
 use crate::analysis::{laws, validity};
@@ -25,18 +26,57 @@ pub(super) const LEDGER: &str = "events.jsonl.zst";
 pub(super) const SERVER_LOG: &str = "sshd.log";
 
 /// `sshchurn report`.
-pub(super) fn report_command(args: &ReportArgs, console: &Console) -> Result<ExitCode, CliError> {
-    let report = report(&args.run_dir)?;
-    write_report(&args.run_dir, &report)?;
-    show(&report, args.format, console);
-    Ok(report.exit)
+pub(super) async fn report_command(
+    args: ReportArgs,
+    console: Console,
+) -> Result<ExitCode, CliError> {
+    let interrupts = Interrupts::install(console.clone()).map_err(CliError::Signals)?;
+    let closing = interrupts.closing();
+    let Some(report) = conclude(&args.run_dir, &closing, &console).await? else {
+        return Ok(ExitCode::Interrupted);
+    };
+    Ok(show(report, args.format, &console, &closing).await)
 }
 
-/// Puts a report on stdout.
-pub(super) fn show(report: &RunReport, format: FormatArg, console: &Console) {
-    match format {
-        FormatArg::Text => console.result(&report::terminal::render_with(report, console.colour())),
-        FormatArg::Json => console.result(&report::json::render(report)),
+/// Computes and writes the report of a run directory: the end of `run` and most of `report`. An interrupt does not change
+/// its outcome; a second one ends it, with no report (`None`) or a whole one.
+pub(super) async fn conclude(
+    directory: &Path,
+    closing: &Closing<'_>,
+    console: &Console,
+) -> Result<Option<RunReport>, CliError> {
+    let recorded = directory.to_path_buf();
+    let Some(report) = closing.unless_given_up(move || report(&recorded)).await else {
+        console.note(&format!(
+            "no report was written; `sshchurn report {}` computes it",
+            directory.display()
+        ));
+        return Ok(None);
+    };
+    let report = report?;
+    // Here and not on a thread that may be left behind: what has begun to be written is finished.
+    write_report(directory, &report)?;
+    Ok(Some(report))
+}
+
+/// Puts a report on stdout and returns its exit code. Whoever reads it may have stopped reading.
+pub(super) async fn show(
+    report: RunReport,
+    format: FormatArg,
+    console: &Console,
+    closing: &Closing<'_>,
+) -> ExitCode {
+    let exit = report.exit;
+    let printer = console.clone();
+    let print = move || match format {
+        FormatArg::Text => {
+            printer.result(&report::terminal::render_with(&report, printer.colour()));
+        }
+        FormatArg::Json => printer.result(&report::json::render(&report)),
+    };
+    match closing.unless_given_up(print).await {
+        Some(()) => exit,
+        None => ExitCode::Interrupted,
     }
 }
 
@@ -57,7 +97,7 @@ pub(super) fn thresholds(
 }
 
 /// Computes the report of a run directory.
-pub(super) fn report(directory: &Path) -> Result<RunReport, CliError> {
+fn report(directory: &Path) -> Result<RunReport, CliError> {
     let mut summarizer = Summarizer::new();
     let mut manifest: Option<Box<Manifest>> = None;
     let mut log_ranges: BTreeMap<RoundId, LogRange> = BTreeMap::new();
@@ -108,7 +148,7 @@ pub(super) fn report(directory: &Path) -> Result<RunReport, CliError> {
 }
 
 /// Writes everything that is rendered from the report into the run directory.
-pub(super) fn write_report(directory: &Path, report: &RunReport) -> Result<(), CliError> {
+fn write_report(directory: &Path, report: &RunReport) -> Result<(), CliError> {
     report::write_file(
         &directory.join("report.json"),
         report::json::render(report).as_bytes(),

@@ -6,6 +6,7 @@ mod doctor;
 mod error;
 mod image;
 mod load;
+mod manual;
 mod matrix;
 mod overrides;
 mod run;
@@ -32,10 +33,12 @@ pub fn main() -> ProcessExitCode {
     let done = match cli.command {
         Command::Run(args) => in_runtime(|| run::run(*args, console.clone())),
         Command::Matrix(args) => in_runtime(|| matrix::command(*args, console.clone())),
-        Command::Report(args) => load::report_command(&args, &console),
+        Command::Report(args) => in_runtime(|| load::report_command(args, console.clone())),
         Command::Scenario(command) => scenario::command(&command, &console),
         Command::Image(command) => in_runtime(|| image::command(command, console.clone())),
         Command::Doctor(args) => in_runtime(|| doctor::command(args, console.clone())),
+        Command::Completions(args) => Ok(manual::completions(&args, &console)),
+        Command::Man(args) => manual::man(&args, &console),
     };
     match done {
         Ok(code) => code.into(),

@@ -77,9 +77,9 @@ pub(super) async fn run(args: RunArgs, console: Console) -> Result<ExitCode, Cli
     let Some(report) = one(&order, &findings, &interrupts, &console).await? else {
         return Ok(ExitCode::Interrupted);
     };
-    load::show(&report, args.format, &console);
+    let code = load::show(report, args.format, &console, &interrupts.closing()).await;
     console.note(&format!("run directory: {}", order.directory.display()));
-    Ok(report.exit)
+    Ok(code)
 }
 
 /// One run that is to be made.
@@ -113,7 +113,7 @@ pub(super) async fn one(
     } = order;
     let (stop, signal) = StopController::new();
     let reason = StopReason::default();
-    let _following = interrupts.follow(&stop, &reason);
+    let following = interrupts.follow(&stop, &reason);
     let clock = RunClock::start();
     let ledger = LedgerWriter::start(&directory.join(LEDGER), clock)?;
     let run = Run {
@@ -143,14 +143,14 @@ pub(super) async fn one(
     let executed = run
         .execute(&target, &order.origin, findings, ledger.failed())
         .await;
+    let closing = interrupts.closing();
+    drop(following);
     let stopped = target.stop().await;
     ledger.close()?;
     executed?;
     stopped?;
 
-    let report = load::report(directory)?;
-    load::write_report(directory, &report)?;
-    Ok(Some(report))
+    load::conclude(directory, &closing, console).await
 }
 
 /// What the steps of one run share.
@@ -222,6 +222,7 @@ impl Run<'_> {
         let _deadline = self.watch_deadline();
         let plans = engine::plan_rounds(self.scenario);
         let mut end = RunEnd::Complete;
+        let mut complete = 0;
         for plan in &plans {
             if self.signal.level() > StopLevel::Run {
                 break;
@@ -241,8 +242,10 @@ impl Run<'_> {
                 end = RunEnd::TargetLost;
                 break;
             }
+            complete += usize::from(finished == RoundEnd::Complete);
         }
-        if end == RunEnd::Complete && self.signal.level() > StopLevel::Run {
+        // An interrupt after the last round has cut nothing short.
+        if end == RunEnd::Complete && complete < plans.len() {
             end = match self.reason.get().as_deref() {
                 Some(OUT_OF_TIME) => RunEnd::OutOfTime,
                 _ => RunEnd::Interrupted,

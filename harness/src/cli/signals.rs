@@ -1,10 +1,13 @@
-//! Interrupts: the first SIGINT drains, the second aborts; SIGTERM and SIGHUP abort at once.
+//! Interrupts. While there is something to measure the first SIGINT drains, the second aborts, and SIGTERM and SIGHUP
+//! abort at once. After that nothing is left to cut short but the report, which takes moments: the first signal of any
+//! kind lets it be written whole, the second gives it up ([`Closing`]).
 
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
-
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::console::Console;
@@ -40,15 +43,32 @@ impl StopReason {
 pub(super) struct Interrupts {
     signal: StopSignal,
     reason: StopReason,
+    /// Reports being closed now: 0 or 1.
+    closing: Arc<AtomicU32>,
+    given_up: watch::Receiver<bool>,
+    _watch: AbortOnDrop,
 }
 
 impl Interrupts {
     /// Installs the handlers; from here on no signal ends the process before its teardown.
     pub(super) fn install(console: Console) -> std::io::Result<Self> {
         let (stop, signal) = StopController::new();
-        let reason = StopReason::default();
-        install(stop, reason.clone(), console)?;
-        Ok(Interrupts { signal, reason })
+        let (give_up, given_up) = watch::channel(false);
+        let handler = Handler {
+            signals: Signals::listen()?,
+            stop,
+            reason: StopReason::default(),
+            closing: Arc::default(),
+            give_up,
+            console,
+        };
+        Ok(Interrupts {
+            signal,
+            reason: handler.reason.clone(),
+            closing: Arc::clone(&handler.closing),
+            given_up,
+            _watch: AbortOnDrop(tokio::spawn(handler.run())),
+        })
     }
 
     /// Whether the user has asked to stop.
@@ -70,6 +90,12 @@ impl Interrupts {
             }
         }))
     }
+
+    /// From here until the answer is dropped there is nothing to drain or abort, only a report to be written.
+    pub(super) fn closing(&self) -> Closing<'_> {
+        self.closing.fetch_add(1, SeqCst);
+        Closing(self)
+    }
 }
 
 /// A task that ends with its owner.
@@ -81,30 +107,106 @@ impl Drop for AbortOnDrop {
     }
 }
 
-fn install(stop: StopController, reason: StopReason, console: Console) -> std::io::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
-    tokio::spawn(async move {
+/// The signals that a person or a CI system ends a process with.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// Listens for the life of the command.
+struct Handler {
+    signals: Signals,
+    stop: StopController,
+    reason: StopReason,
+    closing: Arc<AtomicU32>,
+    give_up: watch::Sender<bool>,
+    console: Console,
+}
+
+impl Handler {
+    async fn run(mut self) {
+        // Signals that came while a report was being closed.
+        let mut while_closing = 0;
         loop {
             let (name, level) = tokio::select! {
-                Some(()) = interrupt.recv() => ("SIGINT", next_level(&stop)),
-                Some(()) = terminate.recv() => ("SIGTERM", StopLevel::Abort),
-                Some(()) = hang_up.recv() => ("SIGHUP", StopLevel::Abort),
-                () = drain_deadline(&stop) => ("drain deadline", StopLevel::Abort),
+                Some(()) = self.signals.interrupt.recv() => ("SIGINT", next_level(&self.stop)),
+                Some(()) = self.signals.terminate.recv() => ("SIGTERM", StopLevel::Abort),
+                Some(()) = self.signals.hang_up.recv() => ("SIGHUP", StopLevel::Abort),
+                () = drain_deadline(&self.stop) => ("drain deadline", StopLevel::Abort),
             };
-            reason.set(name);
-            stop.raise(level);
+            if self.closing.load(SeqCst) > 0 {
+                // What is measured is measured; but no further run begins.
+                self.reason.set(name);
+                self.stop.raise(StopLevel::Abort);
+                while_closing += 1;
+                if while_closing == 1 {
+                    self.console.note(
+                        "the report is written all the same; interrupt once more to do without it",
+                    );
+                } else {
+                    self.give_up.send_replace(true);
+                }
+                continue;
+            }
+            self.reason.set(name);
+            self.stop.raise(level);
             match level {
-                StopLevel::Drain => console.note(&format!(
+                StopLevel::Drain => self.console.note(&format!(
                     "interrupted: letting running tasks finish (at most {} s); press Ctrl-C again to stop now",
                     DRAIN_WITHIN.as_secs()
                 )),
-                _ => console.note("stopping now; the partial report follows"),
+                _ => self.console.note("stopping now; the partial report follows"),
             }
         }
-    });
-    Ok(())
+    }
+}
+
+/// From the last round on, and all of `sshchurn report`: one signal changes nothing, a second gives the report up.
+pub(super) struct Closing<'a>(&'a Interrupts);
+
+impl Closing<'_> {
+    /// Does `work` on a thread of its own. `None` when it was given up before it was done: the thread is then left
+    /// behind, so `work` must be nothing that may not be cut off at any point.
+    pub(super) async fn unless_given_up<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let (sender, done) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            // Nobody receives it when it was given up.
+            let _ = sender.send(work());
+        });
+        let mut given_up = self.0.given_up.clone();
+        tokio::select! {
+            biased;
+            done = done => match done {
+                Ok(done) => Some(done),
+                Err(_) => match thread.join() {
+                    Err(panic) => std::panic::resume_unwind(panic),
+                    // A thread that ends without a panic has sent.
+                    Ok(()) => None,
+                },
+            },
+            _ = given_up.wait_for(|given_up| *given_up) => None,
+        }
+    }
+}
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.closing.fetch_sub(1, SeqCst);
+    }
 }
 
 fn next_level(stop: &StopController) -> StopLevel {

@@ -30,11 +30,23 @@ pub fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_sshchurn")
 }
 
-/// `sshchurn run ARGS --out DIR/run`, in the background.
+/// `sshchurn run ARGS --out DIR/run`, in the background, with DIR as the temporary folder, so that what is left there is
+/// seen.
 pub fn start(directory: &Path, args: &[&str]) -> Running {
-    let out = directory.join("run");
+    start_as(directory, "run", args)
+}
+
+/// The same with another name for the run directory.
+pub fn start_as(directory: &Path, name: &str, args: &[&str]) -> Running {
+    std::fs::create_dir_all(directory).unwrap();
+    let out = directory.join(name);
     let mut command = Command::new(binary());
-    command.arg("run").args(args).arg("--out").arg(&out);
+    command
+        .arg("run")
+        .args(args)
+        .arg("--out")
+        .arg(&out)
+        .env("TMPDIR", directory);
     start_command(command, out)
 }
 
@@ -122,6 +134,12 @@ impl Running {
 
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid()), signal).unwrap();
+    }
+
+    /// Sends a signal as soon as a line on stderr contains `moment`.
+    pub fn signal_at(&mut self, moment: &str, within: Duration, signal: nix::sys::signal::Signal) {
+        self.wait_for(moment, within);
+        self.signal(signal);
     }
 
     /// Waits for its end; a harness that hangs is a failed test, and is killed.
@@ -242,4 +260,14 @@ pub fn temporary(folder: &Path, prefix: &str) -> Vec<String> {
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .filter(|name| name.starts_with(prefix))
         .collect()
+}
+
+/// Asserts that neither temporary folders nor processes of a harness that used `directory` are there any more.
+#[track_caller]
+pub fn nothing_is_left(directory: &Path) {
+    assert_eq!(temporary(directory, "sshchurn-"), Vec::<String>::new());
+    assert_eq!(
+        processes_with(&directory.display().to_string()),
+        Vec::<String>::new()
+    );
 }

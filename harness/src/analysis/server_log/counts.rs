@@ -1,7 +1,7 @@
 //! Counts of one round's share of the server's log.
 //!
-//! Owns what is counted and by what key. Bounded: the largest part is one entry for each of the 65 536 TCP
-//! ports.
+//! Owns what is counted and by what key. Bounded, whatever the log says: the largest parts are one entry for each of
+//! the 65 536 TCP ports and one for each number of slots in use, of which 65 536 are told apart.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +17,9 @@ use crate::scenario::MaxStartups;
 /// Unknown lines kept in full; all are counted.
 pub const UNKNOWN_SAMPLES: usize = 10;
 const SAMPLE_CHARS: usize = 200;
+/// Slots in use are told apart up to here, which is more than any server has; more is counted as this. Without a bound
+/// a log that is no sshd's could make the counts grow.
+const MOST_SLOTS: u32 = 65_535;
 
 /// Refusals by their cause on the server's side.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -191,7 +194,10 @@ impl ServerLogCounts {
     /// `MaxStartups` and `PerSourceMaxStartups` are worded alike; slots and draw tell them apart. The order of the
     /// checks is that of sshd.c:drop_connection: the draw first, the source's own limit after it.
     fn max_startups_drop(&mut self, slots: u32) {
-        *self.drops_by_slots.entry(slots).or_default() += 1;
+        *self
+            .drops_by_slots
+            .entry(slots.min(MOST_SLOTS))
+            .or_default() += 1;
         let draw = self.last_draw.take();
         let Some(rule) = self.rule else {
             self.drops.max_startups_or_per_source += 1;

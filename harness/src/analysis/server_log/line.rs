@@ -2,7 +2,7 @@
 //!
 //! Owns the envelope; the message itself is `message`'s.
 
-use super::message::ServerLogMessage;
+use super::message::{ServerLogMessage, at_first};
 
 /// Severity as far as the line shows it. On stderr and in `-E` files only debug levels have a prefix; syslog
 /// also marks errors and fatal errors (log.c:do_log).
@@ -115,21 +115,21 @@ fn strip_severity(text: &str) -> (Severity, &str) {
 /// tag, the inner one is its process.
 fn strip_tag(text: &str) -> (Option<Option<u32>>, &str) {
     let untagged = (None, text);
-    let Some((place, after)) = text.split_once("():") else {
-        return untagged;
-    };
-    let Some((file, function)) = place.split_once(".c:") else {
-        return untagged;
-    };
-    let is_name = |name: &str| {
-        !name.is_empty()
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
-    };
-    if !is_name(file) || !is_name(function) {
+    // File and function are names, so one pass over them decides; a search for `():` would read all of every line.
+    let file = name_length(text);
+    if file <= ".c".len() || !text[..file].ends_with(".c") {
         return untagged;
     }
+    let Some(rest) = text[file..].strip_prefix(':') else {
+        return untagged;
+    };
+    let function = name_length(rest);
+    if function == 0 {
+        return untagged;
+    }
+    let Some(after) = rest[function..].strip_prefix("():") else {
+        return untagged;
+    };
     let digits = after.bytes().take_while(u8::is_ascii_digit).count();
     let rest = &after[digits..];
     if let Some(message) = rest.strip_prefix(": ") {
@@ -137,7 +137,7 @@ fn strip_tag(text: &str) -> (Option<Option<u32>>, &str) {
     }
     let Some((inner, message)) = rest
         .strip_prefix(" (")
-        .and_then(|rest| rest.split_once("): "))
+        .and_then(|rest| at_first(rest, "): "))
     else {
         return untagged;
     };
@@ -145,4 +145,11 @@ fn strip_tag(text: &str) -> (Option<Option<u32>>, &str) {
         .rsplit_once("pid=")
         .and_then(|(_, digits)| digits.parse().ok());
     (Some(pid), message)
+}
+
+/// How far a text is a file or function name, bytes.
+fn name_length(text: &str) -> usize {
+    text.bytes()
+        .take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
+        .count()
 }

@@ -30,7 +30,7 @@ impl ServerLogParser {
 
     /// Takes the next bytes of the log and hands every line they complete to `sink`. Blank lines are skipped.
     pub fn feed(&mut self, mut chunk: &[u8], mut sink: impl FnMut(&ServerLogEvent<'_>)) {
-        while let Some(end) = chunk.iter().position(|byte| *byte == b'\n') {
+        while let Some(end) = memchr::memchr(b'\n', chunk) {
             let (line, rest) = (&chunk[..end], &chunk[end + 1..]);
             chunk = rest;
             if self.partial.is_empty() {
@@ -67,8 +67,11 @@ impl ServerLogParser {
             return;
         }
         *lines += 1;
-        // sshd escapes everything else with strnvis(3); other bytes mean another writer in the same file.
-        let text = String::from_utf8_lossy(line);
-        sink(&parse_line(&text));
+        // sshd escapes everything else with strnvis(3); other bytes mean another writer in the same file. The lossy
+        // reading alone would look at every byte of every line by itself.
+        match std::str::from_utf8(line) {
+            Ok(text) => sink(&parse_line(text)),
+            Err(_) => sink(&parse_line(&String::from_utf8_lossy(line))),
+        }
     }
 }

@@ -186,7 +186,33 @@ fn a_line_without_end_cannot_grow_the_parser() {
     assert_eq!(lengths, [MAX_LINE_BYTES]);
 }
 
+#[test]
+fn numbers_no_sshd_would_print_cannot_make_the_counts_grow() {
+    let mut log = String::new();
+    for slots in 65_530..65_560 {
+        log.push_str(&format!(
+            "p {slots}, r 1\ndrop connection #{slots} from [::1]:5 on [::1]:22 Maxstartups\n"
+        ));
+    }
+    let counts = count(log.as_bytes(), 4096);
+    assert_eq!(counts.draws, [].into());
+    assert_eq!(counts.server_drops(), 30);
+    assert_eq!(
+        counts.drops_by_slots.keys().max(),
+        Some(&65_535),
+        "{:?}",
+        counts.drops_by_slots
+    );
+    assert_eq!(counts.drops_by_slots[&65_535], 25);
+}
+
 proptest! {
+    #[test]
+    fn hopping_finds_what_the_standard_search_finds(text in "[ a:,é]{0,12}", marker in "[ :,][ a:]{0,2}") {
+        prop_assert_eq!(message::at_first(&text, &marker), text.split_once(marker.as_str()));
+        prop_assert_eq!(message::at_last(&text, &marker), text.rsplit_once(marker.as_str()));
+    }
+
     #[test]
     fn arbitrary_bytes_never_panic_and_no_line_is_lost(
         bytes in proptest::collection::vec(any::<u8>(), 0..2000),

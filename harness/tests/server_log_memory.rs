@@ -1,0 +1,109 @@
+//! Memory of the counts of sshd's log does not grow with the log: a test binary of its own, since its allocator counts.
+#![allow(unsafe_code)]
+
+mod grown_log;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use grown_log::GrownLog;
+use sshchurn::analysis::server_log::{PortLines, ServerLogCounts, ServerLogParser};
+
+/// The system's allocator, counting bytes.
+struct Counting;
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+fn grown(bytes: usize) {
+    let live = LIVE.fetch_add(bytes, Relaxed) + bytes;
+    PEAK.fetch_max(live, Relaxed);
+}
+
+// SAFETY: every call goes to the system's allocator unchanged; only numbers are kept beside it.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        grown(layout.size());
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The largest number of client ports there can be.
+const ALL_PORTS: u32 = 65_536;
+
+/// What reading a log costs, bytes.
+struct Cost {
+    /// Held by the counts at the end.
+    held: usize,
+    /// More than before at any moment, the line buffer included.
+    peak: usize,
+}
+
+fn cost_of(lines: usize, mut line: impl FnMut(usize, &mut Vec<u8>)) -> Cost {
+    let mut buffer = Vec::with_capacity(4096);
+    let before = LIVE.load(Relaxed);
+    PEAK.store(before, Relaxed);
+    let mut counts = ServerLogCounts::new(None);
+    let mut parser = ServerLogParser::new();
+    for number in 0..lines {
+        buffer.clear();
+        line(number, &mut buffer);
+        // In two pieces, so that the parser has to keep one.
+        let (first, second) = buffer.split_at(buffer.len() / 2);
+        parser.feed(first, |event| counts.fold(event));
+        parser.feed(second, |event| counts.fold(event));
+    }
+    parser.finish(|event| counts.fold(event));
+    drop(parser);
+    assert_eq!(counts.lines, lines as u64);
+    Cost {
+        held: LIVE.load(Relaxed) - before,
+        peak: PEAK.load(Relaxed) - before,
+    }
+}
+
+/// One test: the counters are the whole process's.
+#[test]
+fn counts_hold_what_the_ports_need_and_not_what_the_log_is_long() {
+    // With ports that soon repeat, a hundred times the log is not a byte more.
+    let few = GrownLog::with_ports(500);
+    let short = cost_of(10_000, |number, line| few.append(number, line));
+    let long = cost_of(1_000_000, |number, line| few.append(number, line));
+    assert!(short.held > 0);
+    assert_eq!(long.held, short.held, "held");
+    assert_eq!(long.peak, short.peak, "peak");
+
+    // With every port there is, the bound that is documented: one entry each. A node of a B-tree is at least half
+    // full, and has a parent and a length besides.
+    let all = GrownLog::with_ports(ALL_PORTS);
+    let most = ALL_PORTS as usize * 2 * (size_of::<PortLines>() + 2 * size_of::<u16>() + 8);
+    let short = cost_of(10_000, |number, line| all.append(number, line));
+    let long = cost_of(1_000_000, |number, line| all.append(number, line));
+    assert!(short.held < long.held && long.held <= most, "{}", long.held);
+    assert!(long.peak <= most, "{}", long.peak);
+
+    // And what no sshd would write: numbers and texts that are never the same twice.
+    let odd = |number: usize, line: &mut Vec<u8>| {
+        let text = match number % 4 {
+            0 => format!("p {number}, r 3\n"),
+            1 => format!("drop connection #{number} from [::1]:9 on [::1]:22 Maxstartups\n"),
+            2 => format!(
+                "drop connection #1 from [::1]:9 on [::1]:22 penalty: for reason {number}\n"
+            ),
+            _ => format!("line {number} is none that is known\n"),
+        };
+        line.extend_from_slice(text.as_bytes());
+    };
+    // Past the last number of slots that is told apart.
+    assert_eq!(cost_of(200_000, odd).held, cost_of(100_000, odd).held);
+}
