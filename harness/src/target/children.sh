@@ -5,7 +5,7 @@
 children() {
     children=
     for status in /proc/[0-9]*/status; do
-        state= pid= parent=
+        state='' pid='' parent=''
         while read -r key value _; do
             case $key in
             State:) state=$value ;;
