@@ -41,6 +41,22 @@ fn smallest_scenario_has_the_providers_defaults() {
 }
 
 #[test]
+fn least_release_is_read_written_and_refused_where_it_is_none() {
+    let with = |value: &str| GOOD.replace("[sshd]\n", &format!("[sshd]\nmin_release = {value}\n"));
+    let scenario = Scenario::parse("good.toml", &with("\"9.8\"")).expect("a good scenario");
+    assert_eq!(
+        scenario.sshd.min_release,
+        Some(crate::release::Release::new(9, 8))
+    );
+    let again = Scenario::parse("again.toml", &scenario.to_toml()).expect("it reads back");
+    assert_eq!(again, scenario);
+    for wrong in ["\"9.8p1\"", "\"newest\"", "9.8"] {
+        let errors = errors(&with(wrong));
+        assert!(errors.contains("sshd.min_release"), "{errors}");
+    }
+}
+
+#[test]
 fn every_shipped_scenario_is_valid_and_named_after_its_file() {
     let shipped = library::all();
     assert_eq!(shipped.len(), library::names().len());

@@ -168,7 +168,7 @@ pub struct ServerLogCounts {
     pub crashes: u64,
     /// Penalties that became active.
     pub penalties_activated: u64,
-    /// Times the listener started over (`Server listening`, SIGHUP): its slot counter began at 0 again.
+    /// Times the listener started over (`Server listening`, also after SIGHUP): its slot counter began at 0 again.
     pub restarts: u64,
 }
 
@@ -247,7 +247,7 @@ impl ServerLogCounts {
         use ServerLogMessage as M;
         self.lines += 1;
         match event.message {
-            M::Listening { .. } | M::Restarting => self.restarts += 1,
+            M::Listening { .. } => self.restarts += 1,
             M::Connection { source } => {
                 self.connections += 1;
                 self.port(source.port).connections += 1;
@@ -298,6 +298,9 @@ impl ServerLogCounts {
                 }
             }
             M::Stopped
+            // Followed by `Server listening`.
+            | M::Restarting
+            | M::Prohibited { .. }
             | M::ThrottlingBegan
             | M::ThrottlingContinues { .. }
             | M::ThrottlingEnded { .. }

@@ -105,7 +105,8 @@ pub enum ServerLogMessage<'a> {
         /// The number drawn, 0 to 99: refused when below `probability`.
         drawn: u32,
     },
-    /// `drop connection #…`: a refusal.
+    /// `drop connection #…`: a refusal. Its last word is `past MaxStartups` up to 9.7, `Maxstartups` in 10.0 and 10.3,
+    /// `MaxStartups` in 10.6.
     Drop {
         /// Slots in use at that moment, not counting this connection.
         slots: u32,
@@ -153,6 +154,11 @@ pub enum ServerLogMessage<'a> {
     },
     /// `Invalid user … from …`.
     InvalidUser {
+        /// The client.
+        source: Peer<'a>,
+    },
+    /// `administratively prohibited connection for …`: `RefuseConnection` (9.9 and later).
+    Prohibited {
         /// The client.
         source: Peer<'a>,
     },
@@ -270,6 +276,11 @@ impl<'a> ServerLogMessage<'a> {
             "Invalid" => {
                 let (_, source) = user_and_peer(text.strip_prefix("Invalid user ")?)?;
                 M::InvalidUser { source }
+            }
+            "administratively" => {
+                let rest = text.strip_prefix("administratively prohibited connection for ")?;
+                let (_, source) = user_and_peer(rest)?;
+                M::Prohibited { source }
             }
             "maximum" => {
                 text.strip_prefix("maximum authentication attempts exceeded for ")?;

@@ -1,14 +1,22 @@
 //! Real and worded samples of sshd's log, release by release, and bytes that are no log at all.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::Admission;
+use crate::scenario::MaxStartups;
 
 const REAL_9_2: &[u8] = include_bytes!("fixtures/openssh-9.2-real.log");
-const WORDED_8_4: &[u8] = include_bytes!("fixtures/openssh-8.4-worded.log");
+const REAL_8_4: &[u8] = include_bytes!("fixtures/openssh-8.4-real.log");
+const REAL_10_0: &[u8] = include_bytes!("fixtures/openssh-10.0-real.log");
+const REAL_10_3: &[u8] = include_bytes!("fixtures/openssh-10.3-real.log");
+const REAL_10_6: &[u8] = include_bytes!("fixtures/openssh-10.6-real.log");
+const LIMITS_10_6: &[u8] = include_bytes!("fixtures/openssh-10.6-limits-real.log");
 const WORDED_9_8: &[u8] = include_bytes!("fixtures/openssh-9.8-worded.log");
-const WORDED_10_0: &[u8] = include_bytes!("fixtures/openssh-10.0-worded.log");
-const WORDED_10_6: &[u8] = include_bytes!("fixtures/openssh-10.6-worded.log");
+const RARE: &[u8] = include_bytes!("fixtures/rare-worded.log");
+const SYSLOG: &[u8] = include_bytes!("fixtures/syslog-worded.log");
 
 fn count(log: &[u8], chunk: usize) -> ServerLogCounts {
     let mut parser = ServerLogParser::new();
@@ -38,21 +46,249 @@ fn a_real_log_of_9_2_is_counted_line_by_line() {
     assert_eq!(counts.draws, [(50, (1, 0)), (75, (4, 3))].into());
 }
 
+/// Lines of a log by what they say, for the kinds that are not counted.
+fn kinds(log: &[u8]) -> BTreeMap<&'static str, u32> {
+    use ServerLogMessage as M;
+    let mut kinds = BTreeMap::new();
+    let mut parser = ServerLogParser::new();
+    parser.feed(log, |event| {
+        let kind = match event.message {
+            M::Stopped => "stopped",
+            M::Restarting => "restarting",
+            M::ThrottlingBegan => "throttling began",
+            M::ThrottlingContinues { .. } => "throttling continues",
+            M::ThrottlingEnded { dropped: 16 } => "throttling ended after 16",
+            M::ThrottlingEnded { .. } => "throttling ended",
+            M::InvalidUser { .. } => "invalid user",
+            M::Prohibited { .. } => "prohibited",
+            M::TooManyAuthenticationFailures => "too many failures",
+            M::SessionEnded { .. } => "session ended",
+            M::ReceivedDisconnect { .. } => "received disconnect",
+            M::Disconnected { .. } => "disconnected",
+            M::ConnectionEnded { reset, .. } if reset => "connection reset",
+            M::ConnectionEnded { .. } => "connection closed",
+            M::LeftBeforeIdentification { reset } if reset => "reset before identification",
+            M::LeftBeforeIdentification { .. } => "left before identification",
+            M::ProtocolError => "protocol error",
+            M::Incidental => "incidental",
+            M::Penalised { active: false } => "penalty deferred",
+            _ => return,
+        };
+        *kinds.entry(kind).or_default() += 1;
+    });
+    kinds
+}
+
+/// What the releases have in common in the script of situations (`fixtures/README.md`).
+fn assert_script(counts: &ServerLogCounts, lines: u64, connections: u64, accepted: u64) {
+    assert_eq!(counts.unknown_samples, Vec::<String>::new());
+    assert_eq!((counts.lines, counts.unknown_lines), (lines, 0));
+    assert_eq!(counts.connections, connections);
+    assert_eq!(counts.accepted, accepted);
+    assert_eq!(counts.sessions_started, accepted);
+    assert_eq!(counts.sessions_refused, 1);
+    assert_eq!(
+        (
+            counts.fork_failures,
+            counts.pipe_failures,
+            counts.accept_failures
+        ),
+        (0, 0, 0)
+    );
+    assert_eq!(counts.wrong_draws, 0);
+}
+
 #[test]
-fn the_size_of_chunks_makes_no_difference() {
-    for chunk in [1, 2, 7, 100] {
-        assert_eq!(count(REAL_9_2, chunk), count(REAL_9_2, 1 << 20));
+fn a_real_log_of_8_4_has_every_drop_and_no_draw_and_no_expired_login() {
+    let counts = count(REAL_8_4, 4096);
+    assert_script(&counts, 91, 17, 4);
+    assert_eq!(counts.drops_by_slots, [(4, 15), (5, 1)].into());
+    assert_eq!(counts.draws, BTreeMap::new());
+    assert!(!counts.every_drop_forced, "8.4 has no LogVerbose");
+    // Five logins expired; the signal handler of this build does not log it.
+    assert_eq!(counts.grace_timeouts, 0);
+    assert_eq!(counts.authentication_failures, 2);
+    assert_eq!(counts.restarts, 2);
+    assert_eq!(
+        kinds(REAL_8_4),
+        [
+            ("connection closed", 4),
+            ("connection reset", 2),
+            ("disconnected", 3),
+            ("incidental", 18),
+            ("invalid user", 1),
+            ("left before identification", 2),
+            ("protocol error", 3),
+            ("received disconnect", 3),
+            ("reset before identification", 1),
+            ("restarting", 1),
+            ("session ended", 2),
+            ("stopped", 1),
+            ("throttling began", 1),
+            ("throttling ended after 16", 1),
+            ("too many failures", 2),
+        ]
+        .into()
+    );
+}
+
+/// The causes of a release's drops under the script's own rule, `MaxStartups 3:50:5`.
+fn causes(log: &[u8], per_source: bool) -> DropCounts {
+    let mut counts = ServerLogCounts::new(Some(DropRule {
+        max_startups: Admission::new(MaxStartups::new(3, 50, 5).expect("sshd takes it")),
+        per_source,
+    }));
+    let mut parser = ServerLogParser::new();
+    parser.feed(log, |event| counts.fold(event));
+    assert_eq!(counts.wrong_draws, 0, "{:?}", counts.wrong_draw_samples);
+    counts.drops
+}
+
+/// One penalty of each kind; before 10.3 an unknown user earns the one for not attempting authentication.
+fn penalties(release: &str) -> BTreeMap<String, u64> {
+    let (noauth, invalid) = if release == "10.0" { (2, 0) } else { (1, 1) };
+    [
+        ("crash", 1),
+        ("authfail", 1),
+        ("noauth", noauth),
+        ("invaliduser", invalid),
+        ("grace-exceeded", 1),
+        ("refuseconnection", 1),
+    ]
+    .into_iter()
+    .filter(|(_, count)| *count > 0)
+    .map(|(reason, count)| (reason.to_owned(), count))
+    .collect()
+}
+
+#[test]
+fn real_logs_of_10_0_10_3_and_10_6_are_counted_line_by_line() {
+    for (release, log, lines, by_slots, draws) in [
+        (
+            "10.0",
+            REAL_10_0,
+            116,
+            vec![(2, 1), (4, 4), (5, 1)],
+            vec![(50, (1, 0)), (75, (5, 4))],
+        ),
+        (
+            "10.3",
+            REAL_10_3,
+            115,
+            vec![(2, 1), (3, 3), (4, 1), (5, 1)],
+            vec![(50, (4, 3)), (75, (2, 1))],
+        ),
+        (
+            "10.6",
+            REAL_10_6,
+            112,
+            vec![(2, 1), (4, 3), (5, 1)],
+            vec![(50, (1, 0)), (75, (4, 3))],
+        ),
+    ] {
+        let counts = count(log, 4096);
+        assert_script(&counts, lines, 24, 3);
+        assert_eq!(
+            counts.drops_by_slots,
+            by_slots.into_iter().collect(),
+            "{release}"
+        );
+        assert_eq!(counts.draws, draws.into_iter().collect(), "{release}");
+        assert!(counts.every_drop_forced, "{release}");
+        assert_eq!(counts.rate_limited_drops, 0, "{release}");
+        // Five silent connections, two of the second server, one of the third.
+        assert_eq!(counts.grace_timeouts, 8, "{release}");
+        assert_eq!(counts.authentication_failures, 3, "{release}");
+        assert_eq!(
+            (counts.crashes, counts.penalties_activated),
+            (1, 6),
+            "{release}"
+        );
+        assert_eq!(counts.restarts, 4, "{release}");
+        assert_eq!(counts.drops.penalties, penalties(release), "{release}");
+        let kinds = kinds(log);
+        for (kind, expected) in [
+            ("prohibited", 1),
+            ("invalid user", 2),
+            ("left before identification", 3),
+            ("reset before identification", 1),
+            ("protocol error", 3),
+            ("restarting", 1),
+            ("stopped", 3),
+            ("received disconnect", 2),
+            ("disconnected", 2),
+        ] {
+            assert_eq!(kinds.get(kind), Some(&expected), "{release} {kind}");
+        }
+        for gone in ["throttling began", "throttling ended", "penalty deferred"] {
+            assert_eq!(kinds.get(gone), None, "{release} {gone}");
+        }
     }
 }
 
 #[test]
-fn drops_of_8_4_are_read_without_tags() {
-    let counts = count(WORDED_8_4, 4096);
-    assert_eq!(counts.server_drops(), 3);
-    assert!(!counts.every_drop_forced);
-    assert_eq!(counts.grace_timeouts, 1);
-    assert_eq!(counts.fork_failures, 1);
+fn drops_of_a_real_log_are_told_apart_by_slots_and_draw() {
+    for (release, log, drawn) in [
+        ("10.0", REAL_10_0, 4),
+        ("10.3", REAL_10_3, 4),
+        ("10.6", REAL_10_6, 3),
+    ] {
+        let drops = causes(log, true);
+        assert_eq!(drops.max_startups_draw, drawn, "{release}");
+        assert_eq!(drops.max_startups_full, 1, "{release}");
+        assert_eq!(drops.per_source_max_startups, 1, "{release}");
+        assert_eq!(drops.max_startups_or_per_source, 0, "{release}");
+    }
+    let drops = causes(REAL_8_4, false);
+    assert_eq!((drops.max_startups_draw, drops.max_startups_full), (15, 1));
+}
+
+#[test]
+fn rate_limiter_of_10_6_holds_drops_back_and_says_how_many() {
+    let counts = count(LIMITS_10_6, 4096);
     assert_eq!(counts.unknown_samples, Vec::<String>::new());
+    assert_eq!((counts.lines, counts.server_drops()), (25, 4));
+    // Nine were refused.
+    assert_eq!(counts.rate_limited_drops, 5);
+    assert!(!counts.every_drop_forced);
+    assert_eq!(
+        (counts.connections, counts.accepted, counts.sessions_started),
+        (3, 2, 1)
+    );
+}
+
+#[test]
+fn the_size_of_chunks_makes_no_difference() {
+    for log in [REAL_8_4, REAL_9_2, REAL_10_0, REAL_10_3, REAL_10_6] {
+        for chunk in [1, 2, 7, 100] {
+            assert_eq!(count(log, chunk), count(log, 1 << 20));
+        }
+    }
+}
+
+#[test]
+fn lines_that_are_hard_to_bring_about_are_known() {
+    let counts = count(RARE, 4096);
+    assert_eq!(counts.unknown_samples, Vec::<String>::new());
+    assert_eq!(counts.lines, 10);
+    assert_eq!((counts.fork_failures, counts.pipe_failures), (1, 1));
+    assert_eq!(counts.grace_timeouts, 1);
+    assert_eq!(counts.rate_limited_drops, 12);
+    assert_eq!(counts.penalties_activated, 0);
+    assert_eq!(
+        counts.drops.penalties,
+        [("table-full".to_owned(), 1), ("other".to_owned(), 1)].into()
+    );
+    assert_eq!(
+        kinds(RARE),
+        [
+            ("connection reset", 1),
+            ("incidental", 1),
+            ("penalty deferred", 1),
+            ("throttling continues", 1)
+        ]
+        .into()
+    );
 }
 
 #[test]
@@ -71,41 +307,15 @@ fn drops_of_9_8_are_split_by_cause() {
 }
 
 #[test]
-fn drops_that_10_0_rate_limits_are_read_from_their_forced_lines() {
-    let counts = count(WORDED_10_0, 4096);
-    assert_eq!(counts.drops.max_startups_or_per_source, 4);
+fn syslog_lines_are_read_through_their_prefix() {
+    let counts = count(SYSLOG, 4096);
     assert_eq!(
-        counts
-            .ports
-            .iter()
-            .filter(|(_, lines)| lines.drops > 0)
-            .map(|(port, _)| *port)
-            .collect::<Vec<_>>(),
-        [40001, 40002, 40003, 40004]
-    );
-    assert!(counts.every_drop_forced);
-    assert_eq!(counts.rate_limited_drops, 37);
-    assert_eq!(counts.draws, [(30, (1, 1))].into());
-    assert_eq!(counts.unknown_samples, Vec::<String>::new());
-}
-
-#[test]
-fn syslog_lines_of_10_6_are_read_through_their_prefix() {
-    let counts = count(WORDED_10_6, 4096);
-    assert_eq!(counts.connections, 1);
-    assert_eq!(counts.accepted, 1);
-    assert_eq!(
-        counts.drops.penalties,
-        [
-            ("invaliduser".to_owned(), 1),
-            ("table-full".to_owned(), 1),
-            ("refuseconnection".to_owned(), 1),
-            ("other".to_owned(), 1)
-        ]
-        .into()
+        (counts.lines, counts.connections, counts.accepted),
+        (6, 1, 1)
     );
     assert_eq!(counts.drops.max_startups_or_per_source, 1);
-    assert_eq!(counts.pipe_failures, 1);
+    assert!(counts.every_drop_forced);
+    assert_eq!((counts.restarts, counts.pipe_failures), (1, 1));
     assert_eq!(counts.unknown_samples, Vec::<String>::new());
 }
 

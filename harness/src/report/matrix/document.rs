@@ -102,6 +102,8 @@ pub struct MatrixRow {
     pub books: Option<BooksCell>,
     /// The admission curve; `null` when there is none.
     pub admission: Option<AdmissionCell>,
+    /// Why there is no admission curve, when it ran and there is none.
+    pub admission_missing: Option<String>,
     /// Verdict; `null` unless it ran.
     pub verdict: Option<Verdict>,
     /// Every reason against a pass, strongest first.
@@ -197,6 +199,7 @@ impl MatrixRow {
                 p_value: curve.p_value,
                 trials: curve.points.iter().map(|point| point.trials).sum(),
             }),
+            admission_missing: report.admission_missing.clone(),
             verdict: Some(report.verdict),
             reasons: report.reasons.clone(),
             exit: Some(report.exit),
@@ -232,6 +235,7 @@ impl MatrixRow {
             strategies: Vec::new(),
             books: None,
             admission: None,
+            admission_missing: None,
             verdict: None,
             reasons: Vec::new(),
             exit: None,

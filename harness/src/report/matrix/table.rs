@@ -213,6 +213,9 @@ fn remarks(report: &MatrixReport) -> Vec<String> {
         if let Some(error) = &row.error {
             say(error);
         }
+        if let Some(missing) = &row.admission_missing {
+            say(&format!("no admission curve: {missing}"));
+        }
         for reason in &row.reasons {
             say(reason);
         }
