@@ -395,6 +395,11 @@ impl<'a> ServerLogMessage<'a> {
                     port: leading_number(port)?,
                 }
             }
+            // … is not using a post-quantum key exchange algorithm (10.6, one for each such client).
+            "WARNING:" => {
+                text.strip_prefix("WARNING: connection from ")?;
+                M::Incidental
+            }
             "Postponed"
             | "Transferred:"
             | "Closing"

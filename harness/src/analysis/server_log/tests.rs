@@ -14,6 +14,7 @@ const REAL_10_0: &[u8] = include_bytes!("fixtures/openssh-10.0-real.log");
 const REAL_10_3: &[u8] = include_bytes!("fixtures/openssh-10.3-real.log");
 const REAL_10_6: &[u8] = include_bytes!("fixtures/openssh-10.6-real.log");
 const LIMITS_10_6: &[u8] = include_bytes!("fixtures/openssh-10.6-limits-real.log");
+const CLASSIC_KEX_10_6: &[u8] = include_bytes!("fixtures/openssh-10.6-classic-kex-real.log");
 const WORDED_9_8: &[u8] = include_bytes!("fixtures/openssh-9.8-worded.log");
 const RARE: &[u8] = include_bytes!("fixtures/rare-worded.log");
 const SYSLOG: &[u8] = include_bytes!("fixtures/syslog-worded.log");
@@ -255,6 +256,17 @@ fn rate_limiter_of_10_6_holds_drops_back_and_says_how_many() {
         (counts.connections, counts.accepted, counts.sessions_started),
         (3, 2, 1)
     );
+}
+
+#[test]
+fn warning_of_10_6_about_a_classic_key_exchange_is_known() {
+    let counts = count(CLASSIC_KEX_10_6, 4096);
+    assert_eq!(counts.unknown_samples, Vec::<String>::new());
+    assert_eq!(
+        (counts.lines, counts.connections, counts.accepted),
+        (29, 4, 3)
+    );
+    assert_eq!(counts.server_drops(), 0);
 }
 
 #[test]
