@@ -7,6 +7,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use super::args::{FormatArg, ReportArgs};
+use super::compare;
 use super::console::Console;
 use super::error::CliError;
 use crate::analysis::server_log::{DropRule, ServerLogCounts, ServerLogParser};
@@ -95,7 +96,7 @@ pub(super) fn report(directory: &Path) -> Result<RunReport, CliError> {
     let validity = validity::check(&run);
     let gates = gate::judge(&thresholds, &run);
     let decision = gate::decide(&run, &laws, &validity, &gates);
-    Ok(report::build(
+    let mut report = report::build(
         &manifest,
         &run,
         Findings {
@@ -104,7 +105,9 @@ pub(super) fn report(directory: &Path) -> Result<RunReport, CliError> {
             gates,
             decision,
         },
-    ))
+    );
+    compare::rejoin(directory, &mut report)?;
+    Ok(report)
 }
 
 /// Writes everything that is rendered from the report into the run directory.

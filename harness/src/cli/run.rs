@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use tokio::task::JoinHandle;
 
 use super::args::{NetworkArg, RunArgs, TargetArg};
+use super::compare::{self, Baseline};
 use super::console::Console;
 use super::doctor::preflight;
 use super::error::CliError;
@@ -55,6 +56,13 @@ pub(super) async fn run(args: RunArgs, console: Console) -> Result<ExitCode, Cli
     let (scenario, origin) = super::overrides::resolve(&args)?;
     // Checked now, judged at the end: a typing error must not cost a run.
     load::thresholds(&scenario.gate, &strategy_names(&scenario))?;
+    let baseline = Baseline::prepare(
+        args.baseline.as_deref(),
+        &args.compare,
+        &scenario_record(&scenario, &origin),
+        args.target,
+        &console,
+    )?;
     let options = options(&args)?;
     let run_id = run_id(&scenario);
     let directory = create_run_directory(&args, &run_id)?;
@@ -95,9 +103,15 @@ pub(super) async fn run(args: RunArgs, console: Console) -> Result<ExitCode, Cli
     executed?;
     stopped?;
 
-    let report = load::report(&directory)?;
+    let mut report = load::report(&directory)?;
+    let compared = baseline
+        .map(|baseline| baseline.judge(&directory, &mut report))
+        .transpose()?;
     load::write_report(&directory, &report)?;
     load::show(&report, args.format, &console);
+    if let Some(compared) = compared {
+        compare::show(&compared, args.format, &console);
+    }
     console.note(&format!("run directory: {}", directory.display()));
     Ok(report.exit)
 }
@@ -364,7 +378,6 @@ impl Run<'_> {
         target: TargetDescription,
         findings: &[doctor::Finding],
     ) -> Manifest {
-        let scenario = self.scenario;
         Manifest {
             run_id: self.run_id.clone(),
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -376,23 +389,7 @@ impl Run<'_> {
                 .map_or(0, |since| {
                     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
                 }),
-            scenario: ScenarioRecord {
-                name: scenario.name.clone(),
-                description: scenario.description.clone(),
-                origin: origin.to_owned(),
-                effective_toml: scenario.to_toml(),
-                tasks: scenario.tasks,
-                rounds: scenario.rounds,
-                seed: scenario.seed,
-                time_scale: scenario.time_scale,
-                strategies: scenario
-                    .strategies
-                    .iter()
-                    .map(|strategy| strategy.name.clone())
-                    .collect(),
-                max_startups: scenario.sshd.max_startups.to_string(),
-                thresholds: scenario.gate.clone(),
-            },
+            scenario: scenario_record(self.scenario, origin),
             target,
             environment: doctor::environment(findings),
         }
@@ -475,6 +472,27 @@ fn unless_gone<T>(
     match answer {
         Err(_) if gone => Ok(None),
         answer => answer,
+    }
+}
+
+/// The scenario as it is executed, for the manifest and for a baseline to be checked against.
+fn scenario_record(scenario: &Scenario, origin: &str) -> ScenarioRecord {
+    ScenarioRecord {
+        name: scenario.name.clone(),
+        description: scenario.description.clone(),
+        origin: origin.to_owned(),
+        effective_toml: scenario.to_toml(),
+        tasks: scenario.tasks,
+        rounds: scenario.rounds,
+        seed: scenario.seed,
+        time_scale: scenario.time_scale,
+        strategies: scenario
+            .strategies
+            .iter()
+            .map(|strategy| strategy.name.clone())
+            .collect(),
+        max_startups: scenario.sshd.max_startups.to_string(),
+        thresholds: scenario.gate.clone(),
     }
 }
 

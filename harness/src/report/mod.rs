@@ -1,9 +1,10 @@
 //! `RunReport` and its pure renderers.
 //!
 //! `document` is the versioned document; `build` makes it of a summary, laws, checks and gates; `json` and
-//! `terminal` render it; `writer` is the only place that writes, and writes whole files or nothing.
+//! `terminal` render it; `comparison` is two of them side by side; `writer` is the only place that writes, and writes whole files or nothing.
 
 mod build;
+pub mod comparison;
 mod document;
 pub mod json;
 pub mod terminal;
