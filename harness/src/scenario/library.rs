@@ -5,7 +5,7 @@ use super::config::Scenario;
 /// Name of the scenario that runs when none is named.
 pub const DEFAULT: &str = "airflow-68115";
 
-const SHIPPED: [(&str, &str); 6] = [
+const SHIPPED: [(&str, &str); 8] = [
     (
         "airflow-68115",
         include_str!("../../../scenarios/airflow-68115.toml"),
@@ -23,6 +23,14 @@ const SHIPPED: [(&str, &str); 6] = [
     (
         "open-gates",
         include_str!("../../../scenarios/open-gates.toml"),
+    ),
+    (
+        "regression-gate",
+        include_str!("../../../scenarios/regression-gate.toml"),
+    ),
+    (
+        "regression-gate-churn",
+        include_str!("../../../scenarios/regression-gate-churn.toml"),
     ),
 ];
 

@@ -23,7 +23,7 @@ const FREE_KEYS: [&str; 7] = [
     "strategy",
 ];
 /// A bare command may cost this much more on one machine than on the other before it is worth a word.
-const COST_RATIO: f64 = 1.5;
+const COST_RATIO: f64 = 2.0;
 /// Load averages may be this far apart, for each CPU.
 const LOAD_PER_CPU: f64 = 0.5;
 

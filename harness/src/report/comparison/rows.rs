@@ -77,7 +77,11 @@ fn cells(metric: &MetricComparison) -> [String; 6] {
             };
             let (low, high) = estimate.difference_interval;
             let signed = |difference: f64| {
-                let sign = if difference < 0.0 { "-" } else { "+" };
+                let sign = match difference {
+                    _ if difference < 0.0 => "-",
+                    _ if difference > 0.0 => "+",
+                    _ => "",
+                };
                 format!("{sign}{}", value(difference.abs()))
             };
             (
@@ -111,7 +115,9 @@ fn cells(metric: &MetricComparison) -> [String; 6] {
     reason = "not negative, and for display"
 )]
 fn shown(metric: &MetricComparison, value: f64) -> String {
-    if metric.is_duration {
+    if value == 0.0 {
+        "0".to_owned()
+    } else if metric.is_duration {
         time(value.round() as u64)
     } else if value >= 1000.0 {
         format!("{value:.0}")

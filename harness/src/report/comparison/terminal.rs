@@ -64,12 +64,11 @@ fn differences(out: &mut String, report: &CompareReport, paint: &Paint) {
 }
 
 fn gating(out: &mut String, report: &CompareReport, paint: &Paint) {
-    let minimum = report.settings.minimum;
     line(
         out,
         &format!(
-            "Gating: worse by {:.0} % and by `least`, at most {:.0} % false alarms over all of them, rounds agree",
-            minimum.relative * 100.0,
+            "Gating: regressed is worse by `least` or more, beyond chance (at most {:.0} % false alarms in all), in all rounds \
+             alike",
             report.settings.false_alarms * 100.0
         ),
     );
@@ -132,11 +131,7 @@ fn table(rows: &[Row<'_>]) -> String {
 fn word(finding: Finding) -> &'static str {
     match finding {
         Finding::Regressed => "REGRESSED",
-        Finding::Improved => "improved",
-        Finding::Changed => "changed",
-        Finding::Unchanged => "unchanged",
-        Finding::Inconclusive => "inconclusive",
-        Finding::Insufficient => "insufficient",
+        other => other.as_str(),
     }
 }
 
