@@ -5,6 +5,9 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::latency::{Latency, Stage};
 use super::summary::{Numbers, PerTask, Scope, Spread, StrategySummary};
 use crate::ledger::Phase;
@@ -33,6 +36,32 @@ impl Unit {
             Unit::Nanoseconds => "duration",
         }
     }
+}
+
+/// Which way a metric is better, for comparisons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Better {
+    /// A smaller value is better.
+    Less,
+    /// A larger value is better.
+    More,
+    /// Neither: it describes, and can change but not regress.
+    Neither,
+}
+
+/// How a metric's value of a round varies by nature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variation {
+    /// A number of events of a round: it grows with the tasks, and varies at least as a Poisson count where chance is at
+    /// work at all.
+    Events,
+    /// A number of events for each task: as [`Variation::Events`], divided by the tasks.
+    EventsPerTask,
+    /// An amount that grows with the tasks, but is no number of events.
+    Amount,
+    /// A level that does not grow with the tasks: a rate, a latency, a worst case.
+    Level,
 }
 
 /// How many values become one.
@@ -96,6 +125,8 @@ pub struct Metric {
     pub name: &'static str,
     /// Unit of its values.
     pub unit: Unit,
+    /// Which way is better.
+    pub better: Better,
     /// Whether it is kept by phase.
     pub by_phase: bool,
     /// What it means.
@@ -195,12 +226,43 @@ impl Metric {
         }
     }
 
+    /// How its value of a round varies by nature.
+    #[must_use]
+    pub fn variation(&self) -> Variation {
+        match self.source {
+            Source::Count(_) | Source::OfAttempts(_) | Source::OfCommands(_) => Variation::Events,
+            Source::Round(_) if self.unit == Unit::Count => Variation::Events,
+            Source::Round(_) => Variation::Amount,
+            Source::PerTask(_) => Variation::EventsPerTask,
+            Source::Worst(_) | Source::Rate | Source::Latency(_) => Variation::Level,
+        }
+    }
+
+    /// The value of one round: the total of counts, the mean of rates and per-task metrics, the median of latencies
+    /// (nanoseconds). `None` without data.
+    #[must_use]
+    pub fn of_round(&self, round: &Numbers, phase: Option<Phase>) -> Option<f64> {
+        self.of(round, phase, self.round_aggregate())
+    }
+
+    fn round_aggregate(&self) -> Aggregate {
+        self.default_aggregate().unwrap_or(Aggregate::Median)
+    }
+
+    /// The name of this metric of a phase, or in total: `metric` or `phase.metric`.
+    #[must_use]
+    pub fn key(&self, phase: Option<Phase>) -> String {
+        match phase {
+            None => self.name.to_owned(),
+            Some(phase) => format!("{}.{}", phase.as_str(), self.name),
+        }
+    }
+
     /// The spread between rounds: of totals for counts, of means for rates and per-task metrics, of medians for
     /// latencies. `None` when any round has no data.
     #[must_use]
     pub fn spread(&self, strategy: &StrategySummary, phase: Option<Phase>) -> Option<Spread> {
-        let aggregate = self.default_aggregate().unwrap_or(Aggregate::Median);
-        self.spread_of(strategy, phase, aggregate)
+        self.spread_of(strategy, phase, self.round_aggregate())
     }
 
     /// The spread between rounds of one aggregate taken within each round.
@@ -267,6 +329,16 @@ fn of_latency(latency: &Latency, aggregate: Aggregate) -> Option<u64> {
     }
 }
 
+/// Every metric in total and, where it is kept by phase, of each phase; in the order of the catalogue.
+pub fn scoped() -> impl Iterator<Item = (&'static Metric, Option<Phase>)> {
+    CATALOGUE.iter().flat_map(|metric| {
+        let phases = metric.by_phase.then_some(Phase::ALL).into_iter().flatten();
+        std::iter::once(None)
+            .chain(phases.map(Some))
+            .map(move |phase| (metric, phase))
+    })
+}
+
 /// The metric of that name.
 #[must_use]
 pub fn metric(name: &str) -> Option<&'static Metric> {
@@ -285,11 +357,12 @@ pub fn nearest(name: &str) -> Option<&'static str> {
 }
 
 macro_rules! catalogue {
-    ($($name:literal, $unit:ident, $by_phase:literal, $source:expr, $description:literal;)*) => {
+    ($($name:literal, $unit:ident, $better:ident, $by_phase:literal, $source:expr, $description:literal;)*) => {
         /// Every metric, in the order of the report.
         pub static CATALOGUE: &[Metric] = &[$(Metric {
             name: $name,
             unit: Unit::$unit,
+            better: Better::$better,
             by_phase: $by_phase,
             description: $description,
             source: $source,
@@ -298,96 +371,96 @@ macro_rules! catalogue {
 }
 
 catalogue! {
-    "tasks_scheduled", Count, false, Source::Round(|n| Some(n.tasks.tasks_scheduled)),
+    "tasks_scheduled", Count, Neither, false, Source::Round(|n| Some(n.tasks.tasks_scheduled)),
         "Tasks with a place in the arrival pattern.";
-    "tasks_succeeded", Count, false, Source::Round(|n| Some(n.tasks.tasks_succeeded)),
+    "tasks_succeeded", Count, More, false, Source::Round(|n| Some(n.tasks.tasks_succeeded)),
         "Tasks whose job's exit code was read and was 0.";
-    "tasks_failed", Count, false, Source::Round(|n| Some(n.tasks.tasks_failed)),
+    "tasks_failed", Count, Less, false, Source::Round(|n| Some(n.tasks.tasks_failed)),
         "Failed tasks, whatever the cause.";
-    "tasks_interrupted", Count, false, Source::Round(|n| Some(n.tasks.tasks_interrupted)),
+    "tasks_interrupted", Count, Less, false, Source::Round(|n| Some(n.tasks.tasks_interrupted)),
         "Tasks under way when the run was stopped.";
-    "tasks_not_started", Count, false, Source::Round(|n| Some(n.tasks.tasks_not_started)),
+    "tasks_not_started", Count, Less, false, Source::Round(|n| Some(n.tasks.tasks_not_started)),
         "Tasks never begun, because the run was stopped.";
-    "attempts", Count, true, Source::Count(|s| s.counts.attempts),
+    "attempts", Count, Less, true, Source::Count(|s| s.counts.attempts),
         "Connection attempts: one TCP connect plus SSH handshake each.";
-    "handshakes", Count, true, Source::Count(|s| s.counts.handshakes),
+    "handshakes", Count, Less, true, Source::Count(|s| s.counts.handshakes),
         "Attempts that ended authenticated.";
-    "banner_eof", Count, true, Source::OfAttempts(|s| s.counts.banner_eof),
+    "banner_eof", Count, Less, true, Source::OfAttempts(|s| s.counts.banner_eof),
         "Refusals: the server closed before its identification string, by EOF or RST, with or without text.";
-    "connect_refused", Count, true, Source::OfAttempts(|s| s.counts.connect_refused),
+    "connect_refused", Count, Less, true, Source::OfAttempts(|s| s.counts.connect_refused),
         "Attempts refused by TCP.";
-    "connect_timeout", Count, true, Source::OfAttempts(|s| s.counts.connect_timeout),
+    "connect_timeout", Count, Less, true, Source::OfAttempts(|s| s.counts.connect_timeout),
         "Attempts without a TCP connection before the deadline.";
-    "banner_timeout", Count, true, Source::OfAttempts(|s| s.counts.banner_timeout),
+    "banner_timeout", Count, Less, true, Source::OfAttempts(|s| s.counts.banner_timeout),
         "Attempts without an identification string before the deadline.";
-    "kex_failed", Count, true, Source::OfAttempts(|s| s.counts.kex_failed),
+    "kex_failed", Count, Less, true, Source::OfAttempts(|s| s.counts.kex_failed),
         "Attempts whose key exchange failed.";
-    "auth_failed", Count, true, Source::OfAttempts(|s| s.counts.auth_failed),
+    "auth_failed", Count, Less, true, Source::OfAttempts(|s| s.counts.auth_failed),
         "Attempts whose authentication failed.";
-    "generator_fault", Count, true, Source::OfAttempts(|s| s.counts.generator_fault),
+    "generator_fault", Count, Neither, true, Source::OfAttempts(|s| s.counts.generator_fault),
         "Attempts the harness itself could not make; never a failure of the server.";
-    "attempts_held", Count, true, Source::OfAttempts(|s| s.counts.attempts_held),
+    "attempts_held", Count, Neither, true, Source::OfAttempts(|s| s.counts.attempts_held),
         "Attempts admitted and kept silent before authentication on purpose, to hold a startup slot.";
-    "attempts_interrupted", Count, true, Source::OfAttempts(|s| s.counts.attempts_interrupted),
+    "attempts_interrupted", Count, Neither, true, Source::OfAttempts(|s| s.counts.attempts_interrupted),
         "Attempts given up by the harness.";
-    "connections", Count, true, Source::Count(|s| s.counts.connections),
+    "connections", Count, Less, true, Source::Count(|s| s.counts.connections),
         "Connections wanted: first tries, however many retries followed.";
-    "first_attempt_ok", Count, true, Source::OfAttempts(|s| s.counts.first_attempt_ok),
+    "first_attempt_ok", Count, More, true, Source::OfAttempts(|s| s.counts.first_attempt_ok),
         "Connections whose first try succeeded.";
-    "final_ok", Count, true, Source::OfAttempts(|s| s.counts.final_ok),
+    "final_ok", Count, Neither, true, Source::OfAttempts(|s| s.counts.final_ok),
         "Connections that were had in the end, by first try or retry.";
-    "handshake_rate_per_s", PerSecond, true, Source::Rate,
+    "handshake_rate_per_s", PerSecond, Neither, true, Source::Rate,
         "Handshakes per second: mean over the active window (first connect to last attempt's end), peak over any 1 s.";
-    "attempts_per_task", PerTask, true, Source::PerTask(|s| &s.attempts_per_task),
+    "attempts_per_task", PerTask, Less, true, Source::PerTask(|s| &s.attempts_per_task),
         "Attempts of each started task.";
-    "handshakes_per_task", PerTask, true, Source::PerTask(|s| &s.handshakes_per_task),
+    "handshakes_per_task", PerTask, Less, true, Source::PerTask(|s| &s.handshakes_per_task),
         "Handshakes of each started task.";
-    "commands", Count, true, Source::Count(|s| s.counts.commands),
+    "commands", Count, Neither, true, Source::Count(|s| s.counts.commands),
         "Exec requests.";
-    "channel_refused", Count, true, Source::OfCommands(|s| s.counts.channel_refused),
+    "channel_refused", Count, Less, true, Source::OfCommands(|s| s.counts.channel_refused),
         "Commands whose channel or exec request was refused (MaxSessions).";
-    "connection_lost", Count, true, Source::OfCommands(|s| s.counts.connection_lost),
+    "connection_lost", Count, Less, true, Source::OfCommands(|s| s.counts.connection_lost),
         "Commands whose connection ended before they did.";
-    "command_timeout", Count, true, Source::OfCommands(|s| s.counts.command_timeout),
+    "command_timeout", Count, Less, true, Source::OfCommands(|s| s.counts.command_timeout),
         "Commands whose deadline passed.";
-    "retries", Count, true, Source::Count(|s| s.counts.retries),
+    "retries", Count, Less, true, Source::Count(|s| s.counts.retries),
         "Waits before another try, of any kind.";
-    "polls", Count, false, Source::Round(|n| Some(n.tasks.polls)),
+    "polls", Count, Neither, false, Source::Round(|n| Some(n.tasks.polls)),
         "Whole polls ended.";
-    "leftover_dirs", Count, false, Source::Round(|n| n.leftovers.map(|l| l.leftover_dirs)),
+    "leftover_dirs", Count, Less, false, Source::Round(|n| n.leftovers.map(|l| l.leftover_dirs)),
         "Job directories still there although the cleanup policy required removal.";
-    "kept_by_policy", Count, false, Source::Round(|n| n.leftovers.map(|l| l.kept_by_policy)),
+    "kept_by_policy", Count, Neither, false, Source::Round(|n| n.leftovers.map(|l| l.kept_by_policy)),
         "Job directories still there because the cleanup policy did not require removal.";
-    "startups_peak", Count, false, Source::Worst(|n| n.startups_peak),
+    "startups_peak", Count, Less, false, Source::Worst(|n| n.startups_peak),
         "Most startup slots in use at once, from the listener's gauge.";
-    "server_accepted", Count, false, Source::Round(|n| n.server_accepted),
+    "server_accepted", Count, Less, false, Source::Round(|n| n.server_accepted),
         "Authentications in sshd's own log.";
-    "server_drops", Count, false, Source::Round(|n| n.server_drops.as_ref().map(|d| d.total())),
+    "server_drops", Count, Less, false, Source::Round(|n| n.server_drops.as_ref().map(|d| d.total())),
         "Refusals in sshd's own log.";
-    "server_cpu", Nanoseconds, false, Source::Round(|n| n.server_cpu_ns),
+    "server_cpu", Nanoseconds, Less, false, Source::Round(|n| n.server_cpu_ns),
         "CPU time of sshd and the commands it ran (of the whole container where its processes cannot be seen).";
-    "server_cpu_per_handshake", Nanoseconds, false, Source::Worst(Numbers::server_cpu_per_handshake_ns),
+    "server_cpu_per_handshake", Nanoseconds, Less, false, Source::Worst(Numbers::server_cpu_per_handshake_ns),
         "CPU time of sshd for each handshake.";
-    "server_cpu_per_task", Nanoseconds, false, Source::Worst(Numbers::server_cpu_per_task_ns),
+    "server_cpu_per_task", Nanoseconds, Less, false, Source::Worst(Numbers::server_cpu_per_task_ns),
         "CPU time of sshd for each scheduled task.";
-    "start_spread", Nanoseconds, false, Source::Worst(|n| n.start_spread_ns),
+    "start_spread", Nanoseconds, Neither, false, Source::Worst(|n| n.start_spread_ns),
         "Burst rounds: from the first task's first connect() call to the last task's.";
-    "start_lag", Nanoseconds, false, Source::Latency(Stage::StartLag),
+    "start_lag", Nanoseconds, Neither, false, Source::Latency(Stage::StartLag),
         "Intended start of a task to its real start.";
-    "tcp", Nanoseconds, true, Source::Latency(Stage::Tcp),
+    "tcp", Nanoseconds, Less, true, Source::Latency(Stage::Tcp),
         "connect() called to TCP connection.";
-    "banner", Nanoseconds, true, Source::Latency(Stage::Banner),
+    "banner", Nanoseconds, Less, true, Source::Latency(Stage::Banner),
         "TCP connection to identification string.";
-    "kex", Nanoseconds, true, Source::Latency(Stage::Kex),
+    "kex", Nanoseconds, Less, true, Source::Latency(Stage::Kex),
         "Identification string to key exchange done.";
-    "auth", Nanoseconds, true, Source::Latency(Stage::Auth),
+    "auth", Nanoseconds, Less, true, Source::Latency(Stage::Auth),
         "Key exchange done to authenticated.";
-    "exec", Nanoseconds, true, Source::Latency(Stage::Exec),
+    "exec", Nanoseconds, Less, true, Source::Latency(Stage::Exec),
         "Command started to command completed.";
-    "refusal", Nanoseconds, true, Source::Latency(Stage::Refusal),
+    "refusal", Nanoseconds, Neither, true, Source::Latency(Stage::Refusal),
         "connect() called to refusal known.";
-    "submit", Nanoseconds, false, Source::Latency(Stage::Submit),
+    "submit", Nanoseconds, Less, false, Source::Latency(Stage::Submit),
         "Intended start of a task to the end of its submit phase.";
-    "task", Nanoseconds, false, Source::Latency(Stage::Task),
+    "task", Nanoseconds, Less, false, Source::Latency(Stage::Task),
         "Intended start of a task to its end.";
 }

@@ -42,6 +42,8 @@ pub(super) enum Command {
     Matrix(Box<MatrixArgs>),
     /// Render the report of a run directory again, from its ledger and log.
     Report(ReportArgs),
+    /// Compare a run with a baseline: what regressed, what improved, what cannot be said.
+    Compare(CompareArgs),
     /// Check and list scenarios.
     #[command(subcommand)]
     Scenario(ScenarioCommand),
@@ -140,6 +142,11 @@ pub(super) struct RunArgs {
     /// What goes to stdout.
     #[arg(long, value_enum, default_value_t = FormatArg::Text)]
     pub(super) format: FormatArg,
+    /// A `report.json` or run directory to compare with: a regression fails the run.
+    #[arg(long, value_name = "FILE", help_heading = "Baseline")]
+    pub(super) baseline: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) compare: CompareSettingsArgs,
     /// No progress display, even on a terminal.
     #[arg(long)]
     pub(super) no_progress: bool,
@@ -203,6 +210,57 @@ pub(super) struct ReportArgs {
     /// What goes to stdout.
     #[arg(long, value_enum, default_value_t = FormatArg::Text)]
     pub(super) format: FormatArg,
+}
+
+/// Compare a new run with a baseline, round against round.
+///
+/// Exit codes: 0 nothing regressed; 1 a gating metric regressed; 2 no such file, another schema version, or another
+/// experiment; 3 inconclusive, or too few rounds to say.
+#[derive(Debug, Args)]
+pub(super) struct CompareArgs {
+    /// The baseline: a `report.json` or a run directory.
+    pub(super) base: PathBuf,
+    /// The new run: a `report.json` or a run directory.
+    pub(super) new: PathBuf,
+    /// What goes to stdout.
+    #[arg(long, value_enum, default_value_t = CompareFormatArg::Text)]
+    pub(super) format: CompareFormatArg,
+    #[command(flatten)]
+    pub(super) settings: CompareSettingsArgs,
+}
+
+/// What goes to stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum CompareFormatArg {
+    /// The side-by-side table.
+    Text,
+    /// The versioned document.
+    Json,
+    /// Markdown, for a pull request or a job's summary.
+    Md,
+}
+
+/// The rules of a comparison.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Baseline")]
+pub(super) struct CompareSettingsArgs {
+    /// A gating metric, `[strategy.][phase.]metric`; repeatable, replaces attempts, handshakes, banner_eof,
+    /// tasks_failed and leftover_dirs.
+    #[arg(long, value_name = "METRIC")]
+    pub(super) gate_on: Vec<String>,
+    /// The smallest change that counts, relative to the baseline [default: 10%].
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    pub(super) min_relative: Option<f64>,
+    /// The smallest change that counts: connections for each task [default: 0.5].
+    #[arg(long, value_name = "NUMBER", value_parser = not_negative)]
+    pub(super) min_per_task: Option<f64>,
+    /// The smallest change that counts: share of the tasks that fail or leave a directory, and 2 a round at least
+    /// [default: 5%].
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    pub(super) min_tasks: Option<f64>,
+    /// Compare different experiments (scenario settings, stand-in against sshd) all the same, with a warning.
+    #[arg(long)]
+    pub(super) allow_different: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -292,6 +350,21 @@ fn time_scale(text: &str) -> Result<f64, String> {
         Ok(scale) if scale > 0.0 && scale <= 10.0 => Ok(scale),
         _ => Err("a number above 0 and at most 10 is needed".to_owned()),
     }
+}
+
+fn not_negative(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number >= 0.0 => Ok(number),
+        _ => Err("a number of at least 0 is needed".to_owned()),
+    }
+}
+
+/// `10%`, as a share.
+fn percent(text: &str) -> Result<f64, String> {
+    text.strip_suffix('%')
+        .and_then(|number| not_negative(number).ok())
+        .map(|percent| percent / 100.0)
+        .ok_or_else(|| "write it with its sign, such as `10%`".to_owned())
 }
 
 fn keyword(text: &str) -> Result<(String, String), String> {

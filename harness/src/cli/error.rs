@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::exit_code::ExitCode;
 use crate::ledger::LedgerError;
 use crate::report::WriteError;
+use crate::report::json::ReadError;
 use crate::target::TargetError;
 
 /// Why a command could not do its work.
@@ -38,6 +39,22 @@ pub(super) enum CliError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// A report named on the command line is not there.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A report or comparison is none, or of another version.
+    #[error("cannot use {}", path.display())]
+    Document {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: ReadError,
     },
     /// The ledger could not be written or read.
     #[error(transparent)]
@@ -73,6 +90,8 @@ impl CliError {
             CliError::Scenario(_)
             | CliError::Thresholds(_)
             | CliError::Usage(_)
+            | CliError::Unreadable { .. }
+            | CliError::Document { .. }
             | CliError::DirectoryNotEmpty(_) => ExitCode::Usage,
             // Consent is asked for on the command line.
             CliError::Target(TargetError::Consent(_)) => ExitCode::Usage,

@@ -7,6 +7,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use super::args::{FormatArg, ReportArgs};
+use super::compare::{self, Baseline};
 use super::console::Console;
 use super::error::CliError;
 use super::signals::{Closing, Interrupts};
@@ -32,7 +33,7 @@ pub(super) async fn report_command(
 ) -> Result<ExitCode, CliError> {
     let interrupts = Interrupts::install(console.clone()).map_err(CliError::Signals)?;
     let closing = interrupts.closing();
-    let Some(report) = conclude(&args.run_dir, &closing, &console).await? else {
+    let Some(report) = conclude(&args.run_dir, None, &closing, &console).await? else {
         return Ok(ExitCode::Interrupted);
     };
     Ok(show(report, args.format, &console, &closing).await)
@@ -42,6 +43,7 @@ pub(super) async fn report_command(
 /// its outcome; a second one ends it, with no report (`None`) or a whole one.
 pub(super) async fn conclude(
     directory: &Path,
+    baseline: Option<&Baseline>,
     closing: &Closing<'_>,
     console: &Console,
 ) -> Result<Option<RunReport>, CliError> {
@@ -53,7 +55,11 @@ pub(super) async fn conclude(
         ));
         return Ok(None);
     };
-    let report = report?;
+    let mut report = report?;
+    match baseline {
+        Some(baseline) => baseline.judge(directory, &mut report)?,
+        None => compare::rejoin(directory, &mut report)?,
+    }
     // Here and not on a thread that may be left behind: what has begun to be written is finished.
     write_report(directory, &report)?;
     Ok(Some(report))
@@ -97,7 +103,7 @@ pub(super) fn thresholds(
 }
 
 /// Computes the report of a run directory.
-fn report(directory: &Path) -> Result<RunReport, CliError> {
+pub(super) fn report(directory: &Path) -> Result<RunReport, CliError> {
     let mut summarizer = Summarizer::new();
     let mut manifest: Option<Box<Manifest>> = None;
     let mut log_ranges: BTreeMap<RoundId, LogRange> = BTreeMap::new();
@@ -135,7 +141,7 @@ fn report(directory: &Path) -> Result<RunReport, CliError> {
     let validity = validity::check(&run);
     let gates = gate::judge(&thresholds, &run);
     let decision = gate::decide(&run, &laws, &validity, &gates);
-    Ok(report::build(
+    let mut report = report::build(
         &manifest,
         &run,
         Findings {
@@ -144,7 +150,9 @@ fn report(directory: &Path) -> Result<RunReport, CliError> {
             gates,
             decision,
         },
-    ))
+    );
+    compare::rejoin(directory, &mut report)?;
+    Ok(report)
 }
 
 /// Writes everything that is rendered from the report into the run directory.

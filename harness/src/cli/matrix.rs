@@ -56,6 +56,7 @@ pub(super) async fn command(args: MatrixArgs, console: Console) -> Result<ExitCo
                 },
                 directory: run_directory::create(Some(&directory.join(&release)), &run_id)?,
                 run_id,
+                baseline: None,
             })
         };
         let row = row(&release, one(order, &interrupts, &console).await);

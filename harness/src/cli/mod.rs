@@ -1,6 +1,7 @@
 //! The command line: clap, console, progress, dispatch. The only place that prints.
 
 mod args;
+mod compare;
 mod console;
 mod doctor;
 mod error;
@@ -34,6 +35,7 @@ pub fn main() -> ProcessExitCode {
         Command::Run(args) => in_runtime(|| run::run(*args, console.clone())),
         Command::Matrix(args) => in_runtime(|| matrix::command(*args, console.clone())),
         Command::Report(args) => in_runtime(|| load::report_command(args, console.clone())),
+        Command::Compare(args) => compare::command(&args, &console),
         Command::Scenario(command) => scenario::command(&command, &console),
         Command::Image(command) => in_runtime(|| image::command(command, console.clone())),
         Command::Doctor(args) => in_runtime(|| doctor::command(args, console.clone())),

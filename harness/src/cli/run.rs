@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use super::args::{NetworkArg, RunArgs, TargetArg};
+use super::compare::{self, Baseline};
 use super::console::Console;
 use super::doctor::preflight;
 use super::error::CliError;
@@ -58,6 +59,13 @@ pub(super) async fn run(args: RunArgs, console: Console) -> Result<ExitCode, Cli
     let (scenario, origin) = super::overrides::resolve(&args.scenario, &args.overrides)?;
     // Checked now, judged at the end: a typing error must not cost a run.
     load::thresholds(&scenario.gate, &strategy_names(&scenario))?;
+    let baseline = Baseline::prepare(
+        args.baseline.as_deref(),
+        &args.compare,
+        &scenario_record(&scenario, &origin),
+        args.target,
+        &console,
+    )?;
     let options = options(&args)?;
     let target = target_of(args.target, args.release);
     check_releases(target, args.release, scenario.sshd.min_release)?;
@@ -70,6 +78,7 @@ pub(super) async fn run(args: RunArgs, console: Console) -> Result<ExitCode, Cli
         options,
         run_id,
         directory,
+        baseline,
     };
     // Before the handlers: nothing is there yet that would have to be taken down.
     let findings = preflight(&order.scenario, order.target)?;
@@ -78,6 +87,9 @@ pub(super) async fn run(args: RunArgs, console: Console) -> Result<ExitCode, Cli
         return Ok(ExitCode::Interrupted);
     };
     let code = load::show(report, args.format, &console, &interrupts.closing()).await;
+    if order.baseline.is_some() {
+        compare::show(&order.directory, args.format, &console)?;
+    }
     console.note(&format!("run directory: {}", order.directory.display()));
     Ok(code)
 }
@@ -96,6 +108,8 @@ pub(super) struct Order {
     pub(super) run_id: RunId,
     /// An empty directory.
     pub(super) directory: PathBuf,
+    /// What it is compared with at its end.
+    pub(super) baseline: Option<Baseline>,
 }
 
 /// Makes one run, from its target's start to its written report; `None` when the user stopped it before anything was
@@ -150,7 +164,7 @@ pub(super) async fn one(
     executed?;
     stopped?;
 
-    load::conclude(directory, &closing, console).await
+    load::conclude(directory, order.baseline.as_ref(), &closing, console).await
 }
 
 /// What the steps of one run share.
@@ -433,7 +447,6 @@ impl Run<'_> {
         target: TargetDescription,
         findings: &[doctor::Finding],
     ) -> Manifest {
-        let scenario = self.scenario;
         Manifest {
             run_id: self.run_id.clone(),
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -445,23 +458,7 @@ impl Run<'_> {
                 .map_or(0, |since| {
                     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
                 }),
-            scenario: ScenarioRecord {
-                name: scenario.name.clone(),
-                description: scenario.description.clone(),
-                origin: origin.to_owned(),
-                effective_toml: scenario.to_toml(),
-                tasks: scenario.tasks,
-                rounds: scenario.rounds,
-                seed: scenario.seed,
-                time_scale: scenario.time_scale,
-                strategies: scenario
-                    .strategies
-                    .iter()
-                    .map(|strategy| strategy.name.clone())
-                    .collect(),
-                max_startups: scenario.sshd.max_startups.to_string(),
-                thresholds: scenario.gate.clone(),
-            },
+            scenario: scenario_record(self.scenario, origin),
             target,
             environment: doctor::environment(findings),
         }
@@ -535,6 +532,23 @@ fn unless_gone<T>(
     match answer {
         Err(_) if gone => Ok(None),
         answer => answer,
+    }
+}
+
+/// The scenario as it is executed, for the manifest and for a baseline to be checked against.
+fn scenario_record(scenario: &Scenario, origin: &str) -> ScenarioRecord {
+    ScenarioRecord {
+        name: scenario.name.clone(),
+        description: scenario.description.clone(),
+        origin: origin.to_owned(),
+        effective_toml: scenario.to_toml(),
+        tasks: scenario.tasks,
+        rounds: scenario.rounds,
+        seed: scenario.seed,
+        time_scale: scenario.time_scale,
+        strategies: strategy_names(scenario),
+        max_startups: scenario.sshd.max_startups.to_string(),
+        thresholds: scenario.gate.clone(),
     }
 }
 

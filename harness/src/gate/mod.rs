@@ -1,8 +1,10 @@
 //! Thresholds and the verdict. Pure.
 //!
 //! `threshold` is the grammar with its `problem`s, parsed and type-checked before a run; `judge` evaluates on the unrounded values
-//! the report shows; `verdict` weighs gates, books and validity into one verdict and exit code.
+//! the report shows; `verdict` weighs gates, books and validity into one verdict and exit code;
+//! `compare` sets a run beside its baseline.
 
+pub mod compare;
 mod judge;
 mod problem;
 mod threshold;
@@ -11,7 +13,7 @@ mod verdict;
 pub use judge::{GateCheck, GateOutcome, GateResult, judge};
 pub use problem::{ThresholdError, ThresholdProblem};
 pub use threshold::{Bound, Operator, Selector, Threshold};
-pub use verdict::{Decision, Verdict, decide};
+pub use verdict::{Decision, Verdict, decide, join};
 
 pub use crate::analysis::catalogue::{Aggregate, CATALOGUE, Metric, Unit};
 

@@ -116,3 +116,19 @@ pub fn decide(run: &RunSummary, laws: &[Law], checks: &[Check], gates: &[GateRes
         reasons,
     }
 }
+
+/// Joins a run's own verdict and that of its comparison with a baseline: the precedence of the module, where a regression
+/// ranks as a failed gate, and a comparison that says nothing as a gate without data. A comparison never fails on a run
+/// that is no measurement.
+#[must_use]
+pub fn join(own: Verdict, exit: ExitCode, compared: Verdict) -> (Verdict, ExitCode) {
+    match (exit, compared) {
+        // Partial or not started: no comparison says more.
+        (ExitCode::Interrupted | ExitCode::Environment | ExitCode::Usage, _) => (own, exit),
+        (ExitCode::GateFailed, _) | (_, Verdict::Fail) => (Verdict::Fail, ExitCode::GateFailed),
+        (ExitCode::Inconclusive, _) | (_, Verdict::Inconclusive) => {
+            (Verdict::Inconclusive, ExitCode::Inconclusive)
+        }
+        (ExitCode::Success, Verdict::Pass) => (Verdict::Pass, ExitCode::Success),
+    }
+}

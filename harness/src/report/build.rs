@@ -9,7 +9,7 @@ use super::document::{
     NumbersReport, PerTaskReport, PhasesReport, RateReport, RoundReport, RunReport, SCHEMA_VERSION,
     ScopeReport, ServerLogReport, StrategyReport, ToolReport,
 };
-use crate::analysis::catalogue::CATALOGUE;
+use crate::analysis::catalogue;
 use crate::analysis::latency::Stage;
 use crate::analysis::laws::{self, Law};
 use crate::analysis::server_log::DropRule;
@@ -70,6 +70,7 @@ pub fn build(manifest: &Manifest, run: &RunSummary, findings: Findings) -> RunRe
         exit: decision.exit_code,
         exit_code: decision.exit_code.code(),
         reasons: decision.reasons,
+        baseline: None,
         embedded_stand_in: manifest.target.kind == TargetKind::Embedded,
         gates,
         environment: manifest.environment.clone(),
@@ -102,17 +103,9 @@ fn rfc3339(unix_ns: u64) -> String {
 
 fn strategy(run: &RunSummary, strategy: &StrategySummary) -> StrategyReport {
     let mut spread = std::collections::BTreeMap::new();
-    for metric in CATALOGUE {
-        let phases = metric.by_phase.then_some(Phase::ALL).into_iter().flatten();
-        let scopes = std::iter::once(None).chain(phases.map(Some));
-        for phase in scopes {
-            if let Some(values) = metric.spread(strategy, phase) {
-                let name = match phase {
-                    None => metric.name.to_owned(),
-                    Some(phase) => format!("{}.{}", phase.as_str(), metric.name),
-                };
-                spread.insert(name, values);
-            }
+    for (metric, phase) in catalogue::scoped() {
+        if let Some(values) = metric.spread(strategy, phase) {
+            spread.insert(metric.key(phase), values);
         }
     }
     StrategyReport {
@@ -138,6 +131,11 @@ fn round(run: &RunSummary, round: &RoundSummary) -> RoundReport {
         ended_ns: round.ended.0,
         proven_idle: round.proven_idle,
         numbers: numbers(&round.numbers),
+        values: catalogue::scoped()
+            .filter_map(|(metric, phase)| {
+                Some((metric.key(phase), metric.of_round(&round.numbers, phase)?))
+            })
+            .collect(),
         task_ends: round.task_ends.clone(),
         timeline: round.timeline.clone(),
         startups: round.startups.clone(),

@@ -52,6 +52,8 @@ pub struct RunReport {
     pub exit_code: u8,
     /// Every reason against a pass, strongest first.
     pub reasons: Vec<String>,
+    /// The run that this one was compared with, and whose comparison has joined the verdict; `null` without a baseline.
+    pub baseline: Option<RunId>,
     /// Whether the server was the embedded stand-in and not OpenSSH.
     pub embedded_stand_in: bool,
     /// Thresholds with their actual values.
@@ -233,6 +235,10 @@ pub struct RoundReport {
     pub proven_idle: bool,
     /// Its numbers.
     pub numbers: NumbersReport,
+    /// The value of every metric of the catalogue, by metric name and by `phase.metric`: the total of counts, the mean of
+    /// rates and per-task metrics, the median of latencies (nanoseconds). A metric without data is absent. Comparisons
+    /// are made of these.
+    pub values: BTreeMap<String, f64>,
     /// What became of each task, in the order of their numbers.
     pub task_ends: Vec<TaskEnd>,
     /// Its course.

@@ -36,6 +36,14 @@ const SHIPPED: &[(&str, &str)] = &[
         "per-source",
         include_str!("../../../scenarios/per-source.toml"),
     ),
+    (
+        "regression-gate",
+        include_str!("../../../scenarios/regression-gate.toml"),
+    ),
+    (
+        "regression-gate-churn",
+        include_str!("../../../scenarios/regression-gate-churn.toml"),
+    ),
 ];
 
 /// All shipped scenarios, the default first.

@@ -46,13 +46,13 @@ pub fn render_with(report: &RunReport, colour: bool) -> String {
     out
 }
 
-fn line(out: &mut String, text: &str) {
+pub(super) fn line(out: &mut String, text: &str) {
     out.push_str(text);
     out.push('\n');
 }
 
-struct Paint {
-    colour: bool,
+pub(super) struct Paint {
+    pub(super) colour: bool,
 }
 
 impl Paint {
@@ -64,15 +64,15 @@ impl Paint {
         }
     }
 
-    fn good(&self, text: &str) -> String {
+    pub(super) fn good(&self, text: &str) -> String {
         self.with("32", text)
     }
 
-    fn bad(&self, text: &str) -> String {
+    pub(super) fn bad(&self, text: &str) -> String {
         self.with("1;31", text)
     }
 
-    fn warn(&self, text: &str) -> String {
+    pub(super) fn warn(&self, text: &str) -> String {
         self.with("1;33", text)
     }
 }
@@ -152,7 +152,7 @@ fn gate_value(gate: &GateResult, value: Option<f64>) -> String {
     }
 }
 
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     if value.fract() == 0.0 {
         format!("{value:.0}")
     } else {
