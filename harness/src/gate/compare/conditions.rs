@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::pace::Pace;
 use crate::ids::StrategyName;
 use crate::manifest::{EnvironmentRecord, ScenarioRecord, TargetDescription, TargetKind};
 
@@ -218,6 +219,20 @@ pub(super) fn environment_differences(
         );
     }
     differences
+}
+
+/// The machine was not as fast.
+pub(super) fn pace_difference(strategy: &StrategyName, pace: Pace) -> Difference {
+    let text = |ns: f64| Some(format!("{:.1} ms", ns / 1e6));
+    Difference::new(
+        Weight::Conditions,
+        format!(
+            "{strategy}: key exchange (so a change has to be {:.1} times as large)",
+            pace.factor()
+        ),
+        text(pace.base_ns),
+        text(pace.new_ns),
+    )
 }
 
 #[expect(clippy::cast_precision_loss, reason = "milliseconds, for display")]

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::estimate::{Estimate, LEVEL, Noise, SideValues};
 use super::holm;
+use super::pace::Pace;
 use super::policy::{DEFAULT_GATES, GateMetric, MinimumEffect};
 use super::side::{Side, StrategyRounds};
 use crate::analysis::catalogue::{self, Better, Metric, Unit, Variation};
@@ -86,6 +87,8 @@ pub struct MetricComparison {
     pub estimate: Option<Estimate>,
     /// The smallest change that counts, in the metric's unit.
     pub minimum: f64,
+    /// How many of these a change has to reach to be proven: more than 1 where the machine ran at another speed.
+    pub pace_factor: f64,
     /// p-value of "worse than the baseline", corrected (Holm) for the number of gating metrics where it gates; `null`
     /// where it cannot be worse.
     pub p_worse: Option<f64>,
@@ -141,8 +144,13 @@ pub fn compare(
         let Some(new) = new.strategy(&base.strategy) else {
             continue;
         };
+        let pace_factor = Pace::of(base, new).map_or(1.0, Pace::factor);
         for scoped in &scoped {
-            metrics.extend(one(base, new, scoped, tasks, gates, minimum));
+            let metric = one(base, new, scoped, tasks, gates, minimum);
+            metrics.extend(metric.map(|metric| MetricComparison {
+                pace_factor,
+                ..metric
+            }));
         }
     }
     correct(&mut metrics);
@@ -227,6 +235,7 @@ fn one(
             base_tasks,
             divided,
         ),
+        pace_factor: 1.0,
         p_worse: None,
         finding: Finding::Insufficient,
         reason: None,
@@ -287,9 +296,11 @@ fn judge(metric: &MetricComparison) -> (Finding, Option<String>) {
     let p_worse = metric.p_worse.unwrap_or(estimate.p_more);
     let minimum = metric.minimum;
     let proven = |p: f64, pairs: f64| p <= LEVEL && pairs >= AGREEMENT;
-    let improved = -worse >= minimum && worse < 0.0 && proven(p_better, 1.0 - pairs);
+    // Beyond what another speed of the machine does.
+    let large = minimum * metric.pace_factor;
+    let improved = -worse >= large && worse < 0.0 && proven(p_better, 1.0 - pairs);
     let worsened = worse >= minimum && worse > 0.0;
-    let regressed = worsened && proven(p_worse, pairs);
+    let regressed = worsened && worse >= large && proven(p_worse, pairs);
     match metric.better {
         Better::Neither if regressed || improved => (Finding::Changed, None),
         Better::Neither => (Finding::Unchanged, None),
@@ -300,6 +311,14 @@ fn judge(metric: &MetricComparison) -> (Finding, Option<String>) {
             Some(format!(
                 "worse by more than the minimum effect, but chance explains it (p {p_worse:.2}): more rounds decide it"
             )),
+        ),
+        _ if worsened && proven(p_worse, pairs) => (
+            Finding::Inconclusive,
+            Some(
+                "worse beyond chance, but the machine ran at another speed, which does as much: compare runs made under \
+                 the same load"
+                    .to_owned(),
+            ),
         ),
         _ if worsened => (
             Finding::Inconclusive,

@@ -291,6 +291,28 @@ fn noise_that_would_hide_a_large_regression_is_inconclusive() {
 }
 
 #[test]
+fn what_a_slower_machine_does_is_not_blamed_on_the_client() {
+    let of = |handshakes: f64, kex_ms: f64| {
+        let (handshakes, kex) = ([handshakes; 3], [kex_ms * 1e6; 3]);
+        compared(
+            &[("handshakes", &[1000.0; 3]), ("kex", &[20e6; 3])],
+            &[("handshakes", &handshakes), ("kex", &kex)],
+            &[],
+        )
+    };
+    assert_eq!(finding(&of(1200.0, 29.0), "handshakes"), Finding::Regressed);
+    let slower = of(1200.0, 80.0);
+    assert_eq!(finding(&slower, "handshakes"), Finding::Inconclusive);
+    assert!(slower.reasons[0].contains("another speed"), "{slower:#?}");
+    assert_eq!(
+        finding(&of(1200.0, 5.0), "handshakes"),
+        Finding::Inconclusive
+    );
+    assert_eq!(finding(&of(4000.0, 80.0), "handshakes"), Finding::Regressed);
+    assert_eq!(finding(&of(1000.0, 80.0), "handshakes"), Finding::Unchanged);
+}
+
+#[test]
 fn information_never_decides() {
     let comparison = compared(
         &[("attempts", &[9.0, 9.0]), ("retries", &[10.0, 10.0])],
