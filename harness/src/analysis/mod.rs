@@ -7,6 +7,7 @@
 
 pub mod admission;
 pub mod catalogue;
+pub mod interval_log;
 pub mod latency;
 pub mod laws;
 pub mod server_log;

@@ -11,7 +11,7 @@ use super::console::Console;
 use super::error::CliError;
 use crate::analysis::server_log::{DropRule, ServerLogCounts, ServerLogParser};
 use crate::analysis::summary::Summarizer;
-use crate::analysis::{laws, validity};
+use crate::analysis::{interval_log, laws, validity};
 use crate::exit_code::ExitCode;
 use crate::gate::{self, Threshold, ThresholdError};
 use crate::ids::{RoundId, StrategyName};
@@ -26,10 +26,10 @@ pub(super) const SERVER_LOG: &str = "sshd.log";
 
 /// `sshchurn report`.
 pub(super) fn report_command(args: &ReportArgs, console: &Console) -> Result<ExitCode, CliError> {
-    let report = report(&args.run_dir)?;
-    write_report(&args.run_dir, &report)?;
-    show(&report, args.format, console);
-    Ok(report.exit)
+    let loaded = load(&args.run_dir)?;
+    write_report(&args.run_dir, &loaded)?;
+    show(&loaded.report, args.format, console);
+    Ok(loaded.report.exit)
 }
 
 /// Puts a report on stdout.
@@ -37,6 +37,9 @@ pub(super) fn show(report: &RunReport, format: FormatArg, console: &Console) {
     match format {
         FormatArg::Text => console.result(&report::terminal::render_with(report, console.colour())),
         FormatArg::Json => console.result(&report::json::render(report)),
+        FormatArg::Md => console.result(&report::markdown::render(report)),
+        FormatArg::Junit => console.result(&report::junit::render(report)),
+        FormatArg::Openmetrics => console.result(&report::openmetrics::render(report)),
     }
 }
 
@@ -56,8 +59,16 @@ pub(super) fn thresholds(
     })
 }
 
+/// What a run directory says.
+pub(super) struct Loaded {
+    /// The report.
+    pub(super) report: RunReport,
+    /// Every distribution of times, as an HdrHistogram interval log: the report has only their summaries.
+    latencies: String,
+}
+
 /// Computes the report of a run directory.
-pub(super) fn report(directory: &Path) -> Result<RunReport, CliError> {
+pub(super) fn load(directory: &Path) -> Result<Loaded, CliError> {
     let mut summarizer = Summarizer::new();
     let mut manifest: Option<Box<Manifest>> = None;
     let mut log_ranges: BTreeMap<RoundId, LogRange> = BTreeMap::new();
@@ -95,7 +106,7 @@ pub(super) fn report(directory: &Path) -> Result<RunReport, CliError> {
     let validity = validity::check(&run);
     let gates = gate::judge(&thresholds, &run);
     let decision = gate::decide(&run, &laws, &validity, &gates);
-    Ok(report::build(
+    let report = report::build(
         &manifest,
         &run,
         Findings {
@@ -104,15 +115,27 @@ pub(super) fn report(directory: &Path) -> Result<RunReport, CliError> {
             gates,
             decision,
         },
-    ))
+    );
+    Ok(Loaded {
+        report,
+        latencies: interval_log::render(&run),
+    })
 }
 
-/// Writes everything that is rendered from the report into the run directory.
-pub(super) fn write_report(directory: &Path, report: &RunReport) -> Result<(), CliError> {
-    report::write_file(
-        &directory.join("report.json"),
-        report::json::render(report).as_bytes(),
-    )?;
+/// Writes everything that is rendered into the run directory.
+pub(super) fn write_report(directory: &Path, loaded: &Loaded) -> Result<(), CliError> {
+    let report = &loaded.report;
+    let files = [
+        ("report.json", report::json::render(report)),
+        ("report.html", report::html::render(report)),
+        ("report.md", report::markdown::render(report)),
+        ("junit.xml", report::junit::render(report)),
+        ("metrics.txt", report::openmetrics::render(report)),
+        ("latencies.hlog", loaded.latencies.clone()),
+    ];
+    for (name, text) in files {
+        report::write_file(&directory.join(name), text.as_bytes())?;
+    }
     Ok(())
 }
 

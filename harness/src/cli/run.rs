@@ -95,11 +95,11 @@ pub(super) async fn run(args: RunArgs, console: Console) -> Result<ExitCode, Cli
     executed?;
     stopped?;
 
-    let report = load::report(&directory)?;
-    load::write_report(&directory, &report)?;
-    load::show(&report, args.format, &console);
+    let loaded = load::load(&directory)?;
+    load::write_report(&directory, &loaded)?;
+    load::show(&loaded.report, args.format, &console);
     console.note(&format!("run directory: {}", directory.display()));
-    Ok(report.exit)
+    Ok(loaded.report.exit)
 }
 
 /// What the steps of one run share.

@@ -1,11 +1,18 @@
 //! `RunReport` and its pure renderers.
 //!
-//! `document` is the versioned document; `build` makes it of a summary, laws, checks and gates; `json` and
-//! `terminal` render it; `writer` is the only place that writes, and writes whole files or nothing.
+//! `document` is the versioned document; `build` makes it of a summary, laws, checks and gates; `terminal`, `json`,
+//! `html` (with `plot`), `markdown`, `junit` and `openmetrics` render it; `story` has the words they share; `writer` is
+//! the only place that writes, and writes whole files or nothing.
 
 mod build;
 mod document;
+pub mod html;
 pub mod json;
+pub mod junit;
+pub mod markdown;
+pub mod openmetrics;
+mod plot;
+mod story;
 pub mod terminal;
 mod writer;
 
@@ -17,5 +24,9 @@ pub use document::{
 };
 pub use writer::{WriteError, write_file};
 
+#[cfg(test)]
+mod exposition_tests;
+#[cfg(test)]
+mod sample;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 //! Owns layout and wording. Plain text some 100 columns wide; colour only when asked for. Rounds what it
 //! shows and judges nothing.
 
-mod table;
+pub(super) mod table;
 
 use std::fmt::Write as _;
 
@@ -25,12 +25,7 @@ pub fn render_with(report: &RunReport, colour: bool) -> String {
     let paint = Paint { colour };
     let mut out = String::new();
     if report.embedded_stand_in {
-        line(
-            &mut out,
-            &paint.warn(
-                "EMBEDDED STAND-IN: not an OpenSSH server; refusals follow OpenSSH's rule, rates and latencies do not",
-            ),
-        );
+        line(&mut out, &paint.warn(super::story::EMBEDDED));
     }
     header(&mut out, report);
     gates(&mut out, report, &paint);
@@ -138,7 +133,7 @@ fn gates(out: &mut String, report: &RunReport, paint: &Paint) {
 }
 
 /// A gate's own value, rounded only where more digits would not be read.
-fn gate_value(gate: &GateResult, value: Option<f64>) -> String {
+pub(super) fn gate_value(gate: &GateResult, value: Option<f64>) -> String {
     match value {
         None => "no data".to_owned(),
         #[expect(
@@ -151,7 +146,7 @@ fn gate_value(gate: &GateResult, value: Option<f64>) -> String {
     }
 }
 
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     if value.fract() == 0.0 {
         format!("{value:.0}")
     } else {
@@ -161,7 +156,7 @@ fn number(value: f64) -> String {
 
 /// Nanoseconds as a person reads them.
 #[expect(clippy::cast_precision_loss, reason = "for display")]
-fn time(ns: u64) -> String {
+pub(super) fn time(ns: u64) -> String {
     let ns = ns as f64;
     match ns {
         _ if ns >= 99.95e9 => format!("{:.0} s", ns / 1e9),
@@ -259,7 +254,7 @@ fn verdict(out: &mut String, report: &RunReport, paint: &Paint) {
     }
 }
 
-fn next_step(report: &RunReport) -> &'static str {
+pub(super) fn next_step(report: &RunReport) -> &'static str {
     let invalid = |id| {
         report
             .validity
