@@ -181,15 +181,15 @@ fn witnessed(mut ledger: LedgerBuilder) -> LedgerBuilder {
                 task: *task,
                 phase: Phase::Submit,
             }),
-            Event::PhaseEnded { round, task, phase } => {
-                if *phase == Phase::Submit {
-                    after.push(Event::PhaseStarted {
-                        round: *round,
-                        task: *task,
-                        phase: Phase::Poll,
-                    });
-                }
-            }
+            Event::PhaseEnded {
+                round,
+                task,
+                phase: Phase::Submit,
+            } => after.push(Event::PhaseStarted {
+                round: *round,
+                task: *task,
+                phase: Phase::Poll,
+            }),
             Event::AttemptStarted {
                 round,
                 task,

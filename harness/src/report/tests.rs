@@ -6,8 +6,10 @@ use super::sample::{ENEMY, bare, full, hostile, mismatched, plain, unbalanced_st
 use super::*;
 use crate::gate::Verdict;
 
+type Renderer = fn(&RunReport) -> String;
+
 /// Every renderer of the document, by the name of its file.
-const RENDERERS: [(&str, fn(&RunReport) -> String); 6] = [
+const RENDERERS: [(&str, Renderer); 6] = [
     ("terminal", terminal::render),
     ("report.json", json::render),
     ("report.html", html::render),
