@@ -69,22 +69,33 @@ fn report_renders_a_run_directory_again_to_the_same_bytes() {
         directory.path(),
         &["smoke", "--target", "embedded", "--format", "json"],
     );
-    let written = std::fs::read_to_string(finished.directory.join("report.json")).unwrap();
-    assert_eq!(finished.stdout, written);
-    std::fs::remove_file(finished.directory.join("report.json")).unwrap();
-    let again = sshchurn(&[
-        "report",
-        &finished.directory.display().to_string(),
-        "--format",
-        "json",
-    ]);
-    assert_eq!(again.stdout, written);
-    assert_eq!(
-        std::fs::read_to_string(finished.directory.join("report.json")).unwrap(),
-        written
-    );
-    assert_eq!(again.code, finished.code);
+    let read = |file: &str| std::fs::read_to_string(finished.directory.join(file)).unwrap();
+    let written = RENDERED.map(read);
+    assert_eq!(finished.stdout, written[0]);
+    for (file, text) in RENDERED.iter().zip(&written) {
+        assert!(!text.is_empty(), "{file}");
+        std::fs::remove_file(finished.directory.join(file)).unwrap();
+    }
+    let run_directory = finished.directory.display().to_string();
+    for (index, format) in [(0, "json"), (2, "md"), (3, "junit"), (4, "openmetrics")] {
+        let again = sshchurn(&["report", &run_directory, "--format", format]);
+        assert!(again.stdout == written[index], "{format}: {}", again.stdout);
+        assert_eq!(again.code, finished.code, "{format}");
+        for (file, text) in RENDERED.iter().zip(&written) {
+            assert!(read(file) == *text, "{file} after {format}");
+        }
+    }
 }
+
+/// What is rendered into a run directory.
+const RENDERED: [&str; 6] = [
+    "report.json",
+    "report.html",
+    "report.md",
+    "junit.xml",
+    "metrics.txt",
+    "latencies.hlog",
+];
 
 #[test]
 fn refused_channels_spend_the_reconnect_budget() {

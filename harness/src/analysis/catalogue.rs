@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::latency::{Latency, Stage};
-use super::summary::{Numbers, PerTask, Scope, Spread, StrategySummary};
+use super::summary::{Counts, Numbers, PerTask, Scope, Spread, StrategySummary};
 use crate::ledger::Phase;
 
 /// Unit of a metric's value.
@@ -180,6 +180,22 @@ impl Metric {
             }
             Source::PerTask(_) => matches!(aggregate, A::Mean | A::Min | A::Max),
             Source::Latency(_) => !matches!(aggregate, A::Total | A::Peak),
+        }
+    }
+
+    /// Whether the values of rounds (and of phases) are counted together by adding them.
+    #[must_use]
+    pub fn adds_up(&self) -> bool {
+        self.default_aggregate() == Some(Aggregate::Total)
+    }
+
+    /// Whether these counts are data for a metric of a scope, rather than a zero that means nothing was tried.
+    #[must_use]
+    pub fn has_data(&self, counts: &Counts) -> bool {
+        match self.source {
+            Source::OfAttempts(_) => counts.attempts > 0,
+            Source::OfCommands(_) => counts.commands > 0,
+            _ => true,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Distributions of times: the only place that knows hdrhistogram.
+//! Distributions of times: with `interval_log`, which writes them down, the only place that knows hdrhistogram.
 //!
 //! Owns recording, merging and reading quantiles. Unit: nanoseconds throughout. Must not know what is timed.
 
@@ -91,6 +91,11 @@ impl Latency {
             (mine @ None, Some(theirs)) => *mine = Some(theirs.clone()),
             (_, None) => {}
         }
+    }
+
+    /// The distribution itself; `None` without data.
+    pub(super) fn histogram(&self) -> Option<&Histogram<u32>> {
+        self.histogram.as_ref()
     }
 
     /// Number of values.

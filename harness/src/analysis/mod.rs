@@ -8,6 +8,7 @@
 pub mod admission;
 pub mod burst;
 pub mod catalogue;
+pub mod interval_log;
 pub mod latency;
 pub mod laws;
 pub mod server_log;

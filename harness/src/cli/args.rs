@@ -89,6 +89,12 @@ pub(super) enum FormatArg {
     Text,
     /// `report.json`.
     Json,
+    /// `report.md`: for a pull-request comment or a step summary.
+    Md,
+    /// `junit.xml`.
+    Junit,
+    /// `metrics.txt`.
+    Openmetrics,
 }
 
 /// What the command line changes in a scenario.

@@ -117,7 +117,8 @@ pub(super) fn show(directory: &Path, format: FormatArg, console: &Console) -> Re
             "\n{}",
             comparison::terminal::render_with(&compared, console.colour())
         )),
-        FormatArg::Json => {}
+        FormatArg::Json | FormatArg::Junit | FormatArg::Openmetrics => {}
+        FormatArg::Md => console.result(&format!("\n{}", comparison::markdown::render(&compared))),
     }
     Ok(())
 }
@@ -127,7 +128,7 @@ fn read_report(path: &Path) -> Result<RunReport, CliError> {
     let file = if path.is_dir() {
         let file = path.join(REPORT);
         if !file.exists() && path.join(load::LEDGER).exists() {
-            return load::report(path);
+            return load::load(path).map(|loaded| loaded.report);
         }
         file
     } else {

@@ -13,7 +13,7 @@ use super::error::CliError;
 use super::signals::{Closing, Interrupts};
 use crate::analysis::server_log::{DropRule, ServerLogCounts, ServerLogParser};
 use crate::analysis::summary::Summarizer;
-use crate::analysis::{laws, validity};
+use crate::analysis::{interval_log, laws, validity};
 use crate::exit_code::ExitCode;
 use crate::gate::{self, Threshold, ThresholdError};
 use crate::ids::{RoundId, StrategyName};
@@ -48,21 +48,21 @@ pub(super) async fn conclude(
     console: &Console,
 ) -> Result<Option<RunReport>, CliError> {
     let recorded = directory.to_path_buf();
-    let Some(report) = closing.unless_given_up(move || report(&recorded)).await else {
+    let Some(loaded) = closing.unless_given_up(move || load(&recorded)).await else {
         console.note(&format!(
             "no report was written; `sshchurn report {}` computes it",
             directory.display()
         ));
         return Ok(None);
     };
-    let mut report = report?;
+    let mut loaded = loaded?;
     match baseline {
-        Some(baseline) => baseline.judge(directory, &mut report)?,
-        None => compare::rejoin(directory, &mut report)?,
+        Some(baseline) => baseline.judge(directory, &mut loaded.report)?,
+        None => compare::rejoin(directory, &mut loaded.report)?,
     }
     // Here and not on a thread that may be left behind: what has begun to be written is finished.
-    write_report(directory, &report)?;
-    Ok(Some(report))
+    write_report(directory, &loaded)?;
+    Ok(Some(loaded.report))
 }
 
 /// Puts a report on stdout and returns its exit code. Whoever reads it may have stopped reading.
@@ -79,6 +79,9 @@ pub(super) async fn show(
             printer.result(&report::terminal::render_with(&report, printer.colour()));
         }
         FormatArg::Json => printer.result(&report::json::render(&report)),
+        FormatArg::Md => printer.result(&report::markdown::render(&report)),
+        FormatArg::Junit => printer.result(&report::junit::render(&report)),
+        FormatArg::Openmetrics => printer.result(&report::openmetrics::render(&report)),
     };
     match closing.unless_given_up(print).await {
         Some(()) => exit,
@@ -102,8 +105,16 @@ pub(super) fn thresholds(
     })
 }
 
+/// What a run directory says.
+pub(super) struct Loaded {
+    /// The report.
+    pub(super) report: RunReport,
+    /// Every distribution of times, as an HdrHistogram interval log: the report has only their summaries.
+    latencies: String,
+}
+
 /// Computes the report of a run directory.
-pub(super) fn report(directory: &Path) -> Result<RunReport, CliError> {
+pub(super) fn load(directory: &Path) -> Result<Loaded, CliError> {
     let mut summarizer = Summarizer::new();
     let mut manifest: Option<Box<Manifest>> = None;
     let mut log_ranges: BTreeMap<RoundId, LogRange> = BTreeMap::new();
@@ -141,7 +152,7 @@ pub(super) fn report(directory: &Path) -> Result<RunReport, CliError> {
     let validity = validity::check(&run);
     let gates = gate::judge(&thresholds, &run);
     let decision = gate::decide(&run, &laws, &validity, &gates);
-    let mut report = report::build(
+    let report = report::build(
         &manifest,
         &run,
         Findings {
@@ -151,16 +162,26 @@ pub(super) fn report(directory: &Path) -> Result<RunReport, CliError> {
             decision,
         },
     );
-    compare::rejoin(directory, &mut report)?;
-    Ok(report)
+    Ok(Loaded {
+        report,
+        latencies: interval_log::render(&run),
+    })
 }
 
-/// Writes everything that is rendered from the report into the run directory.
-fn write_report(directory: &Path, report: &RunReport) -> Result<(), CliError> {
-    report::write_file(
-        &directory.join("report.json"),
-        report::json::render(report).as_bytes(),
-    )?;
+/// Writes everything that is rendered into the run directory.
+fn write_report(directory: &Path, loaded: &Loaded) -> Result<(), CliError> {
+    let report = &loaded.report;
+    let files = [
+        ("report.json", report::json::render(report)),
+        ("report.html", report::html::render(report)),
+        ("report.md", report::markdown::render(report)),
+        ("junit.xml", report::junit::render(report)),
+        ("metrics.txt", report::openmetrics::render(report)),
+        ("latencies.hlog", loaded.latencies.clone()),
+    ];
+    for (name, text) in files {
+        report::write_file(&directory.join(name), text.as_bytes())?;
+    }
     Ok(())
 }
 

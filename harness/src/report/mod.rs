@@ -1,14 +1,21 @@
 //! `RunReport` and its pure renderers.
 //!
-//! `document` is the versioned document; `build` makes it of a summary, laws, checks and gates; `json` and
-//! `terminal` render it; `matrix` puts the reports of several releases side by side, `comparison` those of two runs;
-//! `writer` is the only place that writes, and writes whole files or nothing.
+//! `document` is the versioned document; `build` makes it of a summary, laws, checks and gates; `terminal`, `json`,
+//! `html` (with `plot`), `markdown`, `junit` and `openmetrics` render it; `story` has the words they share; `matrix` puts
+//! the reports of several releases side by side, `comparison` those of two runs; `writer` is the only place that writes,
+//! and writes whole files or nothing.
 
 mod build;
 pub mod comparison;
 mod document;
+pub mod html;
 pub mod json;
+pub mod junit;
+pub mod markdown;
 pub mod matrix;
+pub mod openmetrics;
+mod plot;
+mod story;
 pub mod terminal;
 mod writer;
 
@@ -20,5 +27,9 @@ pub use document::{
 };
 pub use writer::{WriteError, write_file};
 
+#[cfg(test)]
+mod exposition_tests;
+#[cfg(test)]
+mod sample;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@
 //! shows and judges nothing.
 
 mod server;
-mod table;
+pub(super) mod table;
 
 use std::fmt::Write as _;
 
@@ -26,12 +26,7 @@ pub fn render_with(report: &RunReport, colour: bool) -> String {
     let paint = Paint { colour };
     let mut out = String::new();
     if report.embedded_stand_in {
-        line(
-            &mut out,
-            &paint.warn(
-                "EMBEDDED STAND-IN: not an OpenSSH server; refusals follow OpenSSH's rule, rates and latencies do not",
-            ),
-        );
+        line(&mut out, &paint.warn(super::story::EMBEDDED));
     }
     header(&mut out, report);
     gates(&mut out, report, &paint);
@@ -139,7 +134,7 @@ fn gates(out: &mut String, report: &RunReport, paint: &Paint) {
 }
 
 /// A gate's own value, rounded only where more digits would not be read.
-fn gate_value(gate: &GateResult, value: Option<f64>) -> String {
+pub(super) fn gate_value(gate: &GateResult, value: Option<f64>) -> String {
     match value {
         None => "no data".to_owned(),
         #[expect(
@@ -261,7 +256,7 @@ fn verdict(out: &mut String, report: &RunReport, paint: &Paint) {
     }
 }
 
-fn next_step(report: &RunReport) -> &'static str {
+pub(super) fn next_step(report: &RunReport) -> &'static str {
     let invalid = |id| {
         report
             .validity

@@ -16,17 +16,27 @@ use crate::report::document::{
 const WIDTH: u16 = 100;
 pub(super) const NONE: &str = "–";
 
+/// One line of the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::report) struct Row {
+    /// What it shows; indented by two spaces where it belongs to the section above.
+    pub(in crate::report) label: String,
+    /// One cell for each strategy; empty in the title of a section.
+    pub(in crate::report) cells: Vec<String>,
+}
+
 /// The side-by-side table under construction: a label, then one cell for each strategy.
 pub(super) struct Rows<'a> {
-    table: Table,
+    rows: Vec<Row>,
     pub(super) strategies: &'a [StrategyReport],
 }
 
 impl Rows<'_> {
     pub(super) fn row(&mut self, label: &str, cell: impl Fn(&StrategyReport) -> String) {
-        let cells = self.strategies.iter().map(cell);
-        let row: Vec<String> = std::iter::once(label.to_owned()).chain(cells).collect();
-        self.table.add_row(row);
+        self.rows.push(Row {
+            label: label.to_owned(),
+            cells: self.strategies.iter().map(cell).collect(),
+        });
     }
 
     fn section(&mut self, title: &str) {
@@ -60,7 +70,7 @@ fn spread(strategy: &StrategyReport, name: &str) -> String {
     }
 }
 
-/// The whole table.
+/// The whole table, for a terminal.
 pub(super) fn render(report: &RunReport) -> String {
     let mut table = Table::new();
     table
@@ -74,8 +84,22 @@ pub(super) fn render(report: &RunReport) -> String {
     let head = std::iter::once(String::new())
         .chain(report.strategies.iter().map(|s| s.strategy.0.clone()));
     table.set_header(head.collect::<Vec<_>>());
+    for row in rows(report) {
+        table.add_row(std::iter::once(row.label).chain(row.cells));
+    }
+    if let Some(labels) = table.column_mut(0) {
+        labels.set_constraint(ColumnConstraint::ContentWidth);
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.trim_fmt()
+}
+
+/// Its lines, for every renderer.
+pub(in crate::report) fn rows(report: &RunReport) -> Vec<Row> {
     let mut rows = Rows {
-        table,
+        rows: Vec::new(),
         strategies: &report.strategies,
     };
     tasks(&mut rows);
@@ -121,13 +145,7 @@ pub(super) fn render(report: &RunReport) -> String {
             .start_spread_ns
             .map_or_else(|| NONE.to_owned(), time)
     });
-    if let Some(labels) = rows.table.column_mut(0) {
-        labels.set_constraint(ColumnConstraint::ContentWidth);
-    }
-    for column in rows.table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    rows.table.trim_fmt()
+    rows.rows
 }
 
 fn tasks(rows: &mut Rows<'_>) {
