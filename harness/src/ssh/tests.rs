@@ -293,7 +293,9 @@ async fn a_held_connection_sends_nothing_and_ends_when_the_server_ends_it() {
     let key = KeyPair::generate().expect("a key");
     let connector = RusshConnector::new(address, "nobody", &key, HostKeyCheck::any());
     let tap = Tap::new(RunClock::start());
-    let mut held = connector.hold(&LIMITS, &tap).await.ok().expect("admitted");
+    let Ok(mut held) = connector.hold(&LIMITS, &tap).await else {
+        panic!("not admitted");
+    };
     assert!(tap.trace().identified.is_some());
     end.send(()).expect("the server waits");
     let outcome = held.ended().await;
