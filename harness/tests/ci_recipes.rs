@@ -92,7 +92,8 @@ fn gate_ends_with_the_exit_code_of_the_run_and_keeps_its_files() {
         let summary = read_to_string(&summary).unwrap();
         assert!(summary.starts_with("what an earlier step wrote\n## sshchurn: "));
         assert!(
-            summary.contains(&format!("(exit code {code})")) && summary.contains("Verdict"),
+            summary.contains(&format!("(exit code {code})"))
+                && summary.contains("\n### sshchurn: "),
             "{summary}"
         );
         let left = driver::temporary(&directory.path().join(TEMPORARY), "");

@@ -40,6 +40,8 @@ pub(super) enum Command {
     Run(Box<RunArgs>),
     /// Run a scenario over OpenSSH releases, one after the other, and compare them.
     Matrix(Box<MatrixArgs>),
+    /// Check that a MaxStartups does what it was meant to: as written, as `sshd -T` prints it, and as the server behaves.
+    CheckConfig(CheckConfigArgs),
     /// Render the report of a run directory again, from its ledger and log.
     Report(ReportArgs),
     /// Compare a run with a baseline: what regressed, what improved, what cannot be said.
@@ -206,6 +208,46 @@ pub(super) struct MatrixArgs {
     pub(super) no_progress: bool,
     /// How the containers are reached.
     #[arg(long, value_enum, default_value_t = NetworkArg::Host)]
+    pub(super) network: NetworkArg,
+}
+
+/// What goes to stdout of a configuration check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum CheckConfigFormatArg {
+    /// The three values and the curve.
+    Text,
+    /// The document.
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckConfigArgs {
+    /// MaxStartups to write into the configuration, `start:rate:full` [default: 10:30:100].
+    #[arg(long, value_name = "A:R:B")]
+    pub(super) max_startups: Option<MaxStartups>,
+    /// What it is expected to mean, `start:rate:full` [default: the same].
+    #[arg(long, value_name = "A:R:B")]
+    pub(super) expect: Option<MaxStartups>,
+    /// A further sshd_config line, `Keyword=value`; repeatable.
+    #[arg(long = "sshd-option", value_name = "KEYWORD=VALUE", value_parser = keyword)]
+    pub(super) sshd_options: Vec<(String, String)>,
+    /// Times that connections are held up to `full`; more find smaller differences.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) climbs: u32,
+    /// The server to start.
+    #[arg(long, value_enum, default_value_t = TargetArg::Auto)]
+    pub(super) target: TargetArg,
+    /// OpenSSH release of the server, such as 9.2; means docker, or checks the machine's own sshd with `--target local`.
+    #[arg(long, value_name = "RELEASE")]
+    pub(super) release: Option<Release>,
+    /// Run directory [default: sshchurn-runs/staircase-<UTC time>].
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// What goes to stdout.
+    #[arg(long, value_enum, default_value_t = CheckConfigFormatArg::Text)]
+    pub(super) format: CheckConfigFormatArg,
+    /// docker: how the container is reached.
+    #[arg(long, value_enum, default_value_t = NetworkArg::Host, help_heading = "Docker target")]
     pub(super) network: NetworkArg,
 }
 

@@ -11,15 +11,18 @@ use super::compare::{self, Baseline};
 use super::console::Console;
 use super::error::CliError;
 use super::signals::{Closing, Interrupts};
+use crate::analysis::admission::{self, AdmissionCurve};
 use crate::analysis::server_log::{DropRule, ServerLogCounts, ServerLogParser};
-use crate::analysis::summary::Summarizer;
+use crate::analysis::summary::{RunSummary, Summarizer};
 use crate::analysis::{interval_log, laws, validity};
 use crate::exit_code::ExitCode;
 use crate::gate::{self, Threshold, ThresholdError};
 use crate::ids::{RoundId, StrategyName};
 use crate::ledger::{Event, LedgerReader};
 use crate::manifest::Manifest;
+use crate::model::Admission;
 use crate::report::{self, Findings, RunReport};
+use crate::scenario::MaxStartups;
 
 /// Name of the ledger in a run directory.
 pub(super) const LEDGER: &str = "events.jsonl.zst";
@@ -113,8 +116,66 @@ pub(super) struct Loaded {
     latencies: String,
 }
 
+/// The admission curves of a run directory beside another expectation than the server's own configuration.
+pub(super) struct Curves {
+    /// Of connections held one by one.
+    pub(super) held: Option<AdmissionCurve>,
+    /// Of sshd's own draws.
+    pub(super) draws: Option<AdmissionCurve>,
+}
+
+/// Holds a run directory against an expected `MaxStartups`.
+pub(super) fn curves(directory: &Path, expected: MaxStartups) -> Result<Curves, CliError> {
+    let rule = |manifest: &Manifest| {
+        DropRule::of(manifest).map(|rule| DropRule {
+            max_startups: Admission::new(expected),
+            ..rule
+        })
+    };
+    let (manifest, run) = fold(directory, rule)?;
+    let logs: Vec<&ServerLogCounts> = run
+        .strategies
+        .iter()
+        .flat_map(|strategy| &strategy.rounds)
+        .filter_map(|round| round.server_log.as_ref())
+        .collect();
+    Ok(Curves {
+        held: admission::of_staircases(&run, expected),
+        draws: rule(&manifest)
+            .filter(|_| !logs.is_empty())
+            .and_then(|rule| admission::of_logs(rule, &logs)),
+    })
+}
+
 /// Computes the report of a run directory.
 pub(super) fn load(directory: &Path) -> Result<Loaded, CliError> {
+    let (manifest, run) = fold(directory, DropRule::of)?;
+    let thresholds = thresholds(&manifest.scenario.thresholds, &manifest.scenario.strategies)?;
+    let laws = laws::check(&run);
+    let validity = validity::check(&run);
+    let gates = gate::judge(&thresholds, &run);
+    let decision = gate::decide(&run, &laws, &validity, &gates);
+    let report = report::build(
+        &manifest,
+        &run,
+        Findings {
+            laws,
+            validity,
+            gates,
+            decision,
+        },
+    );
+    Ok(Loaded {
+        report,
+        latencies: interval_log::render(&run),
+    })
+}
+
+/// Folds ledger and log of a run directory; the causes of drops are told apart by `rule`.
+fn fold(
+    directory: &Path,
+    rule: impl Fn(&Manifest) -> Option<DropRule>,
+) -> Result<(Box<Manifest>, RunSummary), CliError> {
     let mut summarizer = Summarizer::new();
     let mut manifest: Option<Box<Manifest>> = None;
     let mut log_ranges: BTreeMap<RoundId, LogRange> = BTreeMap::new();
@@ -135,7 +196,7 @@ pub(super) fn load(directory: &Path) -> Result<Loaded, CliError> {
     let Some(manifest) = manifest else {
         return Err(CliError::NothingMeasured(directory.to_path_buf()));
     };
-    let rule = DropRule::of(&manifest);
+    let rule = rule(&manifest);
     for (round, range) in log_ranges {
         if let LogRange {
             from: Some(from),
@@ -146,26 +207,7 @@ pub(super) fn load(directory: &Path) -> Result<Loaded, CliError> {
             summarizer.server_log(round, count_log(&log, from, to, rule)?);
         }
     }
-    let run = summarizer.finish();
-    let thresholds = thresholds(&manifest.scenario.thresholds, &manifest.scenario.strategies)?;
-    let laws = laws::check(&run);
-    let validity = validity::check(&run);
-    let gates = gate::judge(&thresholds, &run);
-    let decision = gate::decide(&run, &laws, &validity, &gates);
-    let report = report::build(
-        &manifest,
-        &run,
-        Findings {
-            laws,
-            validity,
-            gates,
-            decision,
-        },
-    );
-    Ok(Loaded {
-        report,
-        latencies: interval_log::render(&run),
-    })
+    Ok((manifest, summarizer.finish()))
 }
 
 /// Writes everything that is rendered into the run directory.

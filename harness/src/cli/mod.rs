@@ -1,6 +1,7 @@
 //! The command line: clap, console, progress, dispatch. The only place that prints.
 
 mod args;
+mod check_config;
 mod compare;
 mod console;
 mod doctor;
@@ -34,6 +35,7 @@ pub fn main() -> ProcessExitCode {
     let done = match cli.command {
         Command::Run(args) => in_runtime(|| run::run(*args, console.clone())),
         Command::Matrix(args) => in_runtime(|| matrix::command(*args, console.clone())),
+        Command::CheckConfig(args) => in_runtime(|| check_config::command(args, console.clone())),
         Command::Report(args) => in_runtime(|| load::report_command(args, console.clone())),
         Command::Compare(args) => compare::command(&args, &console),
         Command::Scenario(command) => scenario::command(&command, &console),

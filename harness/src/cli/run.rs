@@ -571,7 +571,7 @@ fn choice(target: TargetArg) -> TargetChoice {
 }
 
 /// A release means the target whose release can be chosen.
-fn target_of(target: TargetArg, release: Option<Release>) -> TargetArg {
+pub(super) fn target_of(target: TargetArg, release: Option<Release>) -> TargetArg {
     match (target, release) {
         (TargetArg::Auto, Some(_)) => TargetArg::Docker,
         (target, _) => target,
@@ -579,7 +579,7 @@ fn target_of(target: TargetArg, release: Option<Release>) -> TargetArg {
 }
 
 /// What contradicts itself on any machine; what this machine lacks is the target's to say.
-fn check_releases(
+pub(super) fn check_releases(
     target: TargetArg,
     release: Option<Release>,
     least: Option<Release>,

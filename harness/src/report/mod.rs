@@ -7,6 +7,7 @@
 
 mod build;
 pub mod comparison;
+pub mod config_check;
 mod document;
 pub mod html;
 pub mod json;

@@ -100,8 +100,8 @@ impl Running {
         i32::try_from(self.child.id()).unwrap()
     }
 
-    /// Waits until a line on stderr contains `text`.
-    pub fn wait_for(&mut self, text: &str, within: Duration) {
+    /// Waits until a line on stderr contains `text`, and returns it.
+    pub fn wait_for(&mut self, text: &str, within: Duration) -> String {
         let deadline = Instant::now() + within;
         loop {
             match self
@@ -109,10 +109,9 @@ impl Running {
                 .recv_timeout(deadline.saturating_duration_since(Instant::now()))
             {
                 Ok(line) => {
-                    let found = line.contains(text);
-                    self.seen.push(line);
-                    if found {
-                        return;
+                    self.seen.push(line.clone());
+                    if line.contains(text) {
+                        return line;
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {

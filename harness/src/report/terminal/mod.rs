@@ -9,6 +9,7 @@ pub(super) mod table;
 use std::fmt::Write as _;
 
 use super::document::RunReport;
+use crate::analysis::admission::AdmissionCurve;
 use crate::analysis::laws::LawStatus;
 use crate::analysis::validity::{CheckId, CheckStatus};
 use crate::exit_code::ExitCode;
@@ -39,6 +40,12 @@ pub fn render_with(report: &RunReport, colour: bool) -> String {
     verdict(&mut out, report, &paint);
     line(&mut out, &format!("Next step: {}", next_step(report)));
     out
+}
+
+/// One curve in one line.
+#[must_use]
+pub(super) fn curve(curve: &AdmissionCurve) -> String {
+    server::curve_line(curve)
 }
 
 pub(super) fn line(out: &mut String, text: &str) {

@@ -109,7 +109,7 @@ pub(super) fn admission(out: &mut String, report: &RunReport) {
         .into_iter()
         .flatten()
     {
-        line(out, &format!("Admission: {}", told(curve)));
+        line(out, &curve_line(curve));
     }
     if let (None, Some(why)) = (&report.admission, &report.admission_missing) {
         line(out, &format!("Admission: not known: {why}"));
@@ -155,6 +155,10 @@ pub(super) fn admission(out: &mut String, report: &RunReport) {
             ),
         );
     }
+}
+
+pub(super) fn curve_line(curve: &AdmissionCurve) -> String {
+    format!("Admission: {}", told(curve))
 }
 
 fn told(curve: &AdmissionCurve) -> String {

@@ -1,0 +1,118 @@
+//! Runs whose books must not balance, and configurations that must not agree: the real binary on the embedded stand-in.
+#![allow(clippy::unwrap_used)]
+
+mod driver;
+
+use std::io::Read;
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use driver::{run, sshchurn, start};
+
+const SOON: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_log_that_was_cut_off_is_unbalanced_and_the_cause_is_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let finished = run(directory.path(), &["smoke", "--target", "embedded"]).code(0);
+    let log = finished.directory.join("sshd.log");
+    let length = std::fs::metadata(&log).unwrap().len();
+    std::fs::File::options()
+        .write(true)
+        .open(&log)
+        .unwrap()
+        .set_len(length / 2)
+        .unwrap();
+    let again = sshchurn(&["report", &finished.directory.display().to_string()]).code(3);
+    assert!(again.stdout.contains("BROKEN"), "{}", again.stdout);
+    assert!(again.stdout.contains("cut off"), "{}", again.stdout);
+    assert!(again.stdout.contains("client only"), "{}", again.stdout);
+    assert_eq!(finished.report()["verdict"], "inconclusive");
+}
+
+#[test]
+fn a_second_client_behind_the_harness_is_unbalanced_and_the_cause_is_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut running = start(
+        directory.path(),
+        &[
+            "smoke",
+            "--target",
+            "embedded",
+            "--strategy",
+            "reused-session",
+        ],
+    );
+    let line = running.wait_for("target: embedded", SOON);
+    let address: SocketAddr = line
+        .split_whitespace()
+        .find_map(|word| word.trim_end_matches([')', ',']).parse().ok())
+        .unwrap_or_else(|| panic!("no address in {line}"));
+    // Until the server is gone with its run: some of these fall into the round whatever the timing.
+    let stranger = std::thread::spawn(move || {
+        for _ in 0..5000 {
+            let Ok(mut stream) = TcpStream::connect(address) else {
+                break;
+            };
+            let _ = stream.read(&mut [0_u8; 64]);
+        }
+    });
+    let finished = running.finish(SOON).code(3);
+    stranger.join().unwrap();
+    assert!(finished.stdout.contains("BROKEN"), "{}", finished.stdout);
+    assert!(
+        finished.stdout.contains("another client uses this server"),
+        "{}",
+        finished.stdout
+    );
+    let report = finished.report();
+    let books = &report["strategies"][0]["per_round"][0]["reconciliation"]["connections"];
+    assert!(books["server_only"].as_u64().unwrap() > 0, "{books:#}");
+}
+
+#[test]
+fn check_config_agrees_with_what_the_server_does_and_catches_a_wrong_expectation() {
+    let directory = tempfile::tempdir().unwrap();
+    let check = |name: &str, more: &[&str]| {
+        let out = directory.path().join(name).display().to_string();
+        let arguments = ["check-config", "--target", "embedded", "--out", &out];
+        sshchurn(&[&arguments[..], more].concat())
+    };
+    let small = ["--max-startups", "3:50:8", "--climbs", "20"];
+    let agreed = check("agreed", &small).code(0);
+    assert!(
+        agreed.stdout.contains("Verdict: AGREES"),
+        "{}",
+        agreed.stdout
+    );
+    let wrong = check("wrong", &[&small[..], &["--expect", "5:50:12"]].concat()).code(1);
+    assert!(
+        wrong.stdout.contains("Verdict: DIFFERS"),
+        "{}",
+        wrong.stdout
+    );
+    check("hard", &["--max-startups", "5:100:10", "--climbs", "2"]).code(0);
+    let typo = check("typo", &["--expect", "5"]).code(2);
+    assert!(typo.stderr.contains("start:rate:full"), "{}", typo.stderr);
+}
+
+#[test]
+fn a_stalled_burst_follows_the_rule_and_its_slots_are_seen() {
+    let directory = tempfile::tempdir().unwrap();
+    let finished = run(
+        directory.path(),
+        &["stalled-burst", "--target", "embedded", "--rounds", "5"],
+    )
+    .code(0);
+    let report = finished.report();
+    driver::books_balance(&report);
+    let burst = &report["stalled_bursts"][0];
+    assert_eq!(burst["connections"], 100);
+    assert_eq!(burst["verdict"], "fits", "{burst:#}");
+    assert_eq!(report["admission"]["verdict"], "fits");
+    for round in report["strategies"][0]["per_round"].as_array().unwrap() {
+        let held = driver::count(&round["numbers"]["total"], "attempts_held");
+        let peak = round["startups"]["peak"].as_u64().unwrap();
+        assert!(peak > 10 && peak <= held, "{peak} of {held}");
+    }
+}
