@@ -37,6 +37,10 @@ const SHIPPED: &[(&str, &str)] = &[
         include_str!("../../../scenarios/per-source.toml"),
     ),
     (
+        "penalties",
+        include_str!("../../../scenarios/penalties.toml"),
+    ),
+    (
         "regression-gate",
         include_str!("../../../scenarios/regression-gate.toml"),
     ),
