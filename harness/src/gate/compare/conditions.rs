@@ -227,7 +227,7 @@ pub(super) fn pace_difference(strategy: &StrategyName, pace: Pace) -> Difference
     Difference::new(
         Weight::Conditions,
         format!(
-            "{strategy}: key exchange (so a change has to be {:.1} times as large)",
+            "{strategy}: time of an authentication (so a change has to be {:.1} times as large)",
             pace.factor()
         ),
         text(pace.base_ns),
