@@ -235,12 +235,13 @@ pub fn most_likely(by_slots: &BTreeMap<u32, Trials>) -> Option<MaxStartups> {
     for start in first_refusal.saturating_sub(SEARCH).max(1)..=first_refusal.max(1) {
         let least_full = (last_admission + 1).max(start);
         for full in least_full..=(last_admission + SEARCH).min(most + 1).max(least_full) {
-            for rate in 1..=100 {
+            // With `start` at `full` nothing is drawn, and the rate says nothing.
+            for rate in if start == full { 100..=100 } else { 1..=100 } {
                 let Ok(candidate) = MaxStartups::new(start, rate, full) else {
                     continue;
                 };
                 let likelihood = log_likelihood(by_slots, candidate);
-                // Of equals the first: a hard limit is the same for every rate.
+                // Of equals the first.
                 if likelihood.is_finite() && best.is_none_or(|(most, _)| likelihood > most + 1e-9) {
                     best = Some((likelihood, candidate));
                 }
