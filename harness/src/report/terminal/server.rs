@@ -24,9 +24,7 @@ pub(super) fn rows(rows: &mut Rows<'_>) {
 fn causes(rows: &mut Rows<'_>) {
     type Count = fn(&DropCounts) -> u64;
     let causes: [(&str, Count); 5] = [
-        ("    drawn (between start and full)", |d| {
-            d.max_startups_draw
-        }),
+        ("    drawn at random", |d| d.max_startups_draw),
         ("    all slots in use", |d| d.max_startups_full),
         ("    PerSourceMaxStartups", |d| d.per_source_max_startups),
         ("    MaxStartups or per source", |d| {
@@ -59,7 +57,7 @@ fn slots(rows: &mut Rows<'_>) {
     if !rows.strategies.iter().any(seen) {
         return;
     }
-    rows.row("  slots: peak / s at start+ / at full", |s| {
+    rows.row("  slots: peak / at start / full", |s| {
         if s.totals.server.startups_peak.is_none() {
             return NONE.to_owned();
         }
