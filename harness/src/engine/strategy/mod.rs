@@ -117,6 +117,14 @@ impl Strategy {
         }
     }
 
+    /// Those of a connection that stays silent: nothing is kept alive, and it comes from where everything else does.
+    fn holding_limits(&self) -> ConnectLimits {
+        ConnectLimits {
+            keepalive: None,
+            ..self.operator_limits()
+        }
+    }
+
     /// The monitoring side's deadlines (asyncssh): one login timeout over everything.
     fn monitor_limits(&self, keepalive: Option<Duration>) -> ConnectLimits {
         ConnectLimits {

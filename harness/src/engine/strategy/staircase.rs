@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::{Hands, Strategy};
 use crate::ledger::{AttemptOutcome, Phase, TaskFailure};
-use crate::ssh::{ConnectLimits, Connector};
+use crate::ssh::Connector;
 
 /// Attempts with `full` slots in use, each of which must be refused.
 const TRIES_AT_FULL: u32 = 30;
@@ -23,14 +23,7 @@ pub(super) async fn climb<C: Connector>(
     strategy: &Strategy,
     hands: &Hands<'_, C>,
 ) -> Result<(), TaskFailure> {
-    let tunables = &strategy.tunables;
-    let limits = ConnectLimits {
-        connect: tunables.conn_timeout,
-        banner: tunables.banner_timeout,
-        login: tunables.login_timeout,
-        source: None,
-        keepalive: None,
-    };
+    let limits = strategy.holding_limits();
     let (release, released) = watch::channel(false);
     let mut held = FuturesUnordered::new();
     let mut slots = 0;

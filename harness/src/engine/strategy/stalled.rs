@@ -4,7 +4,7 @@
 use super::{Hands, Strategy};
 use crate::engine::rendezvous::Rendezvous;
 use crate::ledger::{Phase, TaskFailure};
-use crate::ssh::{ConnectLimits, Connector};
+use crate::ssh::Connector;
 
 /// One attempt; held to the end of the round when it is admitted.
 pub(super) async fn occupy<C: Connector>(
@@ -12,14 +12,7 @@ pub(super) async fn occupy<C: Connector>(
     hands: &mut Hands<'_, C>,
     others: &Rendezvous,
 ) -> Result<(), TaskFailure> {
-    let tunables = &strategy.tunables;
-    let limits = ConnectLimits {
-        connect: tunables.conn_timeout,
-        banner: tunables.banner_timeout,
-        login: tunables.login_timeout,
-        source: None,
-        keepalive: None,
-    };
+    let limits = strategy.holding_limits();
     let answer = hands.link.hold(Phase::Submit, 1, &limits).await;
     others.arrive();
     let held = answer.map_err(|_| TaskFailure::SubmitConnect)?;
@@ -27,7 +20,7 @@ pub(super) async fn occupy<C: Connector>(
     let everybody = async {
         tokio::select! {
             () = others.complete() => {}
-            () = hands.link.pause(tunables.login_timeout) => {}
+            () = hands.link.pause(strategy.tunables.login_timeout) => {}
         }
     };
     held.until(everybody)
