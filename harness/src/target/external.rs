@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::identification::{self, NoIdentification};
+use super::identification;
 use super::witness::Witness;
 use super::{Endpoint, Idle, JobDirectory, TargetError, TargetRequest, key_error, too_old};
 use crate::manifest::{NetworkPath, TargetDescription, TargetKind};
@@ -48,18 +48,13 @@ impl ExternalTarget {
     ) -> Result<Self, TargetError> {
         check_consent(options)?;
         let key = KeyPair::read(&options.key).map_err(key_error)?;
-        let never = std::future::pending::<()>();
-        let identification =
-            match identification::read(options.address, request.ready_within, never).await {
-                Ok(line) => line,
-                Err(NoIdentification::TooLate | NoIdentification::Ended(())) => {
-                    return Err(TargetError::NotReady {
-                        what: format!("the server at {}", options.address),
-                        within: request.ready_within,
-                        log: Vec::new(),
-                    });
-                }
-            };
+        let identification = identification::read(options.address, request.ready_within)
+            .await
+            .ok_or_else(|| TargetError::NotReady {
+                what: format!("the server at {}", options.address),
+                within: request.ready_within,
+                log: Vec::new(),
+            })?;
         check_release(options, &identification, request.sshd.min_release)?;
         Ok(ExternalTarget {
             endpoint: Endpoint {

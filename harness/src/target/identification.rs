@@ -1,14 +1,17 @@
 //! Readiness: the server's identification line is read, by a client that then goes away.
 //!
-//! Owns that one probe. It must not know what kind of server it talks to.
+//! Owns that one probe, and the proof that what answers on a port is the server that was started there. It must not know
+//! what kind of server it talks to.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
-use std::{future::Future, io};
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+
+use super::TargetError;
 
 /// Longest identification line: RFC 4253 section 4.2.
 const LONGEST_LINE: u64 = 255;
@@ -16,40 +19,63 @@ const LONGEST_LINE: u64 = 255;
 /// Time between two attempts while nobody listens yet.
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(10);
 
+/// Time between two looks at a log that may be an engine's to fetch.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
+
 /// Longest wait for one answer: what accepts without answering (a proxy before its server is up) is asked again.
 const ONE_ANSWER: Duration = Duration::from_secs(5);
 
 /// Why no identification line was read.
 #[derive(Debug)]
-pub(super) enum NoIdentification<E> {
+pub(super) enum NoIdentification {
     /// The deadline passed.
     TooLate,
     /// The server ended meanwhile.
-    Ended(E),
+    Ended,
+    /// Its log could not be read.
+    Log(TargetError),
 }
 
-/// Connects until the server sends its identification line, and returns it without line end. `ended` resolves when the
-/// server has ended, so that a server that died is not waited for.
-pub(super) async fn read<E>(
+/// Connects until somebody sends an identification line, and returns it without line end; `None` past the deadline.
+pub(super) async fn read(address: SocketAddr, within: Duration) -> Option<String> {
+    tokio::time::timeout(within, line(address)).await.ok()
+}
+
+/// The same of a server that was started to listen on `port` (which `address` leads to). A stranger on the port answers
+/// as well: only once the server's log says that it has the port is the next answer its own. `ended` resolves when it has
+/// ended, so that a server that died, or found the port taken, is not waited for.
+pub(super) async fn read_own(
     address: SocketAddr,
+    port: u16,
     within: Duration,
-    ended: impl Future<Output = E>,
-) -> Result<String, NoIdentification<E>> {
+    log: impl AsyncFn() -> Result<Vec<u8>, TargetError>,
+    ended: impl Future<Output = ()>,
+) -> Result<String, NoIdentification> {
     let deadline = Instant::now() + within;
-    let reading = async {
-        loop {
-            if let Ok(Ok(line)) = tokio::time::timeout(ONE_ANSWER, attempt(address)).await
-                && line.starts_with("SSH-2.0-")
-            {
-                return line;
-            }
-            tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+    let own = async {
+        while !listens(&log().await?, port) {
+            tokio::time::sleep(BETWEEN_LOOKS).await;
         }
+        Ok(line(address).await)
     };
     tokio::select! {
         biased;
-        ended = ended => Err(NoIdentification::Ended(ended)),
-        line = tokio::time::timeout_at(deadline, reading) => line.map_err(|_| NoIdentification::TooLate),
+        () = ended => Err(NoIdentification::Ended),
+        own = tokio::time::timeout_at(deadline, own) => match own {
+            Ok(own) => own.map_err(NoIdentification::Log),
+            Err(_) => Err(NoIdentification::TooLate),
+        },
+    }
+}
+
+async fn line(address: SocketAddr) -> String {
+    loop {
+        if let Ok(Ok(line)) = tokio::time::timeout(ONE_ANSWER, attempt(address)).await
+            && line.starts_with("SSH-2.0-")
+        {
+            return line;
+        }
+        tokio::time::sleep(BETWEEN_ATTEMPTS).await;
     }
 }
 
@@ -71,7 +97,7 @@ pub(super) fn free_port() -> io::Result<u16> {
 }
 
 /// Whether sshd's log says that it has this port (sshd.c, `listen_on_addrs`, at INFO); then nobody else has it.
-pub(super) fn listens(log: &[u8], port: u16) -> bool {
+fn listens(log: &[u8], port: u16) -> bool {
     let end = format!(" port {port}.");
     String::from_utf8_lossy(log)
         .lines()
@@ -117,22 +143,71 @@ mod tests {
     #[tokio::test]
     async fn identification_line_is_returned_without_its_line_end() {
         let address = server(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\nrest");
-        let line = read(address, Duration::from_secs(10), pending::<()>()).await;
+        let line = read(address, Duration::from_secs(10)).await;
         assert_eq!(line.expect("read"), "SSH-2.0-OpenSSH_9.2p1 Debian-2");
     }
 
     #[tokio::test]
     async fn server_that_never_answers_is_given_up_at_the_deadline() {
         let address = server(b"Exceeded MaxStartups\r\n");
-        let line = read(address, Duration::from_millis(50), pending::<()>()).await;
-        assert!(matches!(line, Err(NoIdentification::TooLate)));
+        let line = read(address, Duration::from_millis(50)).await;
+        assert_eq!(line, None);
+    }
+
+    #[tokio::test]
+    async fn stranger_on_the_port_is_not_taken_for_the_server_that_was_started() {
+        let stranger = server(b"SSH-2.0-stranger\r\n");
+        let taken = async || Ok(b"Cannot bind any address.\r\n".to_vec());
+        let line = read_own(
+            stranger,
+            stranger.port(),
+            Duration::from_millis(50),
+            taken,
+            pending(),
+        )
+        .await;
+        assert!(matches!(line, Err(NoIdentification::TooLate)), "{line:?}");
+    }
+
+    #[tokio::test]
+    async fn server_is_asked_once_its_log_says_that_it_has_the_port() {
+        let address = server(b"SSH-2.0-own\r\n");
+        let looks = std::cell::Cell::new(0);
+        let log = async || {
+            looks.set(looks.get() + 1);
+            let port = address.port();
+            Ok(match looks.get() {
+                1 => Vec::new(),
+                _ => format!("Server listening on 127.0.0.1 port {port}.\r\n").into_bytes(),
+            })
+        };
+        let line = read_own(
+            address,
+            address.port(),
+            Duration::from_secs(10),
+            log,
+            pending(),
+        )
+        .await;
+        assert_eq!(line.expect("read"), "SSH-2.0-own");
+        assert_eq!(looks.get(), 2);
     }
 
     #[tokio::test]
     async fn server_that_ended_is_not_waited_for() {
         let port = free_port().expect("a port");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let line = read(address, Duration::from_secs(60), async { 7 }).await;
-        assert!(matches!(line, Err(NoIdentification::Ended(7))));
+        let log = async || Ok(Vec::new());
+        let line = read_own(address, port, Duration::from_secs(60), log, async {}).await;
+        assert!(matches!(line, Err(NoIdentification::Ended)));
+    }
+
+    #[tokio::test]
+    async fn log_that_cannot_be_read_is_an_error_and_not_waited_for() {
+        let port = free_port().expect("a port");
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let log = async || Err(TargetError::Died { log: Vec::new() });
+        let line = read_own(address, port, Duration::from_secs(60), log, pending()).await;
+        assert!(matches!(line, Err(NoIdentification::Log(_))));
     }
 }

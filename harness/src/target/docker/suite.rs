@@ -4,6 +4,7 @@
 //! table does not.
 
 use crate::release::Release;
+use crate::target::{TargetError, too_old};
 
 /// A Debian suite, and with it one release of OpenSSH.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -82,6 +83,37 @@ impl Suite {
         Suite::ALL
             .into_iter()
             .find(|suite| suite.release() >= least)
+    }
+
+    /// The suite that serves a request: the one of `release`, or the oldest that satisfies `least`, or the default.
+    pub(super) fn serving(
+        release: Option<Release>,
+        least: Option<Release>,
+    ) -> Result<Self, TargetError> {
+        let unknown = |release: Release, which: &str| TargetError::Unavailable {
+            what: format!(
+                "no image of OpenSSH {release}{which} is known; the releases to be had are {}",
+                Suite::releases()
+            ),
+            fix: String::from(
+                "ask for one of them, or use `--target local` on a machine that has it",
+            ),
+        };
+        let suite = match (release, least) {
+            (Some(release), _) => Suite::of(release).ok_or_else(|| unknown(release, ""))?,
+            (None, Some(least)) => {
+                Suite::at_least(least).ok_or_else(|| unknown(least, " or newer"))?
+            }
+            (None, _) => Suite::DEFAULT,
+        };
+        match least {
+            Some(least) if suite.release() < least => Err(too_old(
+                &format!("OpenSSH {} in a container", suite.release()),
+                least,
+                "leave `--release` away, or ask for a newer one",
+            )),
+            _ => Ok(suite),
+        }
     }
 
     /// The known releases in words: `8.4, 9.2, …`.

@@ -7,22 +7,21 @@
 
 mod processes;
 mod sshd;
+mod supervisor;
 
 use std::fs;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncSeekExt, BufReader};
-use tokio::process::{Child, ChildStdin, Command};
-use tokio::sync::watch;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use self::processes::Table;
 use self::sshd::Sshd;
+use self::supervisor::Supervisor;
 use super::identification::{self, NoIdentification};
 use super::owner::{Liveness, Owner};
 use super::sshd_config::{self, Listen, Paths};
@@ -54,18 +53,6 @@ pub struct LocalTarget {
     description: TargetDescription,
     folder: PathBuf,
     supervisor: Supervisor,
-}
-
-/// The supervisor and what it has said.
-#[derive(Debug)]
-struct Supervisor {
-    child: Child,
-    /// Closing it is the order to end everything.
-    stdin: Option<ChildStdin>,
-    pid: u32,
-    listener: u32,
-    reader: u32,
-    ended: watch::Receiver<bool>,
 }
 
 /// Says which sshd this machine has, or that it has none.
@@ -201,17 +188,22 @@ impl LocalTarget {
             folder: path,
             supervisor,
         };
-        match identification::read(address, request.ready_within, target.ended()).await {
+        let log_path = target.log_path();
+        let log = async || {
+            // sshd makes it when it starts.
+            Ok(tokio::fs::read(&log_path).await.unwrap_or_default())
+        };
+        match identification::read_own(address, port, request.ready_within, log, target.ended())
+            .await
+        {
             Ok(identification) => {
                 target.description.identification = identification;
                 Ok(Some(target))
             }
-            Err(NoIdentification::Ended(()))
-                if identification::lost_the_port(&target.log().await) =>
-            {
+            Err(NoIdentification::Ended) if identification::lost_the_port(&target.log().await) => {
                 Ok(None)
             }
-            Err(NoIdentification::Ended(())) => Err(TargetError::Died {
+            Err(NoIdentification::Ended) => Err(TargetError::Died {
                 log: log_tail(&target.log().await),
             }),
             Err(NoIdentification::TooLate) => Err(TargetError::NotReady {
@@ -219,6 +211,7 @@ impl LocalTarget {
                 within: request.ready_within,
                 log: log_tail(&target.log().await),
             }),
+            Err(NoIdentification::Log(error)) => Err(error),
         }
     }
 
@@ -416,75 +409,6 @@ impl Drop for LocalTarget {
         if let Err(error) = self.remove_what_is_left() {
             tracing::warn!(%error, folder = %self.folder.display(), "a local sshd was left behind");
         }
-    }
-}
-
-impl Supervisor {
-    async fn start(
-        folder: &Path,
-        sshd: &Path,
-        descriptors: u32,
-        privsep: Option<&Path>,
-    ) -> Result<Self, TargetError> {
-        let script = concat!(
-            include_str!("../children.sh"),
-            include_str!("supervisor.sh")
-        );
-        let mut command = Command::new("/bin/sh");
-        command
-            .args(["-c", script, "supervisor"])
-            .arg(folder)
-            .arg(sshd)
-            .arg(descriptors.to_string())
-            .arg(privsep.unwrap_or(Path::new("")))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        // The environment is passed on as it is: sshd shows its count of startups where its own environment was.
-        // SAFETY: both calls are plain system calls, which are all that is allowed between fork and exec.
-        unsafe {
-            command.pre_exec(|| {
-                // A session of its own: a Ctrl-C at the terminal is for the harness, which ends sshd in its own time.
-                nix::unistd::setsid()?;
-                nix::sys::prctl::set_child_subreaper(true)?;
-                Ok(())
-            });
-        }
-        let mut child = command
-            .spawn()
-            .map_err(io_error("start the supervisor of sshd"))?;
-        let stdin = child.stdin.take();
-        let pid = child.id().unwrap_or_default();
-        let stdout = child.stdout.take().ok_or_else(|| {
-            io_error("read from the supervisor")(std::io::ErrorKind::BrokenPipe.into())
-        })?;
-        let mut lines = BufReader::new(stdout).lines();
-        let mut said = async |word: &str| -> Option<u32> {
-            let line = tokio::time::timeout(STOP_WITHIN, lines.next_line())
-                .await
-                .ok()?
-                .ok()??;
-            line.strip_prefix(word)?.trim().parse().ok()
-        };
-        let (Some(listener), Some(reader)) = (said("listener").await, said("reader").await) else {
-            return Err(io_error("start sshd under its supervisor")(
-                std::io::ErrorKind::BrokenPipe.into(),
-            ));
-        };
-        let (sender, ended) = watch::channel(false);
-        tokio::spawn(async move {
-            // Anything it says from now on, or its end, means that sshd has ended.
-            let _ = lines.next_line().await;
-            let _ = sender.send(true);
-        });
-        Ok(Supervisor {
-            child,
-            stdin,
-            pid,
-            listener,
-            reader,
-            ended,
-        })
     }
 }
 
