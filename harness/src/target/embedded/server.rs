@@ -37,8 +37,9 @@ pub const LISTEN_BACKLOG: u32 = 128;
 /// The identification string, without line end.
 pub const IDENTIFICATION: &str = concat!("SSH-2.0-sshchurn_embedded_", env!("CARGO_PKG_VERSION"));
 
-/// What a refused client is sent instead of an identification string (sshd.c:drop_connection, OpenSSH 9.8 on).
-pub const REFUSAL_TEXT: &str = "Not allowed at this time\r\n";
+/// What a refused client is sent instead of an identification string (sshd.c:drop_connection, OpenSSH 8.2 to 9.7,
+/// as its log is worded).
+pub const REFUSAL_TEXT: &str = "Exceeded MaxStartups\r\n";
 
 /// Pause after `accept` failed, as sshd.c:server_accept_loop makes one when descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
