@@ -9,6 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use crate::quantity::nanoseconds;
+
 /// Nanoseconds since the start of the run.
 #[derive(
     Debug,
@@ -39,10 +41,7 @@ impl std::ops::Add<Duration> for RunInstant {
     type Output = RunInstant;
 
     fn add(self, rhs: Duration) -> RunInstant {
-        RunInstant(
-            self.0
-                .saturating_add(u64::try_from(rhs.as_nanos()).unwrap_or(u64::MAX)),
-        )
+        RunInstant(self.0.saturating_add(nanoseconds(rhs)))
     }
 }
 
@@ -72,7 +71,7 @@ impl RunClock {
     /// The current instant.
     #[must_use]
     pub fn now(&self) -> RunInstant {
-        RunInstant(u64::try_from(self.zero.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        RunInstant(nanoseconds(self.zero.elapsed()))
     }
 
     /// Waits until `at`; returns at once when it has passed.

@@ -21,7 +21,8 @@ pub enum ExitCode {
     Inconclusive,
     /// 4: environment failure: no container, sshd refused its configuration or died, disk full.
     Environment,
-    /// 130: interrupted; a partial report was written and is marked as such.
+    /// 130: interrupted. Before the last round had ended, a partial report was written and is marked as such; twice after it,
+    /// none was, and `sshchurn report` computes it from the run directory.
     Interrupted,
 }
 

@@ -14,6 +14,7 @@ pub mod ids;
 pub mod ledger;
 pub mod manifest;
 pub mod model;
+pub mod quantity;
 pub mod release;
 pub mod report;
 pub mod scenario;

@@ -43,7 +43,7 @@ fn code() -> Vec<(String, String)> {
 
 #[test]
 fn every_external_crate_has_one_home() {
-    let homes: [(&str, &[&str]); 13] = [
+    let homes: [(&str, &[&str]); 14] = [
         ("russh", &["ssh/", "target/embedded/"]),
         ("testcontainers", &["target/docker/"]),
         ("plotters", &["report/plot"]),
@@ -57,6 +57,7 @@ fn every_external_crate_has_one_home() {
         ("minijinja", &["report/html/"]),
         ("quick_junit", &["report/junit"]),
         ("chrono", &["report/junit"]),
+        ("zstd", &["ledger/", "cli/recorded_log"]),
     ];
     let mut strays = Vec::new();
     for (name, code) in code() {
@@ -74,7 +75,8 @@ fn every_external_crate_has_one_home() {
 #[test]
 fn modules_know_only_what_they_may() {
     // Module, and what it must not mention. The order of the data flow is the order of the knowledge.
-    let walls: [(&str, &[&str]); 11] = [
+    let walls: [(&str, &[&str]); 12] = [
+        ("quantity", &["crate::"]),
         ("ids", &["crate::"]),
         ("clock", &["crate::"]),
         ("exit_code", &["crate::"]),
@@ -108,6 +110,8 @@ fn modules_know_only_what_they_may() {
     ];
     let mut breaches = Vec::new();
     for (name, code) in code() {
+        // Conversions between numbers, which are nobody's in particular.
+        let code = code.replace("crate::quantity::", "");
         for (module, forbidden) in &walls {
             let inside = name == format!("{module}.rs") || name.starts_with(&format!("{module}/"));
             if !inside {

@@ -13,6 +13,7 @@ use super::summary::RunSummary;
 #[cfg(test)]
 use crate::model::Decision;
 use crate::model::{Admission, drop_probability_percent};
+use crate::quantity::number;
 use crate::scenario::MaxStartups;
 
 /// Where the trials were observed.
@@ -120,7 +121,7 @@ pub fn of_run(run: &RunSummary) -> Result<AdmissionCurve, &'static str> {
         return Err("no round's log was read");
     }
     of_logs(rule, &logs)
-        .ok_or("this sshd does not log its draws (`LogVerbose` needs OpenSSH 8.5 or later)")
+        .ok_or("this sshd does not log its draws (LogVerbose needs OpenSSH 8.5 or later)")
 }
 
 /// The curve of some stretches of log that were counted under `rule`; `None` where refusals were drawn without a line.
@@ -465,11 +466,6 @@ pub fn wilson(hits: u64, trials: u64) -> (f64, f64) {
         (middle + half).min(1.0)
     };
     (low, high)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
-fn number(count: u64) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::summary::{RoundSummary, RunSummary};
 use crate::ids::StrategyName;
 use crate::ledger::RoundEnd;
 use crate::model::BurstDistribution;
+use crate::quantity::number;
 
 /// Standard errors from the expected mean beyond which the burst does not follow the rule: one false alarm in ten
 /// thousand.
@@ -125,11 +126,6 @@ fn compare(
             CurveVerdict::Differs
         },
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
-fn number(count: u64) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::latency::{Latency, Stage};
 use super::summary::{Counts, Numbers, PerTask, Scope, Spread, StrategySummary};
 use crate::ledger::Phase;
+use crate::quantity::number;
 
 /// Unit of a metric's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,12 +145,6 @@ impl PartialEq for Metric {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name
     }
-}
-
-/// Counts below 2^53 are exact as f64; a run has fewer events than that.
-#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
-fn number(count: u64) -> f64 {
-    count as f64
 }
 
 impl Metric {

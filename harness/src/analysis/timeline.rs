@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::RunInstant;
 use crate::ledger::{AttemptOutcome, Phase};
+use crate::quantity::nanoseconds;
 
 /// Most bins of a round.
 pub const MAX_BINS: usize = 256;
@@ -210,10 +211,6 @@ impl TimeLineBuilder {
                 .collect();
         }
     }
-}
-
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

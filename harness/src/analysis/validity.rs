@@ -13,6 +13,7 @@ use super::server_log::DropRule;
 use super::summary::RunSummary;
 use crate::ledger::{RoundEnd, RunEnd};
 use crate::manifest::{NetworkPath, TargetKind};
+use crate::quantity::number;
 
 /// A burst's spread may be this long, plus [`BURST_PER_TASK_NS`] for each task. sshd's listener admits one
 /// connection per loop and forks for each (sshd.c:server_accept_loop), at least 1 to 2 ms a piece: `connect()`
@@ -147,9 +148,8 @@ fn make(
 }
 
 /// Nanoseconds as a person reads them, three significant digits.
-#[expect(clippy::cast_precision_loss, reason = "for display")]
 fn time(ns: u64) -> String {
-    let ns = ns as f64;
+    let ns = number(ns);
     match ns {
         _ if ns >= 1e9 => format!("{:.2} s", ns / 1e9),
         _ if ns >= 1e6 => format!("{:.1} ms", ns / 1e6),
@@ -337,8 +337,7 @@ fn generator_faults(run: &RunSummary) -> Check {
 fn open_files(run: &RunSummary) -> Option<Check> {
     let limit = run.manifest.as_ref()?.environment.open_files_limit;
     let open = u64::from(run.generator.open_files_max);
-    #[expect(clippy::cast_precision_loss, reason = "descriptor counts are small")]
-    let share = open as f64 / limit.max(1) as f64;
+    let share = number(open) / number(limit.max(1));
     let status = if share > OPEN_FILES_WARN {
         CheckStatus::Warn
     } else {

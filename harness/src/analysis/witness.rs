@@ -2,13 +2,12 @@
 //!
 //! Owns shapes and sums of these witnesses. They are folded from the ledger like everything else.
 
-use std::time::Duration;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::RunInstant;
 use crate::ledger::ServerReading;
+use crate::quantity::{nanoseconds, number, seconds};
 
 /// Startup slots in use over a round, from the listener's process title (sshd.c: `[listener] N of A-B startups`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -217,19 +216,6 @@ impl WitnessBuilder {
         let (first, last) = (self.first.as_ref()?, self.last.as_ref()?);
         of(last)?.checked_sub(of(first)?)
     }
-}
-
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
-fn number(count: u64) -> f64 {
-    count as f64
-}
-
-fn seconds(ns: u64) -> f64 {
-    number(ns) / 1e9
 }
 
 #[cfg(test)]

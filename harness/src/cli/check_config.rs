@@ -8,6 +8,7 @@ use super::doctor::preflight;
 use super::error::CliError;
 use super::run::{self, Order};
 use super::signals::Interrupts;
+use super::target_choice;
 use super::{load, run_directory};
 use crate::analysis::laws::LawStatus;
 use crate::analysis::validity::{CheckId, CheckStatus};
@@ -42,8 +43,8 @@ pub(super) async fn command(args: CheckConfigArgs, console: Console) -> Result<E
                 .to_owned(),
         ));
     }
-    let target = run::target_of(args.target, args.release);
-    run::check_releases(target, args.release, scenario.sshd.min_release)?;
+    let target = target_choice::target_of(args.target, args.release);
+    target_choice::check_releases(target, args.release, scenario.sshd.min_release)?;
     let run_id = run_directory::run_id(SCENARIO);
     let directory = run_directory::create(args.out.as_deref(), &run_id)?;
     let order = Order {
@@ -51,7 +52,7 @@ pub(super) async fn command(args: CheckConfigArgs, console: Console) -> Result<E
         target,
         options: TargetOptions {
             release: args.release,
-            docker: run::docker_options(args.network),
+            docker: target_choice::docker_options(args.network),
             external: None,
         },
         run_id,

@@ -2,14 +2,13 @@
 //! so that what is shown is what can be rendered again.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use super::args::{FormatArg, ReportArgs};
 use super::compare::{self, Baseline};
 use super::console::Console;
 use super::error::CliError;
+use super::recorded_log::RecordedLog;
 use super::signals::{Closing, Interrupts};
 use crate::analysis::admission::{self, AdmissionCurve};
 use crate::analysis::server_log::{DropRule, ServerLogCounts, ServerLogParser};
@@ -26,8 +25,6 @@ use crate::scenario::MaxStartups;
 
 /// Name of the ledger in a run directory.
 pub(super) const LEDGER: &str = "events.jsonl.zst";
-/// Name of the server's log in a run directory.
-pub(super) const SERVER_LOG: &str = "sshd.log";
 
 /// `sshchurn report`.
 pub(super) async fn report_command(
@@ -197,14 +194,18 @@ fn fold(
         return Err(CliError::NothingMeasured(directory.to_path_buf()));
     };
     let rule = rule(&manifest);
+    let mut log: Option<RecordedLog> = None;
     for (round, range) in log_ranges {
         if let LogRange {
             from: Some(from),
             to: Some(to),
         } = range
         {
-            let log = directory.join(SERVER_LOG);
-            summarizer.server_log(round, count_log(&log, from, to, rule)?);
+            let log = match &mut log {
+                Some(log) => log,
+                unopened => unopened.insert(RecordedLog::open(directory)?),
+            };
+            summarizer.server_log(round, count_log(log, from, to, rule)?);
         }
     }
     Ok((manifest, summarizer.finish()))
@@ -236,25 +237,16 @@ struct LogRange {
 
 /// Counts one round's part of the log, in pieces, so that memory does not grow with it.
 fn count_log(
-    path: &Path,
+    log: &mut RecordedLog,
     from: u64,
     to: u64,
     rule: Option<DropRule>,
 ) -> Result<ServerLogCounts, CliError> {
-    let read = |source| CliError::io("read", path, source);
-    let mut file = File::open(path).map_err(read)?;
-    file.seek(SeekFrom::Start(from)).map_err(read)?;
-    let mut part = file.take(to.saturating_sub(from));
     let mut counts = ServerLogCounts::new(rule);
     let mut parser = ServerLogParser::new();
-    let mut buffer = vec![0_u8; 64 * 1024];
-    loop {
-        let count = part.read(&mut buffer).map_err(read)?;
-        if count == 0 {
-            break;
-        }
-        parser.feed(&buffer[..count], |event| counts.fold(event));
-    }
+    log.part(from, to, |piece| {
+        parser.feed(piece, |event| counts.fold(event));
+    })?;
     parser.finish(|event| counts.fold(event));
     Ok(counts)
 }

@@ -6,6 +6,7 @@ use super::doctor::preflight;
 use super::error::CliError;
 use super::run::{self, Order};
 use super::signals::Interrupts;
+use super::target_choice;
 use super::{load, overrides, run_directory};
 use crate::exit_code::ExitCode;
 use crate::ids::RunId;
@@ -51,7 +52,7 @@ pub(super) async fn command(args: MatrixArgs, console: Console) -> Result<ExitCo
                 target: TargetArg::Docker,
                 options: TargetOptions {
                     release: Some(suite.release()),
-                    docker: run::docker_options(args.network),
+                    docker: target_choice::docker_options(args.network),
                     external: None,
                 },
                 directory: run_directory::create(Some(&directory.join(&release)), &run_id)?,

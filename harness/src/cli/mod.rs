@@ -11,10 +11,13 @@ mod load;
 mod manual;
 mod matrix;
 mod overrides;
+mod progress;
+mod recorded_log;
 mod run;
 mod run_directory;
 mod scenario;
 mod signals;
+mod target_choice;
 mod witness;
 
 use std::process::ExitCode as ProcessExitCode;

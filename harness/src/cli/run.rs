@@ -1,19 +1,20 @@
 //! `sshchurn run`: the data flow from top to bottom. Scenario → target → engine → ledger → analysis → gate → report.
 
-use std::convert::Infallible;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use super::args::{NetworkArg, RunArgs, TargetArg};
+use super::args::{RunArgs, TargetArg};
 use super::compare::{self, Baseline};
 use super::console::Console;
 use super::doctor::preflight;
 use super::error::CliError;
-use super::load::{self, LEDGER, SERVER_LOG};
+use super::load::{self, LEDGER};
+use super::progress::RoundDisplay;
+use super::recorded_log::SERVER_LOG;
 use super::run_directory;
 use super::signals::{AbortOnDrop, Interrupts, StopReason};
+use super::target_choice;
 use super::witness::RoundWitness;
 use crate::clock::RunClock;
 use crate::doctor;
@@ -22,15 +23,12 @@ use crate::engine::{
 };
 use crate::exit_code::ExitCode;
 use crate::ids::{RunId, StrategyName};
-use crate::ledger::{Collector, Event, LedgerWriter, Phase, RoundEnd, RunEnd};
+use crate::ledger::{Collector, Event, LedgerWriter, RoundEnd, RunEnd};
 use crate::manifest::{Manifest, ScenarioRecord, TargetDescription};
-use crate::release::Release;
+use crate::quantity::nanoseconds;
 use crate::report::RunReport;
 use crate::scenario::Scenario;
 use crate::ssh::RusshConnector;
-use crate::target::docker::{DockerNetwork, DockerOptions, Suite};
-use crate::target::embedded;
-use crate::target::external::ExternalOptions;
 use crate::target::{
     self, Idle, RunningTarget, TargetChoice, TargetError, TargetOptions, TargetRequest,
 };
@@ -44,8 +42,6 @@ const IDLE_WITHIN: Duration = Duration::from_secs(30);
 const DEATH_KNOWN_WITHIN: Duration = Duration::from_secs(2);
 /// The login shell's share of a command below which it is not worth a word: its clock has a resolution of 10 ms.
 const SHELL_WORTH_A_WARNING: Duration = Duration::from_millis(30);
-/// Redraws of the live display.
-const REDRAWS_PER_S: u64 = 4;
 /// Stop reason of a run that met its own bound.
 const OUT_OF_TIME: &str = "max_duration";
 
@@ -66,9 +62,9 @@ pub(super) async fn run(args: RunArgs, console: Console) -> Result<ExitCode, Cli
         args.target,
         &console,
     )?;
-    let options = options(&args)?;
-    let target = target_of(args.target, args.release);
-    check_releases(target, args.release, scenario.sshd.min_release)?;
+    let options = target_choice::options(&args)?;
+    let target = target_choice::target_of(args.target, args.release);
+    target_choice::check_releases(target, args.release, scenario.sshd.min_release)?;
     let run_id = run_directory::run_id(&scenario.name);
     let directory = run_directory::create(args.out.as_deref(), &run_id)?;
     let order = Order {
@@ -146,7 +142,7 @@ pub(super) async fn one(
     ));
 
     let started = run
-        .start_target(choice(order.target), &order.options)
+        .start_target(target_choice::choice(order.target), &order.options)
         .await?;
     let Some(target) = started else {
         drop(ledger);
@@ -294,10 +290,11 @@ impl Run<'_> {
         let witness = RoundWitness::start(target.witness(), &self.collector, plan.round).await;
         let started = Instant::now();
         let title = format!("round {}/{rounds} {}", plan.round, plan.strategy.name);
+        let display = RoundDisplay::new(self.console, self.collector.live(), self.scenario.tasks);
         let (mut end, lost) = {
             let running = engine.run_round(plan, || connector.for_another_task());
             tokio::pin!(running);
-            let progress = self.show_progress(&title);
+            let progress = display.live(&title);
             tokio::pin!(progress);
             tokio::select! {
                 end = &mut running => (end, None),
@@ -320,7 +317,7 @@ impl Run<'_> {
             self.collector
                 .record(Event::StopRequested { reason, abort });
         }
-        self.told_round(&title, end, started.elapsed());
+        display.round_ended(&title, end, started.elapsed());
         self.after_round(target, plan, end, witness).await?;
         match lost {
             Some(error) => {
@@ -420,13 +417,10 @@ impl Run<'_> {
         let measured = engine::calibrate(self.collector.clock(), connector)
             .await
             .map_err(|outcome| CliError::TargetRefusesClient(outcome.metric()))?;
-        let nanoseconds = |time: Option<Duration>| {
-            time.map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
-        };
         let mut description = description.clone();
-        description.round_trip_ns = nanoseconds(measured.round_trip);
-        description.exec_cost_ns = nanoseconds(measured.exec);
-        description.login_shell_cost_ns = nanoseconds(measured.login_shell);
+        description.round_trip_ns = measured.round_trip.map(nanoseconds);
+        description.exec_cost_ns = measured.exec.map(nanoseconds);
+        description.login_shell_cost_ns = measured.login_shell.map(nanoseconds);
         if let (Some(exec), Some(shell)) = (measured.exec, measured.login_shell)
             && shell >= SHELL_WORTH_A_WARNING
             && shell * 2 > exec
@@ -455,9 +449,7 @@ impl Run<'_> {
                 .clock()
                 .wall_anchor()
                 .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| {
-                    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-                }),
+                .map_or(0, nanoseconds),
             scenario: scenario_record(self.scenario, origin),
             target,
             environment: doctor::environment(findings),
@@ -476,51 +468,6 @@ impl Run<'_> {
             reason.set(OUT_OF_TIME);
             stop.raise(StopLevel::Abort);
         }))
-    }
-
-    /// Shows live counts for as long as it is polled, by sampling: the generator never waits for a display.
-    async fn show_progress(&self, title: &str) -> Infallible {
-        let display = self.console.start_round(self.scenario.tasks);
-        let live = self.collector.live();
-        let mut handshakes = 0;
-        loop {
-            let now = live.handshakes.load(Relaxed);
-            display.show(
-                title,
-                live.tasks_ended.load(Relaxed),
-                format!(
-                    "submit {} poll {} cleanup {}  refused {}  {} handshakes/s",
-                    live.in_phase(Phase::Submit),
-                    live.in_phase(Phase::Poll),
-                    live.in_phase(Phase::Cleanup),
-                    live.banner_eof.load(Relaxed),
-                    (now - handshakes) * REDRAWS_PER_S,
-                ),
-            );
-            handshakes = now;
-            tokio::time::sleep(Duration::from_secs(1) / u32::try_from(REDRAWS_PER_S).unwrap_or(1))
-                .await;
-        }
-    }
-
-    /// One line for each round, also where there is no live display.
-    fn told_round(&self, title: &str, end: RoundEnd, took: Duration) {
-        let live = self.collector.live();
-        self.console.note(&format!(
-            "{title}: {} of {} tasks succeeded, {} attempts, {} refused, {:.1} s{}",
-            live.tasks_succeeded.load(Relaxed),
-            self.scenario.tasks,
-            live.attempts.load(Relaxed),
-            live.banner_eof.load(Relaxed),
-            took.as_secs_f64(),
-            match end {
-                RoundEnd::Complete => "",
-                RoundEnd::Drained => " (drained)",
-                RoundEnd::Aborted => " (aborted)",
-                RoundEnd::OutOfTime => " (out of time)",
-                RoundEnd::TargetLost => " (server lost)",
-            }
-        ));
     }
 }
 
@@ -558,131 +505,4 @@ pub(super) fn strategy_names(scenario: &Scenario) -> Vec<StrategyName> {
         .iter()
         .map(|strategy| strategy.name.clone())
         .collect()
-}
-
-fn choice(target: TargetArg) -> TargetChoice {
-    match target {
-        TargetArg::Auto => TargetChoice::Auto,
-        TargetArg::Docker => TargetChoice::Docker,
-        TargetArg::Local => TargetChoice::Local,
-        TargetArg::Embedded => TargetChoice::Embedded,
-        TargetArg::External => TargetChoice::External,
-    }
-}
-
-/// A release means the target whose release can be chosen.
-pub(super) fn target_of(target: TargetArg, release: Option<Release>) -> TargetArg {
-    match (target, release) {
-        (TargetArg::Auto, Some(_)) => TargetArg::Docker,
-        (target, _) => target,
-    }
-}
-
-/// What contradicts itself on any machine; what this machine lacks is the target's to say.
-pub(super) fn check_releases(
-    target: TargetArg,
-    release: Option<Release>,
-    least: Option<Release>,
-) -> Result<(), CliError> {
-    if let Some(release) = release {
-        match target {
-            TargetArg::Docker if Suite::of(release).is_none() => {
-                return Err(CliError::Usage(format!(
-                    "--release {release}: no image of it is known, only of {}",
-                    Suite::releases()
-                )));
-            }
-            TargetArg::Embedded | TargetArg::External => {
-                return Err(CliError::Usage(format!(
-                    "--release {release}: the release of this target cannot be chosen; use `--target docker`"
-                )));
-            }
-            TargetArg::Auto | TargetArg::Docker | TargetArg::Local => {}
-        }
-        if let Some(least) = least
-            && release < least
-        {
-            return Err(CliError::Usage(format!(
-                "--release {release}: the scenario needs OpenSSH {least} or newer (`sshd.min_release`)"
-            )));
-        }
-    }
-    if target == TargetArg::Embedded {
-        embedded::check_release(least).map_err(|error| CliError::Usage(error.to_string()))?;
-    }
-    Ok(())
-}
-
-fn options(args: &RunArgs) -> Result<TargetOptions, CliError> {
-    let external = match args.target {
-        TargetArg::External => match (args.address, &args.user, &args.key) {
-            (Some(address), Some(user), Some(key)) => Some(ExternalOptions {
-                address,
-                user: user.clone(),
-                key: key.clone(),
-                consent: args.consent.clone(),
-            }),
-            _ => {
-                return Err(CliError::Usage(
-                    "--target external needs --address, --user and --key".to_owned(),
-                ));
-            }
-        },
-        _ => None,
-    };
-    Ok(TargetOptions {
-        release: args.release,
-        docker: docker_options(args.network),
-        external,
-    })
-}
-
-pub(super) fn docker_options(network: NetworkArg) -> DockerOptions {
-    DockerOptions {
-        network: match network {
-            NetworkArg::Host => DockerNetwork::Host,
-            NetworkArg::Published => DockerNetwork::Published,
-        },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const R9_2: Release = Release::new(9, 2);
-    const R9_8: Release = Release::new(9, 8);
-
-    #[test]
-    fn release_without_a_target_means_docker() {
-        assert_eq!(target_of(TargetArg::Auto, Some(R9_2)), TargetArg::Docker);
-        assert_eq!(target_of(TargetArg::Auto, None), TargetArg::Auto);
-        assert_eq!(target_of(TargetArg::Local, Some(R9_2)), TargetArg::Local);
-    }
-
-    #[test]
-    fn release_below_what_the_scenario_needs_is_a_usage_error_naming_both() {
-        let error = check_releases(TargetArg::Docker, Some(R9_2), Some(R9_8)).expect_err("refused");
-        assert_eq!(error.exit_code(), ExitCode::Usage);
-        let text = error.to_string();
-        assert!(text.contains("9.2") && text.contains("9.8"), "{text}");
-        assert!(check_releases(TargetArg::Docker, Some(R9_2), Some(R9_2)).is_ok());
-    }
-
-    #[test]
-    fn release_that_a_target_cannot_have_is_a_usage_error() {
-        for (target, release, least) in [
-            (TargetArg::Docker, Some(R9_8), None),
-            (TargetArg::Embedded, Some(R9_2), None),
-            (TargetArg::External, Some(R9_2), None),
-            (TargetArg::Embedded, None, Some(R9_8)),
-        ] {
-            let error = check_releases(target, release, least).expect_err("refused");
-            assert_eq!(error.exit_code(), ExitCode::Usage, "{error}");
-        }
-        // Whether this machine's sshd is of that release is only known here.
-        assert!(check_releases(TargetArg::Local, Some(R9_8), None).is_ok());
-        assert!(check_releases(TargetArg::Embedded, None, Some(R9_2)).is_ok());
-        assert!(check_releases(TargetArg::Auto, None, Some(R9_8)).is_ok());
-    }
 }

@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 
 use crate::ids::RoundId;
 use crate::ledger::{Collector, Event, ServerReading};
+use crate::quantity::nanoseconds;
 use crate::target::{self, GaugeWatch, Witness};
 
 /// Between two readings of processes and memory, at least.
@@ -106,8 +107,4 @@ async fn record(witness: &Witness, collector: &Collector, round: RoundId) {
             listen_drops: reading.listen_drops,
         },
     });
-}
-
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::ledger::{Collector, Event, GeneratorSample};
+use crate::quantity::nanoseconds;
 
 /// How often the event loop's lag is measured.
 const PROBE_EVERY: Duration = Duration::from_millis(20);
@@ -33,7 +34,7 @@ impl HealthSampler {
                 collector.record(Event::GeneratorSampled {
                     sample: GeneratorSample {
                         cpu_seconds: cpu_seconds(),
-                        loop_lag_ns: u64::try_from(worst.as_nanos()).unwrap_or(u64::MAX),
+                        loop_lag_ns: nanoseconds(worst),
                         open_files: open_files(),
                     },
                 });

@@ -330,9 +330,7 @@ mod nanoseconds {
         value: &Duration,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        u64::try_from(value.as_nanos())
-            .unwrap_or(u64::MAX)
-            .serialize(serializer)
+        crate::quantity::nanoseconds(*value).serialize(serializer)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(

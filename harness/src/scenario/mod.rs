@@ -8,6 +8,7 @@ mod config;
 mod file;
 mod keywords;
 pub mod library;
+mod mirror;
 mod problem;
 mod reader;
 pub mod schema;

@@ -1,6 +1,6 @@
 //! The JSON Schema of scenario files, generated from their mirror: editors check a file while it is written.
 
-use super::file::ScenarioFile;
+use super::mirror::ScenarioFile;
 
 /// The schema as pretty JSON with a line end, as it is checked in.
 #[must_use]

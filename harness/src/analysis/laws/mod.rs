@@ -160,7 +160,7 @@ pub fn check(run: &RunSummary) -> Vec<Law> {
             .collect();
         Law::new(id, description, left, right, balances)
     };
-    vec![
+    let mut laws = vec![
         ledger_intact(run),
         no_strays(run),
         rounds_complete(run),
@@ -212,11 +212,10 @@ pub fn check(run: &RunSummary) -> Vec<Law> {
                 )
             },
         ),
-        reconcile::server_connections(run, &rounds, &joined),
-        reconcile::server_accepted(run, &rounds, &joined),
-        reconcile::server_drops(run, &rounds, &joined),
-        inventory(run, &rounds),
-    ]
+    ];
+    laws.extend(reconcile::laws(run, &rounds, &joined));
+    laws.push(inventory(run, &rounds));
+    laws
 }
 
 /// The laws that are broken.

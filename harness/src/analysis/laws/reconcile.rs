@@ -177,6 +177,52 @@ impl Kind {
         }
     }
 
+    fn of(self, books: &Reconciliation) -> Option<&Sides> {
+        match self {
+            Kind::Connections => Some(&books.connections),
+            Kind::Handshakes => Some(&books.handshakes),
+            Kind::Refusals => books.refusals.as_ref(),
+        }
+    }
+
+    /// Whether a log without some of the drops says nothing.
+    fn needs_every_drop(self) -> bool {
+        match self {
+            Kind::Connections | Kind::Refusals => true,
+            Kind::Handshakes => false,
+        }
+    }
+
+    /// The law, without its balances.
+    fn worded(self) -> Law {
+        let (id, description, client, server, allowance) = match self {
+            Kind::Connections => (
+                LawId::ServerConnections,
+                "TCP connections = connections in sshd's log, admitted and dropped",
+                "TCP connections (client)",
+                "`Connection from` and drop lines (sshd's log)",
+                "connections that sshd says it could not serve, and those given up while in the kernel's listen queue, \
+                 may stand on the client's side only",
+            ),
+            Kind::Handshakes => (
+                LawId::ServerAccepted,
+                "handshakes = server_accepted",
+                "handshakes (client)",
+                "server_accepted (sshd's log)",
+                "attempts that the client gave up during authentication may stand on the server's side only",
+            ),
+            Kind::Refusals => (
+                LawId::ServerDrops,
+                "banner_eof = server_drops",
+                "banner_eof (client)",
+                "server_drops (sshd's log)",
+                "attempts that the client gave up before the identification string may stand on the server's side only, \
+                 connections that sshd says it could not serve on the client's side only",
+            ),
+        };
+        Law::new(id, description, client, server, Vec::new()).allowing(allowance)
+    }
+
     fn server_total(self, log: &ServerLogCounts) -> u64 {
         match self {
             Kind::Connections => log.connections + log.server_drops(),
@@ -382,96 +428,28 @@ fn suspect(sides: &mut Sides, log: &ServerLogCounts, kind: Kind) {
     }
 }
 
-pub(super) fn server_connections(
+/// The laws that hold the client's side against sshd's log, one for each kind of event.
+pub(super) fn laws(
     run: &RunSummary,
     rounds: &[&RoundSummary],
     joined: &BTreeMap<RoundId, Reconciliation>,
-) -> Law {
-    law(
-        run,
-        rounds,
-        joined,
-        Law::new(
-            LawId::ServerConnections,
-            "TCP connections = connections in sshd's log, admitted and dropped",
-            "TCP connections (client)",
-            "`Connection from` and drop lines (sshd's log)",
-            Vec::new(),
-        )
-        .allowing(
-            "connections that sshd says it could not serve, and those given up while in the kernel's listen queue, may \
-             stand on the client's side only",
-        ),
-        true,
-        Kind::Connections,
-        |books| Some(&books.connections),
-    )
-}
-
-pub(super) fn server_accepted(
-    run: &RunSummary,
-    rounds: &[&RoundSummary],
-    joined: &BTreeMap<RoundId, Reconciliation>,
-) -> Law {
-    law(
-        run,
-        rounds,
-        joined,
-        Law::new(
-            LawId::ServerAccepted,
-            "handshakes = server_accepted",
-            "handshakes (client)",
-            "server_accepted (sshd's log)",
-            Vec::new(),
-        )
-        .allowing("attempts that the client gave up during authentication may stand on the server's side only"),
-        false,
-        Kind::Handshakes,
-        |books| Some(&books.handshakes),
-    )
-}
-
-pub(super) fn server_drops(
-    run: &RunSummary,
-    rounds: &[&RoundSummary],
-    joined: &BTreeMap<RoundId, Reconciliation>,
-) -> Law {
-    law(
-        run,
-        rounds,
-        joined,
-        Law::new(
-            LawId::ServerDrops,
-            "banner_eof = server_drops",
-            "banner_eof (client)",
-            "server_drops (sshd's log)",
-            Vec::new(),
-        )
-        .allowing(
-            "attempts that the client gave up before the identification string may stand on the server's side only, \
-             connections that sshd says it could not serve on the client's side only",
-        ),
-        true,
-        Kind::Refusals,
-        |books| books.refusals.as_ref(),
-    )
+) -> [Law; 3] {
+    [Kind::Connections, Kind::Handshakes, Kind::Refusals].map(|kind| law(run, rounds, joined, kind))
 }
 
 fn law(
     run: &RunSummary,
     rounds: &[&RoundSummary],
     joined: &BTreeMap<RoundId, Reconciliation>,
-    mut law: Law,
-    needs_every_drop: bool,
     kind: Kind,
-    sides: fn(&Reconciliation) -> Option<&Sides>,
 ) -> Law {
+    let mut law = kind.worded();
     match &run.manifest {
         Some(manifest) if !manifest.target.log_available => {
             return law.not_checkable("the server's log cannot be read on this target");
         }
         None => return law.not_checkable("the server's log cannot be read on this target"),
-        Some(manifest) if needs_every_drop && !manifest.target.log_has_every_drop => {
+        Some(manifest) if kind.needs_every_drop() && !manifest.target.log_has_every_drop => {
             return law.not_checkable("this sshd does not log every drop");
         }
         Some(_) => {}
@@ -481,7 +459,7 @@ fn law(
         .map(|round| {
             let Some((books, sides)) = joined
                 .get(&round.round)
-                .and_then(|books| Some((books, sides(books)?)))
+                .and_then(|books| Some((books, kind.of(books)?)))
             else {
                 // The target promised its log. A side that is missing cannot balance.
                 let detail = vec!["the server's log of this round was not read".to_owned()];

@@ -7,6 +7,7 @@
 
 mod books;
 mod numbers;
+mod outcomes;
 mod round;
 mod summarizer;
 

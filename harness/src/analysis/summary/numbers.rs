@@ -17,6 +17,7 @@ use crate::clock::RunInstant;
 use crate::ids::{RoundId, StrategyName};
 use crate::ledger::{CleanupPolicy, Phase, RoundEnd};
 use crate::manifest::Manifest;
+use crate::quantity::{number, seconds};
 
 macro_rules! counters {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident,)* }) => {
@@ -246,9 +247,8 @@ impl PerTask {
 
     /// Mean over tasks; `None` without tasks.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
     pub fn mean(&self) -> Option<f64> {
-        (self.tasks > 0).then(|| self.sum as f64 / self.tasks as f64)
+        (self.tasks > 0).then(|| number(self.sum) / number(self.tasks))
     }
 }
 
@@ -266,9 +266,8 @@ pub struct Rate {
 impl Rate {
     /// Mean over the active window, per second; `None` when nothing was attempted.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
     pub fn mean(&self) -> Option<f64> {
-        (self.window_ns > 0).then(|| self.handshakes as f64 / (self.window_ns as f64 / 1e9))
+        (self.window_ns > 0).then(|| number(self.handshakes) / seconds(self.window_ns))
     }
 
     /// Adds another round's; windows of different rounds never overlap.

@@ -5,8 +5,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
-use super::books::{AttemptNote, ClientPorts, RoundBooks, StartNumbers};
-use super::numbers::{Leftovers, Numbers, PerTask, RoundSummary, Scope, TEXTS_KEPT};
+use super::books::{AttemptNote, RoundBooks, StartNumbers};
+use super::numbers::{Leftovers, Numbers, PerTask, RoundSummary, Scope};
+use super::outcomes::{Window, count_outcome, note_port, settle_rate, time_stages};
 use crate::analysis::admission::Trials;
 use crate::analysis::latency::Stage;
 use crate::analysis::timeline::{TaskEnd, TimeLine, TimeLineBuilder};
@@ -14,15 +15,14 @@ use crate::analysis::witness::WitnessBuilder;
 use crate::clock::RunInstant;
 use crate::ids::{AttemptId, RoundId, StrategyName, TaskId};
 use crate::ledger::{
-    AttemptOutcome, AttemptTrace, CleanupPolicy, CleanupResult, Close, CommandOutcome, Phase,
-    RetryKind, RoundEnd, ServerReading, StageFailure, TaskFailure, TaskFate,
+    AttemptOutcome, AttemptTrace, CleanupPolicy, CleanupResult, CommandOutcome, Phase, RetryKind,
+    RoundEnd, ServerReading, TaskFailure, TaskFate,
 };
+use crate::quantity::nanoseconds;
 
 /// A `connect()` that takes this long met at least one lost SYN: Linux repeats it after 1 s, 3 s and 7 s
 /// (RFC 6298 initial timeout of 1 s, doubled). A little less than 1 s, since timers may be early by a tick.
 const SYN_RETRANSMISSION: Duration = Duration::from_millis(990);
-const TEXT_CHARS: usize = 100;
-const ONE_SECOND_NS: u64 = 1_000_000_000;
 
 struct TaskState {
     intended: RunInstant,
@@ -32,13 +32,6 @@ struct TaskState {
     attempts: [u64; 3],
     handshakes: [u64; 3],
     end: Option<(TaskFate, bool, CleanupResult)>,
-}
-
-#[derive(Default)]
-struct Window {
-    first: Option<RunInstant>,
-    last: Option<RunInstant>,
-    handshakes: Vec<u64>,
 }
 
 /// What began as an attempt.
@@ -525,121 +518,4 @@ fn end_of(fate: Option<TaskFate>) -> TaskEnd {
 
 fn per_task(scope: &mut Scope) -> (&mut PerTask, &mut PerTask) {
     (&mut scope.attempts_per_task, &mut scope.handshakes_per_task)
-}
-
-fn settle_rate(scope: &mut Scope, mut window: Window) {
-    if let (Some(first), Some(last)) = (window.first, window.last) {
-        scope.rate.handshakes = scope.counts.handshakes;
-        scope.rate.window_ns = nanoseconds(last.since(first));
-    }
-    window.handshakes.sort_unstable();
-    let mut begin = 0;
-    for (end, instant) in window.handshakes.iter().enumerate() {
-        while instant - window.handshakes[begin] >= ONE_SECOND_NS {
-            begin += 1;
-        }
-        scope.rate.peak = scope.rate.peak.max((end + 1 - begin) as u64);
-    }
-}
-
-fn count_outcome(scope: &mut Scope, ordinal: u32, outcome: &AttemptOutcome, trace: &AttemptTrace) {
-    let counts = &mut scope.counts;
-    match outcome {
-        AttemptOutcome::Handshake => {
-            counts.handshakes += 1;
-            counts.final_ok += 1;
-            counts.first_attempt_ok += u64::from(ordinal == 1);
-        }
-        AttemptOutcome::BannerEof { close } => {
-            counts.banner_eof += 1;
-            match close {
-                Close::Eof => scope.banner_eof_split.eof += 1,
-                Close::Reset => scope.banner_eof_split.reset += 1,
-            }
-            if let Some(text) = trace.text_before.as_deref().filter(|text| !text.is_empty()) {
-                scope.banner_eof_split.with_text += 1;
-                let text: String = text.trim_end().chars().take(TEXT_CHARS).collect();
-                // The peer chooses the text: bounded, like everything it chooses.
-                let room = scope.banner_eof_texts.len() < TEXTS_KEPT;
-                if room || scope.banner_eof_texts.contains_key(&text) {
-                    *scope.banner_eof_texts.entry(text).or_default() += 1;
-                }
-            }
-        }
-        AttemptOutcome::ConnectRefused => counts.connect_refused += 1,
-        AttemptOutcome::ConnectTimeout => counts.connect_timeout += 1,
-        AttemptOutcome::BannerTimeout => counts.banner_timeout += 1,
-        AttemptOutcome::KexFailed { .. } => counts.kex_failed += 1,
-        AttemptOutcome::AuthFailed { .. } => counts.auth_failed += 1,
-        AttemptOutcome::GeneratorFault { .. } => counts.generator_fault += 1,
-        AttemptOutcome::Held => counts.attempts_held += 1,
-        AttemptOutcome::Interrupted => counts.attempts_interrupted += 1,
-    }
-}
-
-fn time_stages(scope: &mut Scope, outcome: &AttemptOutcome, trace: &AttemptTrace) {
-    let stages = [
-        (Stage::Tcp, trace.connect_called, trace.connected),
-        (Stage::Banner, trace.connected, trace.identified),
-        (Stage::Kex, trace.identified, trace.keyed),
-        (Stage::Auth, trace.keyed, trace.authenticated),
-    ];
-    for (stage, from, to) in stages {
-        if let (Some(from), Some(to)) = (from, to) {
-            scope.latencies.record(stage, to.since(from));
-        }
-    }
-    if let (AttemptOutcome::BannerEof { .. }, Some(from), Some(to)) =
-        (outcome, trace.connect_called, trace.ended)
-    {
-        scope.latencies.record(Stage::Refusal, to.since(from));
-    }
-}
-
-/// Which server lines an attempt can stand behind. The client may have given up on a connection that sshd was
-/// still about to serve: in the kernel's queue (it will be dropped or admitted later), or in authentication
-/// (`Accepted` is logged before the client hears of it).
-fn note_port(
-    ports: &mut ClientPorts,
-    first: AttemptNote,
-    outcome: &AttemptOutcome,
-    trace: &AttemptTrace,
-) {
-    let entry = match trace.local_port {
-        Some(port) => ports.by_port.entry(port).or_default(),
-        None => &mut ports.without_port,
-    };
-    entry.first.get_or_insert(first);
-    let silent = trace.identified.is_none();
-    match outcome {
-        AttemptOutcome::Handshake => entry.handshakes += 1,
-        AttemptOutcome::BannerEof { .. } => entry.refusals += 1,
-        AttemptOutcome::Interrupted | AttemptOutcome::GeneratorFault { .. } => {
-            entry.maybe_accepted += u32::from(trace.keyed.is_some());
-            entry.maybe_dropped += u32::from(silent);
-        }
-        AttemptOutcome::AuthFailed {
-            failure: StageFailure::Lost { .. } | StageFailure::TimedOut,
-        } => entry.maybe_accepted += 1,
-        AttemptOutcome::BannerTimeout | AttemptOutcome::ConnectTimeout => entry.maybe_dropped += 1,
-        AttemptOutcome::AuthFailed { .. }
-        | AttemptOutcome::KexFailed { .. }
-        | AttemptOutcome::Held
-        | AttemptOutcome::ConnectRefused => {}
-    }
-    let given_up = matches!(
-        outcome,
-        AttemptOutcome::Interrupted
-            | AttemptOutcome::BannerTimeout
-            | AttemptOutcome::ConnectTimeout
-            | AttemptOutcome::GeneratorFault { .. }
-    );
-    let reached = trace.connected.is_some();
-    entry.reached += u32::from(reached);
-    entry.maybe_queued += u32::from(reached && silent && given_up);
-    entry.maybe_reached += u32::from(!reached && given_up && trace.connect_called.is_some());
-}
-
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::pace::Pace;
 use crate::ids::StrategyName;
 use crate::manifest::{EnvironmentRecord, ScenarioRecord, TargetDescription, TargetKind};
+use crate::quantity::number;
 
 /// Keys of a scenario that may differ without a word: they name the run, bound it, judge it, or repeat it.
 const FREE_KEYS: [&str; 7] = [
@@ -235,9 +236,8 @@ pub(super) fn pace_difference(strategy: &StrategyName, pace: Pace) -> Difference
     )
 }
 
-#[expect(clippy::cast_precision_loss, reason = "milliseconds, for display")]
 fn costs_apart(base: Option<u64>, new: Option<u64>) -> Option<(String, String)> {
-    let (base, new) = (base? as f64 / 1e6, new? as f64 / 1e6);
+    let (base, new) = (number(base?) / 1e6, number(new?) / 1e6);
     let apart = base.max(new) > COST_RATIO * base.min(new);
     apart.then(|| (format!("{base:.1} ms"), format!("{new:.1} ms")))
 }
