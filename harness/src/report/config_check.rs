@@ -4,17 +4,19 @@
 
 use std::fmt::Write as _;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::terminal;
 use crate::analysis::admission::{AdmissionCurve, CurveVerdict};
 use crate::exit_code::ExitCode;
+use crate::quantity::number;
 
 /// Version of the document.
 pub const CONFIG_CHECK_VERSION: u32 = 1;
 
 /// Whether meaning, setting and behaviour are one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Agreement {
     /// All three agree.
@@ -26,7 +28,7 @@ pub enum Agreement {
 }
 
 /// A configuration that was checked.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConfigCheck {
     /// Version of this document.
@@ -208,16 +210,15 @@ fn bands(curve: &AdmissionCurve) -> String {
     }
     for group in groups {
         let points: Vec<_> = group.iter().map(|index| &curve.points[*index]).collect();
-        let trials: u64 = points.iter().map(|point| point.trials).sum();
-        let refused: u64 = points.iter().map(|point| point.refused).sum();
-        #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+        let trials = number(points.iter().map(|point| point.trials).sum());
+        let refused = number(points.iter().map(|point| point.refused).sum());
         let (observed, configured) = (
-            refused as f64 / trials as f64,
+            refused / trials,
             points
                 .iter()
-                .map(|point| point.configured * point.trials as f64)
+                .map(|point| point.configured * number(point.trials))
                 .sum::<f64>()
-                / trials as f64,
+                / trials,
         );
         let (from, to) = (points[0].slots_from, points[points.len() - 1].slots_to);
         let slots = if from == to {
@@ -242,6 +243,7 @@ mod tests {
     use super::*;
     use crate::analysis::admission::{Trials, of_held};
     use crate::model::{Admission, drop_probability_percent};
+    use crate::report::schema::assert_conforms;
     use crate::scenario::MaxStartups;
 
     fn setting(text: &str) -> MaxStartups {
@@ -301,6 +303,14 @@ mod tests {
         let check = check.concluded();
         assert_eq!(check.exit(), ExitCode::Inconclusive);
         assert!(text(&check).contains("INCONCLUSIVE"));
+    }
+
+    #[test]
+    fn document_is_what_its_schema_says() {
+        for behaves in ["10:30:100", "10:30:60"] {
+            let check = check(behaves, "10:30:100", "10:30:100");
+            assert_conforms::<ConfigCheck>(&json(&check));
+        }
     }
 
     #[test]

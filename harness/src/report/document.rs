@@ -252,12 +252,3 @@ pub struct RoundReport {
     /// The client's attempts joined to sshd's log; `null` without the log.
     pub reconciliation: Option<Reconciliation>,
 }
-
-/// The JSON Schema of [`RunReport`], pretty, with one final newline.
-#[must_use]
-pub fn schema_json() -> String {
-    let schema = schemars::schema_for!(RunReport);
-    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
-    text.push('\n');
-    text
-}

@@ -16,6 +16,8 @@ pub mod markdown;
 pub mod matrix;
 pub mod openmetrics;
 mod plot;
+mod ruled_table;
+pub mod schema;
 mod story;
 pub mod terminal;
 mod writer;
@@ -24,7 +26,6 @@ pub use build::{Findings, build};
 pub use document::{
     LeftoverReport, NumbersReport, PerTaskReport, PhasesReport, RateReport, RoundReport, RunReport,
     SCHEMA_VERSION, ScopeReport, ServerLogReport, StrategyReport, TimesReport, ToolReport,
-    schema_json,
 };
 pub use writer::{WriteError, write_file};
 

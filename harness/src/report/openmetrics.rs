@@ -19,6 +19,7 @@ use crate::analysis::latency::{LatencySummary, Stage};
 use crate::analysis::laws::LawStatus;
 use crate::gate::{GateOutcome, Verdict};
 use crate::ledger::Phase;
+use crate::quantity::{number, seconds};
 
 /// Renders the report. The same report always gives the same bytes.
 #[must_use]
@@ -102,15 +103,6 @@ fn escape(text: &str) -> String {
     text.replace('\\', "\\\\")
         .replace('"', "\\\"")
         .replace('\n', "\\n")
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
-fn number(count: u64) -> f64 {
-    count as f64
-}
-
-fn seconds(ns: u64) -> f64 {
-    number(ns) / 1e9
 }
 
 /// The run itself: what it was, its verdict, its gates, its books.

@@ -5,6 +5,7 @@
 use super::document::{RunReport, StrategyReport};
 use crate::analysis::summary::Spread;
 use crate::gate::{GateOutcome, Verdict};
+use crate::quantity::number;
 
 /// The first line of everything that comes from the stand-in.
 pub(super) const EMBEDDED: &str = "EMBEDDED STAND-IN: not an OpenSSH server; refusals follow OpenSSH's rule, rates and latencies do not";
@@ -133,12 +134,11 @@ fn clause(strategy: &StrategyReport) -> String {
 }
 
 /// A share, of whole per cents where that says enough.
-#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
 pub(super) fn percent(part: u64, whole: u64) -> String {
     if whole == 0 {
         return "–".to_owned();
     }
-    let share = part as f64 / whole as f64 * 100.0;
+    let share = number(part) / number(whole) * 100.0;
     match share {
         _ if part > 0 && share < 1.0 => format!("{share:.1} %"),
         _ if part < whole && share > 99.0 => format!("{share:.1} %"),

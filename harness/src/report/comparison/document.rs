@@ -90,12 +90,3 @@ pub struct CompareSettings {
     /// Different experiments were compared on request.
     pub allow_different: bool,
 }
-
-/// The JSON Schema of [`CompareReport`], pretty, with one final newline.
-#[must_use]
-pub fn compare_schema_json() -> String {
-    let schema = schemars::schema_for!(CompareReport);
-    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
-    text.push('\n');
-    text
-}

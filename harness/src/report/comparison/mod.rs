@@ -10,9 +10,7 @@ mod rows;
 pub mod terminal;
 
 pub use build::{CompareRequest, compare, join};
-pub use document::{
-    COMPARE_SCHEMA_VERSION, CompareReport, CompareSettings, ComparedRun, compare_schema_json,
-};
+pub use document::{COMPARE_SCHEMA_VERSION, CompareReport, CompareSettings, ComparedRun};
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@
 
 use super::document::CompareReport;
 use crate::gate::compare::{Finding, MetricComparison};
-use crate::report::terminal::{number, time};
+use crate::report::terminal::{decimal, time};
 
 /// Titles of the columns.
 pub(super) const TITLES: [&str; 7] = [
@@ -124,6 +124,6 @@ fn shown(metric: &MetricComparison, value: f64) -> String {
     } else if value >= 100.0 && value.fract() != 0.0 {
         format!("{value:.1}")
     } else {
-        number(value)
+        decimal(value)
     }
 }

@@ -2,13 +2,12 @@
 //!
 //! Owns layout and wording. Plain text some 110 columns wide; colour only when asked for.
 
-use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
-
 use super::document::{CompareReport, ComparedRun};
 use super::rows::{self, Row, TITLES};
 use crate::exit_code::ExitCode;
 use crate::gate::Verdict;
 use crate::gate::compare::{Finding, Weight};
+use crate::report::ruled_table;
 use crate::report::terminal::{Paint, line};
 
 /// Renders the comparison, without colour.
@@ -97,34 +96,21 @@ fn information(out: &mut String, report: &CompareReport) {
 }
 
 fn table(rows: &[Row<'_>]) -> String {
-    let mut table = Table::new();
-    table
-        .load_style(
-            TableStyle::new()
-                .header_separator(LineStyle::new('─', '─', '─', '─'))
-                .bottom_border(LineStyle::new('─', '─', '─', '─')),
-        )
-        .set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(TITLES);
+    let mut lines = Vec::new();
     let mut strategy = None;
     for Row { metric, cells } in rows {
         if strategy != Some(&metric.strategy) {
             strategy = Some(&metric.strategy);
             let mut title = vec![metric.strategy.0.clone()];
             title.resize(TITLES.len(), String::new());
-            table.add_row(title);
+            lines.push(title);
         }
         let mut row = cells.to_vec();
         row[0].insert_str(0, "  ");
         row.push(word(metric.finding).to_owned());
-        table.add_row(row);
+        lines.push(row);
     }
-    for (index, column) in table.column_iter_mut().enumerate() {
-        if (1..=5).contains(&index) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table.trim_fmt()
+    ruled_table::render(TITLES, lines, 1..6)
 }
 
 /// The word as it is seen at a glance.

@@ -8,9 +8,10 @@ use crate::analysis::laws::{Joined, LawStatus, Sides};
 use crate::analysis::server_log::DropCounts;
 use crate::analysis::validity::CheckStatus;
 use crate::analysis::witness::CostSource;
+use crate::quantity::number;
 use crate::report::document::{RoundReport, RunReport, StrategyReport};
 use crate::report::plot::DataTable;
-use crate::report::terminal::{number, time};
+use crate::report::terminal::{decimal, time};
 
 const NONE: &str = "–";
 
@@ -273,7 +274,7 @@ fn startups(report: &RunReport) -> Part {
                 format!("{:.1}", startups.mean),
                 time(startups.above_start_ns),
                 time(startups.at_full_ns),
-                number(startups.samples_per_s.round()),
+                decimal(startups.samples_per_s.round()),
                 startups.sampler_cpu_share.map_or_else(
                     || NONE.to_owned(),
                     |share| format!("{:.1} %", share * 100.0),
@@ -331,9 +332,8 @@ fn cost(report: &RunReport) -> Part {
     )
 }
 
-#[expect(clippy::cast_precision_loss, reason = "for display")]
 fn mebibytes(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / 1_048_576.0)
+    format!("{:.1} MiB", number(bytes) / 1_048_576.0)
 }
 
 fn kernel(report: &RunReport) -> Part {
@@ -412,7 +412,7 @@ pub(super) fn environment(report: &RunReport) -> Vec<(String, String)> {
             format!("{} ({})", scenario.name, scenario.origin),
         ),
         ("Seed", scenario.seed.to_string()),
-        ("Time scale", number(scenario.time_scale)),
+        ("Time scale", decimal(scenario.time_scale)),
         ("Client's kernel", machine.kernel.clone()),
         ("CPUs", machine.cpus.to_string()),
         (

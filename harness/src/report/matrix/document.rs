@@ -283,12 +283,3 @@ impl StrategyCell {
         }
     }
 }
-
-/// The JSON Schema of [`MatrixReport`], pretty, with one final newline.
-#[must_use]
-pub fn schema_json() -> String {
-    let schema = schemars::schema_for!(MatrixReport);
-    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
-    text.push('\n');
-    text
-}

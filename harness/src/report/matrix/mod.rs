@@ -8,7 +8,7 @@ mod table;
 
 pub use document::{
     AdmissionCell, BooksCell, MATRIX_SCHEMA_VERSION, MatrixReport, MatrixRow, RowState,
-    StrategyCell, schema_json,
+    StrategyCell,
 };
 pub use table::{markdown, text};
 

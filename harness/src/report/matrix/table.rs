@@ -1,59 +1,52 @@
-//! The matrix as a table, for terminals and for Markdown: one line for each strategy of each release.
+//! The matrix as tables: for terminals one of the strategies and one of the releases, which fit side by side nowhere; for
+//! Markdown one with a line for each strategy of each release.
 //!
 //! Owns layout and wording. The cells are the same in both forms.
 
 use std::fmt::Write as _;
 
-use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
-
 use super::document::{MatrixReport, MatrixRow, RowState, StrategyCell};
 use crate::analysis::admission::CurveVerdict;
 use crate::analysis::laws::Joined;
+use crate::report::ruled_table;
 use crate::report::terminal::time;
 
 const NONE: &str = "–";
-const HEAD: [&str; 11] = [
-    "OpenSSH",
-    "refused clients read",
+const RELEASE: &str = "OpenSSH";
+/// What is known of a strategy on a release.
+const OF_STRATEGY: [&str; 6] = [
     "strategy",
     "attempts",
     "refused",
     "drops",
     "one for one",
     "CPU/handshake",
-    "books",
-    "admission (p)",
-    "verdict",
 ];
-/// Columns with numbers.
-const RIGHT: std::ops::RangeInclusive<usize> = 3..=7;
+/// What is known of a release.
+const OF_RELEASE: [&str; 4] = ["books", "admission (p)", "verdict", "refused clients read"];
+/// Columns with numbers, of a table that begins with release and strategy.
+const NUMBERS: std::ops::Range<usize> = 2..7;
 
-/// The table for a terminal, with what does not fit into cells below it.
+/// The tables for a terminal, with what does not fit into cells below them.
 #[must_use]
 pub fn text(report: &MatrixReport) -> String {
-    let mut table = Table::new();
-    table
-        .load_style(
-            TableStyle::new()
-                .header_separator(LineStyle::new('─', '─', '─', '─'))
-                .bottom_border(LineStyle::new('─', '─', '─', '─')),
-        )
-        .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header(HEAD);
-    for row in lines(report) {
-        table.add_row(row);
-    }
-    for column in RIGHT {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    let table: Vec<String> = table
-        .to_string()
-        .lines()
-        .map(|line| line.trim_end().to_owned())
-        .collect();
-    let mut out = format!("{}\n\n{}\n", title(report), table.join("\n"));
+    let by_strategy = ruled_table::render(
+        std::iter::once(RELEASE).chain(OF_STRATEGY),
+        lines(report)
+            .into_iter()
+            .map(|line| [vec![line.release], line.of_strategy.to_vec()].concat()),
+        NUMBERS,
+    );
+    let by_release = ruled_table::render(
+        std::iter::once(RELEASE).chain(OF_RELEASE),
+        report
+            .rows
+            .iter()
+            .map(|row| [vec![release(row)], of_release(row).to_vec()].concat()),
+        // No column of it holds numbers.
+        0..0,
+    );
+    let mut out = format!("{}\n\n{by_strategy}\n\n{by_release}\n", title(report));
     for remark in remarks(report) {
         let _ = writeln!(out, "{remark}");
     }
@@ -66,16 +59,30 @@ pub fn text(report: &MatrixReport) -> String {
 pub fn markdown(report: &MatrixReport) -> String {
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
     let mut out = format!("# {}\n\n", title(report));
-    out.push_str(&line(&HEAD.map(str::to_owned)));
-    out.push_str(&line(&std::array::from_fn::<_, 11, _>(|column| {
-        if RIGHT.contains(&column) {
-            "---:".to_owned()
+    let head: Vec<String> = std::iter::once(RELEASE)
+        .chain(OF_STRATEGY)
+        .chain(OF_RELEASE)
+        .map(str::to_owned)
+        .collect();
+    out.push_str(&line(&head));
+    let alignment = |column| {
+        if NUMBERS.contains(&column) {
+            "---:"
         } else {
-            "---".to_owned()
+            "---"
         }
-    })));
+    };
+    let alignments: Vec<String> = (0..head.len())
+        .map(|column| alignment(column).to_owned())
+        .collect();
+    out.push_str(&line(&alignments));
     for cells in lines(report) {
-        out.push_str(&line(&cells.map(|cell| cell.replace('|', "\\|"))));
+        let cells: Vec<String> = std::iter::once(cells.release)
+            .chain(cells.of_strategy)
+            .chain(cells.of_release)
+            .map(|cell| cell.replace('|', "\\|"))
+            .collect();
+        out.push_str(&line(&cells));
     }
     out.push('\n');
     for remark in remarks(report) {
@@ -105,40 +112,50 @@ fn exit(report: &MatrixReport) -> String {
     )
 }
 
-/// All lines of the table; what belongs to the release is in the first of its lines only.
-fn lines(report: &MatrixReport) -> Vec<[String; 11]> {
+/// A strategy on a release.
+struct Line {
+    release: String,
+    of_strategy: [String; 6],
+    of_release: [String; 4],
+}
+
+/// All strategies of all releases; what belongs to the release is in the first of its lines only.
+fn lines(report: &MatrixReport) -> Vec<Line> {
     let mut lines = Vec::new();
     for row in &report.rows {
-        let mut first = true;
-        for strategy in &row.strategies {
-            lines.push(cells(row, Some(strategy), first));
-            first = false;
-        }
-        if first {
-            lines.push(cells(row, None, true));
+        let first = Line {
+            release: release(row),
+            of_strategy: of_strategy(row.strategies.first()),
+            of_release: of_release(row),
+        };
+        lines.push(first);
+        for strategy in row.strategies.iter().skip(1) {
+            lines.push(Line {
+                release: String::new(),
+                of_strategy: of_strategy(Some(strategy)),
+                of_release: Default::default(),
+            });
         }
     }
     lines
 }
 
-fn cells(row: &MatrixRow, strategy: Option<&StrategyCell>, first: bool) -> [String; 11] {
-    let once = |text: String| if first { text } else { String::new() };
+fn of_strategy(strategy: Option<&StrategyCell>) -> [String; 6] {
     let of = |value: &dyn Fn(&StrategyCell) -> Option<String>| {
         strategy.and_then(value).unwrap_or_else(|| NONE.to_owned())
     };
     [
-        once(release(row)),
-        once(texts(row)),
         of(&|cell| Some(cell.strategy.0.clone())),
         of(&|cell| Some(cell.attempts.to_string())),
         of(&|cell| Some(cell.banner_eof.to_string())),
         of(&|cell| cell.server_drops.map(|drops| drops.to_string())),
         of(&one_for_one),
         of(&|cell| cell.server_cpu_per_handshake_ns.map(time)),
-        once(books(row)),
-        once(admission(row)),
-        once(verdict(row)),
     ]
+}
+
+fn of_release(row: &MatrixRow) -> [String; 4] {
+    [books(row), admission(row), verdict(row), texts(row)]
 }
 
 /// What ran, where it is more than what was asked for.

@@ -16,6 +16,7 @@ use serde::Serialize;
 pub(crate) use self::canvas::Picture;
 use self::canvas::{Fault, Ink};
 use super::document::{RoundReport, RunReport, StrategyReport};
+use crate::quantity::number;
 
 /// A plot with everything that makes it readable without seeing it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -117,11 +118,6 @@ pub(crate) fn time_line(round: &RoundReport, strategy: &StrategyReport, index: u
 /// The CSS variable of a strategy's colour.
 pub(crate) fn strategy_ink(index: usize) -> String {
     Ink::Strategy(index).variable()
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
-fn number(count: u64) -> f64 {
-    count as f64
 }
 
 /// Neighbours summed, so that not more than `most` values are left; with the number that was summed into each.

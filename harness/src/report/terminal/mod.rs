@@ -14,6 +14,7 @@ use crate::analysis::laws::LawStatus;
 use crate::analysis::validity::{CheckId, CheckStatus};
 use crate::exit_code::ExitCode;
 use crate::gate::{GateOutcome, GateResult, Verdict};
+use crate::quantity;
 
 /// Renders the report, without colour.
 #[must_use]
@@ -150,11 +151,11 @@ pub(super) fn gate_value(gate: &GateResult, value: Option<f64>) -> String {
             reason = "metrics are never negative, and this is for display"
         )]
         Some(value) if gate.is_duration => time(value.round() as u64),
-        Some(value) => number(value),
+        Some(value) => decimal(value),
     }
 }
 
-pub(super) fn number(value: f64) -> String {
+pub(super) fn decimal(value: f64) -> String {
     if value.fract() == 0.0 {
         format!("{value:.0}")
     } else {
@@ -163,9 +164,8 @@ pub(super) fn number(value: f64) -> String {
 }
 
 /// Nanoseconds as a person reads them.
-#[expect(clippy::cast_precision_loss, reason = "for display")]
 pub(super) fn time(ns: u64) -> String {
-    let ns = ns as f64;
+    let ns = quantity::number(ns);
     match ns {
         _ if ns >= 99.95e9 => format!("{:.0} s", ns / 1e9),
         _ if ns >= 1e9 => format!("{:.2} s", ns / 1e9),

@@ -4,7 +4,7 @@
 //! judged (laws, checks).
 
 use super::table::{NONE, Rows};
-use super::{line, number, time};
+use super::{decimal, line, time};
 use crate::analysis::admission::{AdmissionCurve, CurveSource, CurveVerdict};
 use crate::analysis::server_log::DropCounts;
 use crate::report::document::{RoundReport, RunReport, StrategyReport};
@@ -191,7 +191,7 @@ fn probability(p_value: f64) -> String {
     if p_value < 0.001 {
         "< 0.001".to_owned()
     } else {
-        number((p_value * 1000.0).round() / 1000.0)
+        decimal((p_value * 1000.0).round() / 1000.0)
     }
 }
 

@@ -2,16 +2,13 @@
 //!
 //! Owns its rows and their order.
 
-use comfy_table::{
-    CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle,
-};
-
-use super::{number, server, time};
+use super::{decimal, server, time};
 use crate::analysis::latency::{LatencySummary, Stage};
 use crate::ledger::CleanupPolicy;
 use crate::report::document::{
     LeftoverReport, NumbersReport, RunReport, ScopeReport, StrategyReport,
 };
+use crate::report::ruled_table;
 
 const WIDTH: u16 = 100;
 pub(super) const NONE: &str = "–";
@@ -62,9 +59,9 @@ fn spread(strategy: &StrategyReport, name: &str) -> String {
     match strategy.spread.get(name) {
         Some(spread) if strategy.rounds > 1 => format!(
             "  [{} {} {}]",
-            number(spread.min),
-            number(spread.median),
-            number(spread.max)
+            decimal(spread.min),
+            decimal(spread.median),
+            decimal(spread.max)
         ),
         _ => String::new(),
     }
@@ -72,28 +69,12 @@ fn spread(strategy: &StrategyReport, name: &str) -> String {
 
 /// The whole table, for a terminal.
 pub(super) fn render(report: &RunReport) -> String {
-    let mut table = Table::new();
-    table
-        .load_style(
-            TableStyle::new()
-                .header_separator(LineStyle::new('─', '─', '─', '─'))
-                .bottom_border(LineStyle::new('─', '─', '─', '─')),
-        )
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(WIDTH);
     let head = std::iter::once(String::new())
         .chain(report.strategies.iter().map(|s| s.strategy.0.clone()));
-    table.set_header(head.collect::<Vec<_>>());
-    for row in rows(report) {
-        table.add_row(std::iter::once(row.label).chain(row.cells));
-    }
-    if let Some(labels) = table.column_mut(0) {
-        labels.set_constraint(ColumnConstraint::ContentWidth);
-    }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table.trim_fmt()
+    let rows = rows(report)
+        .into_iter()
+        .map(|row| std::iter::once(row.label).chain(row.cells).collect());
+    ruled_table::render_within(WIDTH, head, rows, 1..report.strategies.len() + 1)
 }
 
 /// Its lines, for every renderer.
@@ -247,7 +228,7 @@ fn scope_rows(
             match scope(&s.totals).handshakes_per_task {
                 None => NONE.to_owned(),
                 Some(spread) => {
-                    format!("{} / {} / {}", spread.min, number(spread.mean), spread.max)
+                    format!("{} / {} / {}", spread.min, decimal(spread.mean), spread.max)
                 }
             }
         });

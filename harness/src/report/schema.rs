@@ -1,0 +1,78 @@
+//! JSON Schemas of the documents, generated from their types: what `reports/*.schema.json` holds.
+//!
+//! Owns the list of them. What a document means is its own module's.
+
+use schemars::JsonSchema;
+
+use super::comparison::CompareReport;
+use super::config_check::ConfigCheck;
+use super::document::RunReport;
+use super::matrix::MatrixReport;
+
+/// Every document with a schema: its file in `reports/`, and the schema, pretty, with one final newline.
+#[must_use]
+pub fn all() -> [(&'static str, String); 4] {
+    [
+        ("report.schema.json", of::<RunReport>()),
+        ("matrix.schema.json", of::<MatrixReport>()),
+        ("compare.schema.json", of::<CompareReport>()),
+        ("check-config.schema.json", of::<ConfigCheck>()),
+    ]
+}
+
+fn of<T: JsonSchema>() -> String {
+    let schema = schemars::schema_for!(T);
+    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// Asserts that a document is what its schema says, by another reader of JSON Schema than this crate's types.
+#[cfg(test)]
+#[track_caller]
+pub(super) fn assert_conforms<T: JsonSchema>(document: &str) {
+    let schema = serde_json::from_str(&of::<T>()).expect("JSON");
+    let document = serde_json::from_str(document).expect("JSON");
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    let problems: Vec<String> = validator
+        .iter_errors(&document)
+        .map(|problem| format!("{}: {problem}", problem.instance_path()))
+        .collect();
+    assert_eq!(problems, Vec::<String>::new());
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::report::write_file;
+
+    #[test]
+    fn checked_in_schemas_are_up_to_date() {
+        let reports = Path::new(env!("CARGO_MANIFEST_DIR")).join("../reports");
+        for (name, schema) in all() {
+            let path = reports.join(name);
+            if std::env::var_os("SSHCHURN_UPDATE").is_some() {
+                write_file(&path, schema.as_bytes()).expect("reports/ is writable");
+            }
+            let checked_in = std::fs::read_to_string(&path).unwrap_or_default();
+            assert!(
+                checked_in == schema,
+                "reports/{name} is out of date; run the tests with SSHCHURN_UPDATE=1"
+            );
+        }
+    }
+
+    #[test]
+    fn schemas_refuse_what_is_not_the_document() {
+        for (name, schema) in all() {
+            let schema = serde_json::from_str(&schema).expect("JSON");
+            let validator = jsonschema::validator_for(&schema).expect("a schema");
+            for wrong in ["{}", "[]", "{\"schema_version\": \"1\"}"] {
+                let wrong = serde_json::from_str(wrong).expect("JSON");
+                assert!(!validator.is_valid(&wrong), "{name} {wrong}");
+            }
+        }
+    }
+}
