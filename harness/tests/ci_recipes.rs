@@ -152,40 +152,51 @@ fn stand_in(directory: &Path, writes: &[&str], code: i32) -> PathBuf {
     path
 }
 
+/// What a judged run leaves.
+const REPORTS: [&str; 5] = [
+    "report.html",
+    "report.md",
+    "junit.xml",
+    "report.json",
+    "metrics.txt",
+];
+
 #[test]
-fn gate_puts_the_markdown_report_into_the_summary_and_does_without_what_is_not_there() {
-    let all = [
-        "report.html",
-        "report.md",
-        "junit.xml",
-        "report.json",
-        "metrics.txt",
-    ];
+fn gate_puts_the_markdown_report_into_the_summary_and_trusts_no_verdict_without_the_reports() {
     let directory = tempfile::tempdir().unwrap();
     let summary = directory.path().join("summary.md");
-    let with = |writes: &[&str], code| {
+    let with = |writes: &[&str], code, ends_with| {
         let _ = std::fs::remove_file(&summary);
         let mut command = gate(directory.path(), &["airflow-68115"]);
         command
             .env("SSHCHURN", stand_in(directory.path(), writes, code))
             .env("GITHUB_STEP_SUMMARY", &summary);
-        let finished = to_the_end(command, directory.path()).code(code);
+        let finished = to_the_end(command, directory.path()).code(ends_with);
         let text = read_to_string(&summary).unwrap();
         std::fs::remove_dir_all(&finished.directory).unwrap();
         (finished.stderr, text)
     };
-    let (stderr, text) = with(&all, 0);
-    assert!(!stderr.contains("no report"), "{stderr}");
-    assert!(text.ends_with("\n\ntext of report.md\n"), "{text}");
-    let (stderr, text) = with(&["report.json"], 1);
-    assert!(
-        stderr.contains("no report.md") && stderr.contains("no junit.xml"),
-        "{stderr}"
-    );
-    assert!(text.contains("There is no report"), "{text}");
-    let (stderr, text) = with(&[], 4);
-    assert!(stderr.contains("the environment failed"), "{stderr}");
-    assert!(text.contains("(exit code 4)"), "{text}");
+    for code in [0, 1, 3, 4, 130] {
+        let (stderr, text) = with(&REPORTS, code, code);
+        assert!(!stderr.contains("gate: not in"), "{stderr}");
+        assert!(text.ends_with("\n\ntext of report.md\n"), "{text}");
+    }
+    for code in [0, 1, 3] {
+        let (stderr, text) = with(&["report.json", "report.html", "metrics.txt"], code, 4);
+        assert!(
+            stderr.contains("not in sshchurn-report: report.md junit.xml")
+                && stderr.contains(&format!("ended with exit code {code}")),
+            "{stderr}"
+        );
+        assert!(text.contains("There is no report"), "{text}");
+        assert!(text.contains("(exit code 4)"), "{text}");
+    }
+    // Nothing was measured, so that there is nothing to write.
+    for code in [4, 130] {
+        let (stderr, text) = with(&[], code, code);
+        assert!(!stderr.contains("left no whole report"), "{stderr}");
+        assert!(text.contains(&format!("(exit code {code})")), "{text}");
+    }
 }
 
 #[test]
@@ -194,7 +205,7 @@ fn gate_compares_with_a_baseline_that_is_there_and_says_so_when_it_is_not() {
     let called_with = |baseline: &str| {
         let mut command = gate(directory.path(), &["smoke", "--threshold", "a b == 0"]);
         command
-            .env("SSHCHURN", stand_in(directory.path(), &[], 0))
+            .env("SSHCHURN", stand_in(directory.path(), &REPORTS, 0))
             .env("SSHCHURN_BASELINE", baseline);
         let finished = to_the_end(command, directory.path()).code(0);
         let called = read_to_string(directory.path().join("called")).unwrap();
@@ -210,6 +221,38 @@ fn gate_compares_with_a_baseline_that_is_there_and_says_so_when_it_is_not() {
         plain.replace("--out", "--baseline|base line.json|--out")
     );
     assert_eq!(called_with("").1, plain);
+}
+
+#[test]
+fn gate_with_the_baseline_of_another_experiment_is_2_and_with_its_own_shows_the_comparison() {
+    let directory = tempfile::tempdir().unwrap();
+    // Three connections a task, whatever the timing: there is nothing for chance to move.
+    let quick = [
+        &QUICK[..],
+        &["--rounds", "2", "--strategy", "reused-session"],
+    ]
+    .concat();
+    let base = to_the_end(gate(directory.path(), &quick), directory.path()).code(0);
+    let baseline = directory.path().join("baseline.json");
+    std::fs::rename(base.directory.join("report.json"), &baseline).unwrap();
+    std::fs::remove_dir_all(&base.directory).unwrap();
+
+    let with_baseline = |args: &[&str]| {
+        let mut command = gate(directory.path(), args);
+        command.env("SSHCHURN_BASELINE", "baseline.json");
+        to_the_end(command, directory.path())
+    };
+    let finished = with_baseline(&[&quick[..], &["--time-scale", "0.5"]].concat()).code(2);
+    assert!(
+        finished.stderr.contains("time_scale"),
+        "{}",
+        finished.stderr
+    );
+    assert!(!finished.directory.exists(), "nothing was started");
+
+    let finished = with_baseline(&quick).code(0);
+    assert!(finished.directory.join("comparison.json").exists());
+    assert!(finished.stdout.contains("unchanged"), "{}", finished.stdout);
 }
 
 // --- the YAML files -------------------------------------------------------------------------------------------------

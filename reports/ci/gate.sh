@@ -22,7 +22,7 @@ meaning() {
         1) echo "fail: a threshold or the comparison with the baseline does not hold" ;;
         2) echo "wrong usage or configuration; nothing was measured" ;;
         3) echo "inconclusive: this run could not measure what it should, which says nothing about the client; the report names the reason, and a quieter machine or another run may do" ;;
-        4) echo "the environment failed: no server, sshd refused its configuration or died, disk full" ;;
+        4) echo "the environment failed: no server, sshd refused its configuration or died, disk full, or no whole report" ;;
         130) echo "interrupted" ;;
         *) echo "unexpected" ;;
     esac
@@ -79,9 +79,20 @@ cat "$text"
 if [ "$code" -ne 2 ]; then
     mkdir -p "$out"
     cp "$text" "$out/report.txt"
+    missing=
     for file in report.html report.md junit.xml report.json metrics.txt; do
-        [ -s "$out/$file" ] || say "no $file in $out"
+        [ -s "$out/$file" ] || missing="$missing $file"
     done
+    if [ -n "$missing" ]; then
+        say "not in $out:$missing"
+        # A run that was judged has written all of them: without them there is nothing to believe, least of all a pass.
+        case $code in
+            0 | 1 | 3)
+                say "sshchurn ended with exit code $code but left no whole report"
+                code=4
+                ;;
+        esac
+    fi
 fi
 sentence="$(meaning "$code") (exit code $code)"
 if [ -n "${GITHUB_STEP_SUMMARY:-}" ]; then
