@@ -3,8 +3,6 @@
 
 mod driver;
 
-use std::io::Read;
-use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use driver::{run, sshchurn, start};
@@ -44,19 +42,7 @@ fn a_second_client_behind_the_harness_is_unbalanced_and_the_cause_is_said() {
         ],
     );
     let line = running.wait_for("target: embedded", SOON);
-    let address: SocketAddr = line
-        .split_whitespace()
-        .find_map(|word| word.trim_end_matches([')', ',']).parse().ok())
-        .unwrap_or_else(|| panic!("no address in {line}"));
-    // Until the server is gone with its run: some of these fall into the round whatever the timing.
-    let stranger = std::thread::spawn(move || {
-        for _ in 0..5000 {
-            let Ok(mut stream) = TcpStream::connect(address) else {
-                break;
-            };
-            let _ = stream.read(&mut [0_u8; 64]);
-        }
-    });
+    let stranger = driver::stranger(driver::address_in(&line));
     let finished = running.finish(SOON).code(3);
     stranger.join().unwrap();
     assert!(finished.stdout.contains("BROKEN"), "{}", finished.stdout);

@@ -248,6 +248,102 @@ fn listener_below(harness: i32, target: &str) -> i32 {
 }
 
 #[test]
+fn second_client_of_a_real_sshd_is_unbalanced_and_the_cause_is_said() {
+    let _machine = alone();
+    for target in targets() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut running = driver::start(
+            directory.path(),
+            &["smoke", "--strategy", "reused-session", "--target", target],
+        );
+        let line = running.wait_for("target: ", STARTED);
+        let stranger = driver::stranger(driver::address_in(&line));
+        let finished = running.finish(SOON).code(3);
+        stranger.join().unwrap();
+        assert!(
+            finished.stdout.contains("another client uses this server"),
+            "{target}: {}",
+            finished.stdout
+        );
+        let report = finished.report();
+        let books = &report["strategies"][0]["per_round"][0]["reconciliation"]["connections"];
+        assert!(books["server_only"].as_u64().unwrap() > 0, "{books:#}");
+    }
+}
+
+#[test]
+fn log_of_a_real_sshd_emptied_in_the_middle_of_a_run_is_unbalanced_and_the_cause_is_said() {
+    let _machine = alone();
+    for target in targets() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut running = driver::start(
+            directory.path(),
+            &["smoke", "--rounds", "3", "--target", target],
+        );
+        // More has been read of it than the round under way will write, and more rounds are to come.
+        running.wait_for("round 4/", STARTED);
+        empty_log(directory.path(), target);
+        let finished = running.finish(STARTED).code(3);
+        for words in ["BROKEN", "client only", "became shorter"] {
+            assert!(
+                finished.stdout.contains(words),
+                "{target} {words}: {}",
+                finished.stdout
+            );
+        }
+    }
+}
+
+/// Empties sshd's log where sshd writes it.
+fn empty_log(directory: &std::path::Path, target: &str) {
+    if target == "local" {
+        let folder = temporary(directory, "sshchurn-local-").pop().unwrap();
+        let log = directory.join(folder).join("sshd.log");
+        std::fs::File::create(log).unwrap();
+    } else {
+        let id = containers().pop().unwrap();
+        let emptied = Command::new("docker")
+            .args(["exec", &id, "truncate", "-s", "0", "/var/log/sshd.log"])
+            .status()
+            .unwrap();
+        assert!(emptied.success());
+    }
+}
+
+#[test]
+fn check_config_agrees_with_a_real_sshd_and_catches_a_wrong_expectation() {
+    let _machine = alone();
+    for target in targets() {
+        let directory = tempfile::tempdir().unwrap();
+        let check = |name: &str, more: &[&str]| {
+            let out = directory.path().join(name).display().to_string();
+            let arguments = [
+                "check-config",
+                "--target",
+                target,
+                "--out",
+                &out,
+                "--climbs",
+                "2",
+                "--max-startups",
+                "5:100:10",
+            ];
+            driver::sshchurn(&[&arguments[..], more].concat())
+        };
+        let agreed = check("agreed", &[]).code(0);
+        for words in ["effective (sshd -T)          5:100:10", "Verdict: AGREES"] {
+            assert!(agreed.stdout.contains(words), "{target}: {}", agreed.stdout);
+        }
+        let wrong = check("wrong", &["--expect", "8:100:10"]).code(1);
+        assert!(
+            wrong.stdout.contains("Verdict: DIFFERS"),
+            "{target}: {}",
+            wrong.stdout
+        );
+    }
+}
+
+#[test]
 fn interrupts_in_every_phase_leave_nothing_behind() {
     let _machine = alone();
     for target in targets() {

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::print_stderr)]
 
 use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -219,6 +220,26 @@ pub fn books_balance(report: &Value) {
             assert_eq!(line["holds"], true, "{law:#}");
         }
     }
+}
+
+/// The address in a line that names the target.
+pub fn address_in(line: &str) -> SocketAddr {
+    line.split_whitespace()
+        .find_map(|word| word.trim_end_matches([')', ',']).parse().ok())
+        .unwrap_or_else(|| panic!("no address in {line}"))
+}
+
+/// A second client behind the harness's back. It comes again until the server is gone with its run, so that some of its
+/// connections fall into a round whatever the timing.
+pub fn stranger(address: SocketAddr) -> std::thread::JoinHandle<()> {
+    std::thread::spawn(move || {
+        for _ in 0..5000 {
+            let Ok(mut stream) = TcpStream::connect(address) else {
+                break;
+            };
+            let _ = stream.read(&mut [0_u8; 64]);
+        }
+    })
 }
 
 /// Waits for a condition on the machine, with a deadline.
