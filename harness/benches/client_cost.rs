@@ -19,6 +19,7 @@ const LIMITS: ConnectLimits = ConnectLimits {
     connect: Duration::from_secs(60),
     banner: Duration::from_secs(60),
     login: Duration::from_secs(60),
+    whole: None,
     source: None,
     keepalive: None,
 };

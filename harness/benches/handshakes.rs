@@ -14,6 +14,7 @@ const LIMITS: ConnectLimits = ConnectLimits {
     connect: Duration::from_secs(10),
     banner: Duration::from_secs(10),
     login: Duration::from_secs(10),
+    whole: None,
     source: None,
     keepalive: None,
 };

@@ -41,6 +41,10 @@ pub struct ScenarioRecord {
     pub effective_toml: String,
     /// Tasks per round.
     pub tasks: u32,
+    /// At most this many tasks at once; `null` without a limit.
+    pub max_in_flight: Option<u32>,
+    /// The shortest of the clients' deadlines, nanoseconds.
+    pub shortest_deadline_ns: u64,
     /// Rounds of each strategy.
     pub rounds: u32,
     /// Seed of every random draw of the client.

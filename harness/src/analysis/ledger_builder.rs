@@ -31,6 +31,8 @@ pub(crate) fn manifest() -> Manifest {
             description: "A ledger written by hand.".to_owned(),
             origin: "built-in".to_owned(),
             effective_toml: "name = \"hand-built\"\n".to_owned(),
+            max_in_flight: None,
+            shortest_deadline_ns: 10_000_000_000,
             tasks: 2,
             rounds: 2,
             seed: 7,

@@ -76,10 +76,17 @@ pub struct KernelCounters {
     pub listen_drops: u64,
 }
 
+/// A gauge whose readings cover less of the time since its first one than this was lost on the way.
+const COVERED: f64 = 0.9;
+/// … unless no more than this is missing: a reading is late when the machine is busy, and one through an engine comes in
+/// pieces.
+const SLACK_NS: u64 = 1_500_000_000;
+
 /// Folds one round's readings.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct WitnessBuilder {
     gauge: Option<Gauge>,
+    /// The first reading, and the latest of those after it.
     first: Option<ServerReading>,
     last: Option<ServerReading>,
     processes_peak: Option<u32>,
@@ -158,18 +165,25 @@ impl WitnessBuilder {
     }
 
     pub(crate) fn server_sampled(&mut self, reading: &ServerReading) {
-        self.first.get_or_insert(*reading);
-        self.last = Some(*reading);
+        match self.first {
+            None => self.first = Some(*reading),
+            Some(_) => self.last = Some(*reading),
+        }
         self.processes_peak = self.processes_peak.max(reading.processes);
         self.memory_peak = self.memory_peak.max(reading.memory_bytes);
     }
 
-    /// `None` when the gauge was never read, or not until the end of the round.
+    /// `None` when the gauge was never read, or not until the end of the round: what was last seen says nothing of the rest.
     pub(crate) fn startups(&self) -> Option<Startups> {
         let gauge = self.gauge.as_ref()?;
         let end = gauge.ended?;
-        let time = seconds(nanoseconds(gauge.since.since(gauge.from)));
-        let over = seconds(end.over_ns);
+        let time_ns = nanoseconds(gauge.since.since(gauge.from));
+        if time_ns.saturating_sub(end.over_ns) > SLACK_NS
+            && number(end.over_ns) < COVERED * number(time_ns)
+        {
+            return None;
+        }
+        let (time, over) = (seconds(time_ns), seconds(end.over_ns));
         let per = |amount: f64, time: f64| if time > 0.0 { amount / time } else { 0.0 };
         Some(Startups {
             samples: end.samples,
@@ -242,6 +256,42 @@ mod tests {
         assert!((startups.sampler_cpu_share.expect("measured") - 0.002).abs() < 1e-9);
         // 10 for 50 ms, 100 for 10 ms, 20 for 240 ms, of 1 s.
         assert!((startups.mean - 6.3).abs() < 1e-9);
+    }
+
+    #[test]
+    fn gauge_that_broke_off_is_no_gauge_of_the_whole_round() {
+        let read_for = |over_ms: u64| {
+            let mut witness = WitnessBuilder::default();
+            witness.startups_changed(12, 10, 100, ms(0));
+            witness.startups_sampled(10, over_ms * 1_000_000, None, ms(60_000));
+            witness.startups().is_some()
+        };
+        assert!(!read_for(2_000));
+        assert!(!read_for(50_000));
+        assert!(read_for(59_000), "the last pieces were late");
+        let mut short = WitnessBuilder::default();
+        short.startups_changed(1, 10, 100, ms(0));
+        short.startups_sampled(3, 200_000_000, None, ms(1_000));
+        assert!(short.startups().is_some(), "pieces come every half second");
+    }
+
+    #[test]
+    fn counter_that_was_read_once_or_not_at_an_end_has_no_growth() {
+        let reading = |cpu| ServerReading {
+            tree_cpu_ns: cpu,
+            ..ServerReading::default()
+        };
+        let cost = |readings: &[Option<u64>]| {
+            let mut witness = WitnessBuilder::default();
+            for cpu in readings {
+                witness.server_sampled(&reading(*cpu));
+            }
+            witness.cost(1, 1).map(|cost| cost.cpu_ns)
+        };
+        assert_eq!(cost(&[Some(7)]), None);
+        assert_eq!(cost(&[Some(7), None]), None);
+        assert_eq!(cost(&[None, Some(7), Some(9)]), None);
+        assert_eq!(cost(&[Some(7), None, Some(9)]), Some(2));
     }
 
     #[test]

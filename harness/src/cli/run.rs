@@ -490,6 +490,8 @@ fn scenario_record(scenario: &Scenario, origin: &str) -> ScenarioRecord {
         origin: origin.to_owned(),
         effective_toml: scenario.to_toml(),
         tasks: scenario.tasks,
+        max_in_flight: scenario.arrival.max_in_flight,
+        shortest_deadline_ns: scenario.shortest_deadline().map_or(u64::MAX, nanoseconds),
         rounds: scenario.rounds,
         seed: scenario.seed,
         time_scale: scenario.time_scale,

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use crate::ids::RoundId;
 use crate::ledger::{Collector, Event, ServerReading};
 use crate::quantity::nanoseconds;
-use crate::target::{self, GaugeWatch, Witness};
+use crate::target::{GaugeWatch, Witness};
 
 /// Between two readings of processes and memory, at least.
 const READ_EVERY: Duration = Duration::from_millis(100);
@@ -92,10 +92,11 @@ impl Drop for RoundWitness {
 }
 
 async fn record(witness: &Witness, collector: &Collector, round: RoundId) {
-    let reading = witness.read().await;
-    if reading == target::ServerReading::default() {
+    if witness.sees_nothing() {
         return;
     }
+    // One that failed is recorded as well: what is missing at an end of the round must not look like no growth.
+    let reading = witness.read().await;
     collector.record(Event::ServerSampled {
         round,
         reading: ServerReading {

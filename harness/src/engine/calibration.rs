@@ -44,6 +44,7 @@ pub async fn calibrate<C: Connector>(
         connect: WITHIN,
         banner: WITHIN,
         login: WITHIN,
+        whole: None,
         source: None,
         keepalive: None,
     };

@@ -1,9 +1,11 @@
 //! The generator looks at itself: CPU, event-loop lag, open files. A generator fault must never be counted as a
 //! failure of the server, so the evidence goes into the ledger beside everything else.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -16,20 +18,33 @@ const PROBE_EVERY: Duration = Duration::from_millis(20);
 const PROBES_PER_SAMPLE: u32 = 10;
 
 /// Samples until it is dropped.
-pub struct HealthSampler(JoinHandle<()>);
+pub struct HealthSampler {
+    task: JoinHandle<()>,
+    stop: Arc<Notify>,
+}
 
 impl HealthSampler {
     /// Starts sampling into `collector`. Must be called within a tokio runtime.
     #[must_use]
     pub fn start(collector: Collector) -> Self {
-        HealthSampler(tokio::spawn(async move {
-            loop {
+        let stop = Arc::new(Notify::new());
+        let stopped = Arc::clone(&stop);
+        let task = tokio::spawn(async move {
+            let mut last = false;
+            while !last {
                 let mut worst = Duration::ZERO;
                 for _ in 0..PROBES_PER_SAMPLE {
                     let due = Instant::now() + PROBE_EVERY;
-                    tokio::time::sleep_until(due).await;
-                    // tokio's timer has a granularity of 1 ms, which is part of the reading.
+                    tokio::select! {
+                        () = tokio::time::sleep_until(due) => {}
+                        // What has been seen of the last sample is recorded: a stall at the end counts as well.
+                        () = stopped.notified() => last = true,
+                    }
+                    // tokio's timer has a granularity of 1 ms, which is part of the reading. Zero before it is due.
                     worst = worst.max(due.elapsed());
+                    if last {
+                        break;
+                    }
                 }
                 collector.record(Event::GeneratorSampled {
                     sample: GeneratorSample {
@@ -39,22 +54,22 @@ impl HealthSampler {
                     },
                 });
             }
-        }))
+        });
+        HealthSampler { task, stop }
     }
 }
 
 impl HealthSampler {
-    /// Stops sampling. When this returns, no further sample is recorded: a ledger may be closed after it.
+    /// Stops sampling after a last sample. When this returns, no further one is recorded: a ledger may be closed after it.
     pub async fn stop(mut self) {
-        self.0.abort();
-        // Aborting only asks: the task may be recording on another thread at this moment.
-        let _ = (&mut self.0).await;
+        self.stop.notify_one();
+        let _ = (&mut self.task).await;
     }
 }
 
 impl Drop for HealthSampler {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 

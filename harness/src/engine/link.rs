@@ -62,9 +62,12 @@ impl<C: Connector> Link<C> {
                 open.end(AttemptOutcome::Handshake);
                 Ok(LinkSession {
                     session: Some(session),
-                    tap: open.tap.clone(),
-                    attempt: open.attempt,
-                    collector: self.collector.clone(),
+                    connection: OpenConnection {
+                        collector: self.collector.clone(),
+                        attempt: open.attempt,
+                        tap: open.tap.clone(),
+                        end: ConnectionEnd::AbandonedByClient,
+                    },
                     ids: Arc::clone(&self.ids),
                     round: self.round,
                     task: self.task,
@@ -236,11 +239,9 @@ impl Drop for PhaseGuard {
 
 /// A recorded, established connection. Dropping it abandons it.
 pub(crate) struct LinkSession<S: Session> {
-    /// `None` only while it is being closed.
+    /// `None` only while it is being closed. Dropped before the record of its end.
     session: Option<S>,
-    tap: Tap,
-    attempt: AttemptId,
-    collector: Collector,
+    connection: OpenConnection,
     ids: Arc<IdSource>,
     round: RoundId,
     task: TaskId,
@@ -258,15 +259,15 @@ impl<S: Session> LinkSession<S> {
             return Err(CommandOutcome::ConnectionLost { close: Close::Eof });
         };
         let id = CommandId(self.ids.commands.fetch_add(1, Relaxed));
-        self.collector.record(Event::CommandStarted {
+        self.connection.collector.record(Event::CommandStarted {
             command: id,
-            attempt: self.attempt,
+            attempt: self.connection.attempt,
             round: self.round,
             task: self.task,
             step,
         });
         let mut open = OpenCommand {
-            collector: self.collector.clone(),
+            collector: self.connection.collector.clone(),
             command: id,
             ended: false,
         };
@@ -283,37 +284,53 @@ impl<S: Session> LinkSession<S> {
         result
     }
 
-    /// Closes in good order.
+    /// Closes in good order. Dropped half-way, the connection has been closed all the same.
     pub(crate) async fn close(mut self) {
         if let Some(session) = self.session.take() {
-            let lost = session.lost();
+            self.connection
+                .ends(session.lost(), ConnectionEnd::ClosedByClient);
             session.close().await;
-            self.record_end(lost, ConnectionEnd::ClosedByClient);
         }
-    }
-
-    fn record_end(&self, lost: Option<Close>, otherwise: ConnectionEnd) {
-        let trace = self.tap.trace();
-        self.collector.record(Event::ConnectionEnded {
-            attempt: self.attempt,
-            end: match lost {
-                Some(Close::Eof) => ConnectionEnd::LostEof,
-                Some(Close::Reset) => ConnectionEnd::LostReset,
-                None => otherwise,
-            },
-            bytes_in: trace.bytes_in,
-            bytes_out: trace.bytes_out,
-        });
     }
 }
 
 impl<S: Session> Drop for LinkSession<S> {
     fn drop(&mut self) {
-        if let Some(session) = self.session.take() {
-            let lost = session.lost();
-            drop(session);
-            self.record_end(lost, ConnectionEnd::AbandonedByClient);
+        if let Some(session) = &self.session {
+            self.connection
+                .ends(session.lost(), ConnectionEnd::AbandonedByClient);
         }
+    }
+}
+
+/// An established connection; its end is recorded when this is dropped, wherever that happens.
+struct OpenConnection {
+    collector: Collector,
+    attempt: AttemptId,
+    tap: Tap,
+    end: ConnectionEnd,
+}
+
+impl OpenConnection {
+    /// Says how it will have ended: by the server when it was lost before, else as the client means it to.
+    fn ends(&mut self, lost: Option<Close>, otherwise: ConnectionEnd) {
+        self.end = match lost {
+            Some(Close::Eof) => ConnectionEnd::LostEof,
+            Some(Close::Reset) => ConnectionEnd::LostReset,
+            None => otherwise,
+        };
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        let trace = self.tap.trace();
+        self.collector.record(Event::ConnectionEnded {
+            attempt: self.attempt,
+            end: self.end,
+            bytes_in: trace.bytes_in,
+            bytes_out: trace.bytes_out,
+        });
     }
 }
 

@@ -34,6 +34,8 @@ pub(crate) struct Script {
     pub(crate) refuse_all: Option<AttemptOutcome>,
     /// Time one connect takes.
     pub(crate) connect_takes: Duration,
+    /// Time an orderly close takes.
+    pub(crate) close_takes: Duration,
     /// The server ends a held connection after this time.
     pub(crate) held_lost_after: Option<Duration>,
     pub(crate) started: Option<RunInstant>,
@@ -156,7 +158,10 @@ impl Session for FakeSession {
         None
     }
 
-    async fn close(self) {}
+    async fn close(self) {
+        let takes = self.0.script.lock().unwrap().close_takes;
+        tokio::time::sleep(takes).await;
+    }
 }
 
 /// A scenario for tests: one task, a 12 s job, provider defaults, cleanup always.
@@ -270,6 +275,17 @@ impl Told {
                 .filter(|record| matches!(record.event, Event::AttemptStarted { phase, .. } if phase == wanted))
                 .count()
         })
+    }
+
+    /// Ordinals of a phase's attempts: 1 begins another connection.
+    pub(crate) fn ordinals(&self, of: Phase) -> Vec<u32> {
+        self.records
+            .iter()
+            .filter_map(|record| match record.event {
+                Event::AttemptStarted { phase, ordinal, .. } if phase == of => Some(ordinal),
+                _ => None,
+            })
+            .collect()
     }
 
     pub(crate) fn fates(&self) -> Vec<TaskFate> {

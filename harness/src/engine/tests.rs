@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::testing::{EOF, RESET, Script, Told, scenario, tell, tell_with};
 use super::{StopLevel, plan_rounds};
 use crate::ledger::{
-    AttemptOutcome, CleanupPolicy, CleanupResult, Close, CommandOutcome, Event, RetryKind,
+    AttemptOutcome, CleanupPolicy, CleanupResult, Close, CommandOutcome, Event, Phase, RetryKind,
     RoundEnd, Step, TaskFailure, TaskFate,
 };
 use crate::scenario::StrategyKind::{PerCommand, ReusedSession};
@@ -185,12 +185,40 @@ async fn refused_channels_spend_the_reconnect_budget() {
     assert_eq!(told.fates(), failed(TaskFailure::Monitor));
     // max_reconnect_attempts 5: the sixth failure in a row ends it.
     assert_eq!(told.attempts(), [1, 6, 1]);
+    // Every one of them was another connection, and was had at the first try.
+    assert_eq!(told.ordinals(Phase::Poll), [1; 6]);
     let waits = told.waits(RetryKind::Reconnect);
     assert_eq!(waits.len(), 5);
     for (wait, base) in waits.iter().zip([1.0, 2.0, 4.0, 8.0, 16.0]) {
         assert!((base..2.0 * base).contains(wait), "{wait} of {base}");
     }
     everything_ended_once(&told);
+}
+
+#[tokio::test(start_paused = true)]
+async fn tries_are_counted_at_the_connection_that_is_wanted() {
+    // Refused twice, then there; its first command fails, and the next connection is refused once.
+    let mut script = Script::default();
+    script
+        .connects
+        .extend([None, Some(EOF), Some(RESET), None, Some(EOF), None]);
+    script.commands.push((
+        Step::Check,
+        [Some(CommandOutcome::ChannelRefused)].into_iter().collect(),
+    ));
+    let told = tell(&scenario(ReusedSession, 1), vec![script]).await;
+    assert_eq!(told.ordinals(Phase::Poll), [1, 2, 3, 1, 2]);
+
+    // Two connects of submit, three polls of two, a check; the size is reset three times, asked for again, and the log read.
+    let mut script = Script::default();
+    script.connects.extend(std::iter::repeat_n(None, 9));
+    script.connects.extend(std::iter::repeat_n(Some(RESET), 3));
+    let told = tell(&scenario(PerCommand, 1), vec![script]).await;
+    let (undisturbed, last) = ([1; 7], [1, 2, 3, 1, 1]);
+    assert_eq!(
+        told.ordinals(Phase::Poll),
+        [&undisturbed[..], &last].concat()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -331,13 +359,15 @@ async fn abort_interrupts_attempts_commands_and_tasks_and_records_their_ends() {
     for kind in [PerCommand, ReusedSession, StrategyKind::Stalled] {
         // Without a job a round is over as soon as everybody has an answer.
         let moments: &[u64] = match kind.has_job() {
-            true => &[60, 500, 2_000, 10_900, 14_000],
+            // At 450 ms of per-command: while the connection of detect is being closed.
+            true => &[60, 450, 500, 2_000, 10_900, 14_000],
             false => &[60, 300],
         };
         for after_ms in moments.iter().copied() {
             let scripts = (0..10)
                 .map(|_| Script {
                     connect_takes: Duration::from_millis(400),
+                    close_takes: Duration::from_millis(100),
                     ..Script::default()
                 })
                 .collect();

@@ -26,7 +26,7 @@ use crate::ledger::{CleanupPolicy, RoundEnd, RunEnd};
 use crate::manifest::{EnvironmentRecord, ScenarioRecord, TargetDescription};
 
 /// Version of the document.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 3;
 
 /// Everything a run has to say.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -46,6 +46,15 @@ impl Scenario {
     pub fn scaled(&self, wait: Duration) -> Duration {
         wait.mul_f64(self.time_scale)
     }
+
+    /// The shortest deadline of any client.
+    #[must_use]
+    pub fn shortest_deadline(&self) -> Option<Duration> {
+        self.strategies
+            .iter()
+            .map(|strategy| strategy.tunables.shortest_deadline(strategy.kind))
+            .min()
+    }
 }
 
 /// When tasks begin.
@@ -175,18 +184,35 @@ pub struct Tunables {
     pub poll_interval: Duration,
     /// Bytes asked for in one read of the log.
     pub log_chunk_size: u64,
-    /// Deadline of the TCP connect, operator side and monitoring alike.
+    /// Deadline of the TCP connect, operator side.
     pub conn_timeout: Duration,
     /// Deadline of the identification string after the TCP connect, operator side.
     pub banner_timeout: Duration,
-    /// Deadline from TCP connect to authenticated on the monitoring side; also bounds key exchange and
-    /// authentication on the operator side.
+    /// Deadline from the call of `connect()` to authenticated on the monitoring side; on the operator side, of key
+    /// exchange and authentication.
     pub login_timeout: Duration,
     /// Keepalive interval of operator-side connections and of reused monitoring sessions; zero is off.
     pub keepalive_interval: Duration,
 }
 
 impl Tunables {
+    /// The shortest deadline that a strategy of this kind has.
+    #[must_use]
+    pub fn shortest_deadline(&self, kind: StrategyKind) -> Duration {
+        let connecting = [self.conn_timeout, self.banner_timeout, self.login_timeout];
+        let commands = [
+            self.detect_timeout,
+            self.submit_timeout,
+            self.command_timeout,
+            self.cleanup_timeout,
+        ];
+        let commands = commands.into_iter().filter(|_| kind.has_job());
+        connecting
+            .into_iter()
+            .chain(commands)
+            .fold(Duration::MAX, Duration::min)
+    }
+
     /// The provider's defaults for a strategy.
     #[must_use]
     pub fn defaults(kind: StrategyKind) -> Self {

@@ -132,7 +132,10 @@ impl RusshConnector {
                 .map_err(|error| note(&error))?;
         }
         tap.connect_called();
-        let stream = match timeout(limits.connect, socket.connect(self.shared.address)).await {
+        let within = limits
+            .whole
+            .map_or(limits.connect, |whole| limits.connect.min(whole));
+        let stream = match timeout(within, socket.connect(self.shared.address)).await {
             Ok(connected) => connected.map_err(|error| note(&error))?,
             Err(_) => return Err(AttemptOutcome::ConnectTimeout),
         };
@@ -196,14 +199,14 @@ impl Connector for RusshConnector {
         limits: &ConnectLimits,
         tap: &Tap,
     ) -> Result<RusshSession, AttemptOutcome> {
+        let whole_by = limits.whole.map(|whole| Instant::now() + whole);
+        let by = |deadline: Instant| whole_by.map_or(deadline, |whole| whole.min(deadline));
         let stream = self.tcp_connect(limits, tap).await?;
-        let connected = Instant::now();
+        let banner_by = by(Instant::now() + limits.banner);
         let socket = AbandonedOnDrop {
             stream: Arc::new(stream),
             tap: tap.clone(),
         };
-        let login_by = connected + limits.login;
-        let banner_by = login_by.min(connected + limits.banner);
 
         let tapped = TappedStream::new(Arc::clone(&socket.stream), tap.clone());
         let handler = HostKeyHandler {
@@ -220,6 +223,7 @@ impl Connector for RusshConnector {
             () = tap.identified() => None,
             () = tokio::time::sleep_until(banner_by) => return Err(AttemptOutcome::BannerTimeout),
         };
+        let login_by = by(Instant::now() + limits.login);
         let keyed = match keyed {
             Some(keyed) => keyed,
             None => timeout_at(login_by, &mut handshake)

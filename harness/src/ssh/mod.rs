@@ -28,8 +28,10 @@ pub struct ConnectLimits {
     pub connect: Duration,
     /// For the identification string, from the established TCP connection.
     pub banner: Duration,
-    /// For being authenticated, from the established TCP connection.
+    /// For key exchange and authentication, from the identification string.
     pub login: Duration,
+    /// For all of it, from the call of `connect()`; `None` is no bound but those above.
+    pub whole: Option<Duration>,
     /// Source address to bind to; `None` leaves the choice to the kernel.
     pub source: Option<IpAddr>,
     /// Keepalive interval of the established connection; `None` is off.

@@ -14,6 +14,7 @@ const LIMITS: ConnectLimits = ConnectLimits {
     connect: Duration::from_secs(5),
     banner: Duration::from_secs(5),
     login: Duration::from_secs(5),
+    whole: None,
     source: None,
     keepalive: None,
 };
@@ -105,6 +106,50 @@ async fn silent_server_is_a_banner_timeout() {
     .await;
     assert_eq!(outcome, AttemptOutcome::BannerTimeout);
     assert!(trace.connected.is_some() && trace.first_byte.is_none() && !trace.saw_eof);
+}
+
+#[tokio::test]
+async fn a_short_deadline_of_the_login_is_none_of_the_identification_string() {
+    let limits = ConnectLimits {
+        login: Duration::from_millis(50),
+        ..LIMITS
+    };
+    // Later than the login's deadline, were that counted from the TCP connection.
+    let (outcome, trace) = attempt(limits, |mut stream| async move {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let _ = stream.write_all(b"Exceeded MaxStartups\r\n").await;
+    })
+    .await;
+    assert!(
+        matches!(outcome, AttemptOutcome::BannerEof { .. }),
+        "{outcome:?}"
+    );
+    assert!(trace.text_before.is_some());
+}
+
+#[tokio::test]
+async fn a_bound_on_all_of_it_ends_the_stage_it_falls_into() {
+    let limits = ConnectLimits {
+        whole: Some(Duration::from_millis(100)),
+        ..LIMITS
+    };
+    let (outcome, _) = attempt(limits, |stream| async move {
+        let _held = stream;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    assert_eq!(outcome, AttemptOutcome::BannerTimeout);
+    let (outcome, _) = attempt(limits, |mut stream| async move {
+        let _ = stream.write_all(b"SSH-2.0-stall\r\n").await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    assert_eq!(
+        outcome,
+        AttemptOutcome::KexFailed {
+            failure: StageFailure::TimedOut
+        }
+    );
 }
 
 #[tokio::test]

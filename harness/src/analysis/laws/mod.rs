@@ -357,10 +357,23 @@ fn tasks(rounds: &[&RoundSummary]) -> Law {
 }
 
 fn inventory(run: &RunSummary, rounds: &[&RoundSummary]) -> Law {
+    let available = run
+        .manifest
+        .as_ref()
+        .is_some_and(|manifest| manifest.target.inventory_available);
     let balances: Vec<Balance> = rounds
         .iter()
         .filter_map(|round| {
-            let found = round.numbers.leftovers?;
+            let Some(found) = round.numbers.leftovers else {
+                // The target promised a listing: without one nothing is known to be in order.
+                return available.then(|| {
+                    let detail =
+                        vec!["job directories were not listed after this round".to_owned()];
+                    let mut line = balance(round, 0, 0, 0, detail);
+                    line.holds = false;
+                    line
+                });
+            };
             let wrong = found.unexplained + found.reported_removed;
             let mut detail = Vec::new();
             if found.unexplained > 0 {
@@ -386,10 +399,6 @@ fn inventory(run: &RunSummary, rounds: &[&RoundSummary]) -> Law {
         "none",
         balances,
     );
-    let available = run
-        .manifest
-        .as_ref()
-        .is_some_and(|manifest| manifest.target.inventory_available);
     if taken == 0 && (!available || rounds.is_empty()) {
         return law.not_checkable("job directories cannot be listed on this target");
     }

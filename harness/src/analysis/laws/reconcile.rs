@@ -216,8 +216,9 @@ impl Kind {
                 "banner_eof = server_drops",
                 "banner_eof (client)",
                 "server_drops (sshd's log)",
-                "attempts that the client gave up before the identification string may stand on the server's side only, \
-                 connections that sshd says it could not serve on the client's side only",
+                "attempts that the client gave up before the identification string may stand on the server's side only; \
+                 connections that sshd says it could not serve, and those it admitted whose process ended before the \
+                 identification string, on the client's side only",
             ),
         };
         Law::new(id, description, client, server, Vec::new()).allowing(allowance)
@@ -289,7 +290,7 @@ fn by_port(round: &RoundSummary, log: &ServerLogCounts, kind: Kind) -> Sides {
             let ended = match kind {
                 Kind::Refusals => lines
                     .connections
-                    .saturating_sub(mine.handshakes)
+                    .saturating_sub(mine.reached.saturating_sub(mine.refusals))
                     .min(missing),
                 Kind::Connections | Kind::Handshakes => 0,
             };

@@ -54,6 +54,8 @@ pub(super) struct RoundState {
     first_connects: Vec<u64>,
     last_task_end: Option<RunInstant>,
     directories: Vec<String>,
+    /// Tasks wait for the ends of others by the scenario: their first connects are no burst.
+    held_back: bool,
     timeline: TimeLineBuilder,
     witness: WitnessBuilder,
     open_attempts: u32,
@@ -95,6 +97,7 @@ impl RoundState {
                 held_trials: BTreeMap::new(),
                 server_log: None,
             },
+            held_back: false,
             timeline: TimeLineBuilder::new(at),
             witness: WitnessBuilder::default(),
             open_attempts: 0,
@@ -105,6 +108,13 @@ impl RoundState {
             last_task_end: None,
             directories: Vec::new(),
         }
+    }
+
+    /// Says that at most so many tasks run at once.
+    pub(super) fn at_most(mut self, in_flight: Option<u32>) -> Self {
+        let tasks = self.summary.books.tasks_planned;
+        self.held_back = in_flight.is_some_and(|most| u64::from(most) < tasks);
+        self
     }
 
     fn scopes(&mut self, phase: Phase, mut change: impl FnMut(&mut Scope)) {
@@ -472,8 +482,9 @@ impl RoundState {
         let numbers = &mut self.summary.numbers;
         let mut intended = self.tasks.values().map(|task| task.intended);
         let first = intended.next();
-        self.summary.start.burst =
-            self.tasks.len() > 1 && intended.all(|instant| Some(instant) == first);
+        self.summary.start.burst = self.tasks.len() > 1
+            && !self.held_back
+            && intended.all(|instant| Some(instant) == first);
         for task in self.tasks.values().filter(|task| task.started) {
             let mut all = (0, 0);
             for phase in Phase::ALL {

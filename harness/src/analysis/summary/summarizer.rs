@@ -90,6 +90,11 @@ impl Summarizer {
                     *tasks,
                     *proven_idle,
                     at,
+                )
+                .at_most(
+                    self.manifest
+                        .as_ref()
+                        .and_then(|manifest| manifest.scenario.max_in_flight),
                 );
                 !self.done.contains_key(round) && self.rounds.insert(*round, state).is_none()
             }

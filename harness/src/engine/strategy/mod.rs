@@ -112,6 +112,7 @@ impl Strategy {
             connect: self.tunables.conn_timeout,
             banner: self.tunables.banner_timeout,
             login: self.tunables.login_timeout,
+            whole: None,
             source: None,
             keepalive: self.keepalive(),
         }
@@ -131,6 +132,7 @@ impl Strategy {
             connect: self.tunables.login_timeout,
             banner: self.tunables.login_timeout,
             login: self.tunables.login_timeout,
+            whole: Some(self.tunables.login_timeout),
             source: self.monitoring_source,
             keepalive,
         }

@@ -70,8 +70,10 @@ async fn read_log<C: Connector>(
     position: LogPosition,
 ) -> Result<u64, TaskFailure> {
     let mut tries = 1;
+    // Tries at the read's own connection: a try may have ended before, with the size.
+    let mut reads = 0;
     loop {
-        let read = read_log_once(strategy, hands, position, tries).await;
+        let read = read_log_once(strategy, hands, position, &mut reads).await;
         match read {
             Ok(offset) => return Ok(offset),
             Err(()) if tries >= strategy.tunables.command_attempts => {
@@ -90,7 +92,7 @@ async fn read_log_once<C: Connector>(
     strategy: &Strategy,
     hands: &mut Hands<'_, C>,
     position: LogPosition,
-    tries: u32,
+    reads: &mut u32,
 ) -> Result<u64, ()> {
     let command = hands.job.size();
     let size = with_retries(strategy, hands, Step::Size, &command)
@@ -103,7 +105,8 @@ async fn read_log_once<C: Connector>(
     }
     let count = (size - position.offset).min(strategy.tunables.log_chunk_size);
     let command = hands.job.read(position.offset, count);
-    match once(strategy, hands, Step::Read, &command, tries).await {
+    *reads += 1;
+    match once(strategy, hands, Step::Read, &command, *reads).await {
         Ok(_) => Ok(position.offset + count),
         Err(Severity::Ssh) => Ok(position.offset),
         Err(Severity::Os) => Err(()),

@@ -46,12 +46,20 @@ pub(super) async fn monitor<C: Connector>(
     let mut position = LogPosition::default();
     let mut held: Option<LinkSession<C::Session>> = None;
     let mut failures = 0_u32;
+    // Tries at the connection that is wanted now. Failures are more: a command's cost an established connection, and the
+    // next one is another.
+    let mut tries = 0_u32;
     loop {
         let connected = match held.take() {
             Some(session) => Ok(session),
             None => {
+                tries += 1;
                 let limits = strategy.monitor_limits(strategy.keepalive());
-                hands.link.connect(Phase::Poll, failures + 1, &limits).await
+                let connected = hands.link.connect(Phase::Poll, tries, &limits).await;
+                if connected.is_ok() {
+                    tries = 0;
+                }
+                connected
             }
         };
         let polled = match connected {

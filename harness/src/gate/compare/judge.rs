@@ -3,8 +3,6 @@
 //! Owns the words, the correction for many metrics and the verdict. A regression needs size, proof and consistency;
 //! what is large but not proven, or too noisy to be seen, is inconclusive and never a pass.
 
-use std::collections::BTreeSet;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -363,10 +361,14 @@ fn decide(
         }
     }
     // A gate that was asked for and found nothing to guard is no data.
-    let guarded: BTreeSet<&str> = gating().map(|metric| metric.metric.as_str()).collect();
     let unguarded: Vec<String> = gates
         .iter()
-        .filter(|gate| !guarded.contains(gate.metric.name))
+        .filter(|gate| {
+            !gating().any(|metric| {
+                metric.metric == gate.metric.name
+                    && gate.is(&metric.strategy, gate.metric, metric.phase)
+            })
+        })
         .map(ToString::to_string)
         .collect();
     if !unguarded.is_empty() {

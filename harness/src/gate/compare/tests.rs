@@ -220,6 +220,18 @@ fn a_gating_metric_that_one_side_lacks_is_no_pass() {
 }
 
 #[test]
+fn a_gate_on_a_strategy_that_is_not_compared_is_no_pass_because_another_one_has_the_metric() {
+    let rounds: Columns<'_> = &[("attempts", &[9.0, 9.0])];
+    let gates = [format!("{NEW}.attempts"), format!("{OLD}.attempts")];
+    let compared = compared(rounds, rounds, &gates.each_ref().map(String::as_str));
+    assert_eq!(compared.verdict, Verdict::Inconclusive);
+    assert_eq!(
+        compared.reasons,
+        ["no strategy to compare has per-command.attempts"]
+    );
+}
+
+#[test]
 fn unequal_numbers_of_rounds_are_compared_by_their_means() {
     let comparison = compared(
         &[("attempts", &[1000.0, 1010.0, 990.0, 1005.0, 995.0, 1000.0])],

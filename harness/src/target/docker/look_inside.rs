@@ -62,12 +62,13 @@ impl InsideContainer {
         Some(ran.text())
     }
 
-    /// Hands out titles, with the number of readings each stands for, until `stopped` or the listener is gone.
+    /// Hands out titles, with the number of readings each stands for, until `stopped` or the listener is gone. Returns
+    /// whether it went on until it was stopped.
     pub(in crate::target) async fn titles(
         &self,
         stopped: &AtomicBool,
         mut on_title: impl FnMut(&[u8], u64),
-    ) {
+    ) -> bool {
         let listener = self.listener.to_string();
         let config = ExecConfig {
             cmd: Some(
@@ -80,12 +81,12 @@ impl InsideContainer {
         };
         let docker = self.engine.docker();
         let Ok(exec) = docker.create_exec(&self.container, config).await else {
-            return;
+            return false;
         };
         let Ok(StartExecResults::Attached { mut output, .. }) =
             docker.start_exec(&exec.id, None).await
         else {
-            return;
+            return false;
         };
         let mut shell: Option<String> = None;
         let mut partial = Vec::new();
@@ -93,7 +94,7 @@ impl InsideContainer {
             let piece = match tokio::time::timeout(LOOK_AGAIN, output.next()).await {
                 Err(_) => continue,
                 Ok(Some(Ok(piece))) => piece.into_bytes(),
-                Ok(None | Some(Err(_))) => break,
+                Ok(None | Some(Err(_))) => return false,
             };
             partial.extend_from_slice(&piece);
             while let Some(end) = partial.iter().position(|byte| *byte == b'\n') {
@@ -112,5 +113,6 @@ impl InsideContainer {
             // It ends with the container otherwise.
             let _ = self.engine.exec(&self.container, &["kill", &shell]).await;
         }
+        true
     }
 }

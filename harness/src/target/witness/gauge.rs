@@ -50,7 +50,7 @@ pub struct GaugeWatch {
 }
 
 impl GaugeWatch {
-    /// Stops reading; nothing is told any more when this returns.
+    /// Stops reading; nothing is told any more when this returns. `None` when reading had broken off before.
     pub async fn stop(mut self) -> Option<GaugeEnd> {
         self.stop.store(true, Relaxed);
         (&mut self.ended).await.ok()
@@ -135,7 +135,7 @@ pub(super) fn watch_inside(
     let stopped = Arc::clone(&stop);
     tokio::spawn(async move {
         let mut progress = Progress::default();
-        inside
+        let to_the_end = inside
             .titles(&stopped, |title, readings| {
                 if let Some(reading) = parse_title(title) {
                     progress.saw(reading, &mut on_change);
@@ -143,7 +143,10 @@ pub(super) fn watch_inside(
                 }
             })
             .await;
-        let _ = tell.send(progress.end(None));
+        // A gauge that broke off has no end: what it saw last says nothing of what came after.
+        if to_the_end {
+            let _ = tell.send(progress.end(None));
+        }
     });
     GaugeWatch { stop, ended }
 }

@@ -109,6 +109,12 @@ impl Witness {
         }
     }
 
+    /// Whether there is nothing to be read, ever.
+    #[must_use]
+    pub fn sees_nothing(&self) -> bool {
+        matches!(self.0, Source::Nothing)
+    }
+
     /// Whether [`Witness::read`] is cheap enough to be repeated while a round runs.
     #[must_use]
     pub fn is_cheap(&self) -> bool {
