@@ -147,20 +147,23 @@ fn what_cannot_be_compared_is_a_usage_error_and_nothing_is_started() {
     assert!(!unread.directory.exists(), "nothing was started");
 
     let text = std::fs::read_to_string(&file).unwrap();
+    let current = sshchurn::report::SCHEMA_VERSION;
     for (version, advice) in [
         ("1", "sshchurn report RUNDIR"),
         ("99", "use a newer sshchurn"),
     ] {
         let other = directory.path().join(format!("version-{version}.json"));
         let edited = text.replacen(
-            "\"schema_version\": 2",
+            &format!("\"schema_version\": {current}"),
             &format!("\"schema_version\": {version}"),
             1,
         );
         std::fs::write(&other, edited).unwrap();
         let refused = compare(&other, &base.directory, &[]).code(2);
         assert!(
-            refused.stderr.contains("this program reads 2"),
+            refused
+                .stderr
+                .contains(&format!("this program reads {current}")),
             "{}",
             refused.stderr
         );

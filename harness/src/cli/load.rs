@@ -1,20 +1,17 @@
 //! From a run directory back to its report: ledger and server log in, `RunReport` out. `run` takes the very same way,
 //! so that what is shown is what can be rendered again.
+//!
+//! It must not write or show anything.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::args::{FormatArg, ReportArgs};
-use super::compare::{self, Baseline};
-use super::console::Console;
 use super::error::CliError;
 use super::recorded_log::RecordedLog;
-use super::signals::{Closing, Interrupts};
 use crate::analysis::admission::{self, AdmissionCurve};
 use crate::analysis::server_log::{DropRule, ServerLogCounts, ServerLogParser};
 use crate::analysis::summary::{RunSummary, Summarizer};
 use crate::analysis::{interval_log, laws, validity};
-use crate::exit_code::ExitCode;
 use crate::gate::{self, Threshold, ThresholdError};
 use crate::ids::{RoundId, StrategyName};
 use crate::ledger::{Event, LedgerReader};
@@ -25,69 +22,6 @@ use crate::scenario::MaxStartups;
 
 /// Name of the ledger in a run directory.
 pub(super) const LEDGER: &str = "events.jsonl.zst";
-
-/// `sshchurn report`.
-pub(super) async fn report_command(
-    args: ReportArgs,
-    console: Console,
-) -> Result<ExitCode, CliError> {
-    let interrupts = Interrupts::install(console.clone()).map_err(CliError::Signals)?;
-    let closing = interrupts.closing();
-    let Some(report) = conclude(&args.run_dir, None, &closing, &console).await? else {
-        return Ok(ExitCode::Interrupted);
-    };
-    Ok(show(report, args.format, &console, &closing).await)
-}
-
-/// Computes and writes the report of a run directory: the end of `run` and most of `report`. An interrupt does not change
-/// its outcome; a second one ends it, with no report (`None`) or a whole one.
-pub(super) async fn conclude(
-    directory: &Path,
-    baseline: Option<&Baseline>,
-    closing: &Closing<'_>,
-    console: &Console,
-) -> Result<Option<RunReport>, CliError> {
-    let recorded = directory.to_path_buf();
-    let Some(loaded) = closing.unless_given_up(move || load(&recorded)).await else {
-        console.note(&format!(
-            "no report was written; `sshchurn report {}` computes it",
-            directory.display()
-        ));
-        return Ok(None);
-    };
-    let mut loaded = loaded?;
-    match baseline {
-        Some(baseline) => baseline.judge(directory, &mut loaded.report)?,
-        None => compare::rejoin(directory, &mut loaded.report)?,
-    }
-    // Here and not on a thread that may be left behind: what has begun to be written is finished.
-    write_report(directory, &loaded)?;
-    Ok(Some(loaded.report))
-}
-
-/// Puts a report on stdout and returns its exit code. Whoever reads it may have stopped reading.
-pub(super) async fn show(
-    report: RunReport,
-    format: FormatArg,
-    console: &Console,
-    closing: &Closing<'_>,
-) -> ExitCode {
-    let exit = report.exit;
-    let printer = console.clone();
-    let print = move || match format {
-        FormatArg::Text => {
-            printer.result(&report::terminal::render_with(&report, printer.colour()));
-        }
-        FormatArg::Json => printer.result(&report::json::render(&report)),
-        FormatArg::Md => printer.result(&report::markdown::render(&report)),
-        FormatArg::Junit => printer.result(&report::junit::render(&report)),
-        FormatArg::Openmetrics => printer.result(&report::openmetrics::render(&report)),
-    };
-    match closing.unless_given_up(print).await {
-        Some(()) => exit,
-        None => ExitCode::Interrupted,
-    }
-}
 
 /// Parses thresholds against the strategies of a scenario; all problems at once.
 pub(super) fn thresholds(
@@ -110,7 +44,7 @@ pub(super) struct Loaded {
     /// The report.
     pub(super) report: RunReport,
     /// Every distribution of times, as an HdrHistogram interval log: the report has only their summaries.
-    latencies: String,
+    pub(super) latencies: String,
 }
 
 /// The admission curves of a run directory beside another expectation than the server's own configuration.
@@ -209,23 +143,6 @@ fn fold(
         }
     }
     Ok((manifest, summarizer.finish()))
-}
-
-/// Writes everything that is rendered into the run directory.
-fn write_report(directory: &Path, loaded: &Loaded) -> Result<(), CliError> {
-    let report = &loaded.report;
-    let files = [
-        ("report.json", report::json::render(report)),
-        ("report.html", report::html::render(report)),
-        ("report.md", report::markdown::render(report)),
-        ("junit.xml", report::junit::render(report)),
-        ("metrics.txt", report::openmetrics::render(report)),
-        ("latencies.hlog", loaded.latencies.clone()),
-    ];
-    for (name, text) in files {
-        report::write_file(&directory.join(name), text.as_bytes())?;
-    }
-    Ok(())
 }
 
 /// The part of the server's log that belongs to a round, bytes.

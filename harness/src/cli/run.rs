@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use super::args::{RunArgs, TargetArg};
 use super::compare::{self, Baseline};
+use super::conclude;
 use super::console::Console;
 use super::doctor::preflight;
 use super::error::CliError;
@@ -82,7 +83,7 @@ pub(super) async fn run(args: RunArgs, console: Console) -> Result<ExitCode, Cli
     let Some(report) = one(&order, &findings, &interrupts, &console).await? else {
         return Ok(ExitCode::Interrupted);
     };
-    let code = load::show(report, args.format, &console, &interrupts.closing()).await;
+    let code = conclude::show(report, args.format, &console, &interrupts.closing()).await;
     if order.baseline.is_some() {
         compare::show(&order.directory, args.format, &console)?;
     }
@@ -160,7 +161,7 @@ pub(super) async fn one(
     executed?;
     stopped?;
 
-    load::conclude(directory, order.baseline.as_ref(), &closing, console).await
+    conclude::conclude(directory, order.baseline.as_ref(), &closing, console).await
 }
 
 /// What the steps of one run share.

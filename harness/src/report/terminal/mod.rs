@@ -3,6 +3,7 @@
 //! Owns layout and wording. Plain text some 100 columns wide; colour only when asked for. Rounds what it
 //! shows and judges nothing.
 
+mod rows;
 mod server;
 pub(super) mod table;
 

@@ -3,7 +3,7 @@
 //! Owns these rows and lines. What a target could not show has no row; that a number is missing is said where it is
 //! judged (laws, checks).
 
-use super::table::{NONE, Rows};
+use super::rows::{NONE, Rows};
 use super::{decimal, line, time};
 use crate::analysis::admission::{AdmissionCurve, CurveSource, CurveVerdict};
 use crate::analysis::server_log::DropCounts;

@@ -1,7 +1,8 @@
 //! The side-by-side table: one column for each strategy.
 //!
-//! Owns its rows and their order.
+//! Owns which rows it has, and their order.
 
+use super::rows::{NONE, Row, Rows};
 use super::{decimal, server, time};
 use crate::analysis::latency::{LatencySummary, Stage};
 use crate::ledger::CleanupPolicy;
@@ -11,62 +12,6 @@ use crate::report::document::{
 use crate::report::ruled_table;
 
 const WIDTH: u16 = 100;
-pub(super) const NONE: &str = "–";
-
-/// One line of the table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::report) struct Row {
-    /// What it shows; indented by two spaces where it belongs to the section above.
-    pub(in crate::report) label: String,
-    /// One cell for each strategy; empty in the title of a section.
-    pub(in crate::report) cells: Vec<String>,
-}
-
-/// The side-by-side table under construction: a label, then one cell for each strategy.
-pub(super) struct Rows<'a> {
-    rows: Vec<Row>,
-    pub(super) strategies: &'a [StrategyReport],
-}
-
-impl Rows<'_> {
-    pub(super) fn row(&mut self, label: &str, cell: impl Fn(&StrategyReport) -> String) {
-        self.rows.push(Row {
-            label: label.to_owned(),
-            cells: self.strategies.iter().map(cell).collect(),
-        });
-    }
-
-    fn section(&mut self, title: &str) {
-        self.row(title, |_| String::new());
-    }
-
-    /// A count with its spread between rounds.
-    pub(super) fn metric(
-        &mut self,
-        label: &str,
-        name: &str,
-        value: impl Fn(&NumbersReport) -> Option<u64>,
-    ) {
-        self.row(label, |strategy| match value(&strategy.totals) {
-            None => NONE.to_owned(),
-            Some(total) => format!("{total}{}", spread(strategy, name)),
-        });
-    }
-}
-
-/// ` [min median max]` between rounds, when there is more than one.
-fn spread(strategy: &StrategyReport, name: &str) -> String {
-    match strategy.spread.get(name) {
-        Some(spread) if strategy.rounds > 1 => format!(
-            "  [{} {} {}]",
-            decimal(spread.min),
-            decimal(spread.median),
-            decimal(spread.max)
-        ),
-        _ => String::new(),
-    }
-}
-
 /// The whole table, for a terminal.
 pub(super) fn render(report: &RunReport) -> String {
     let head = std::iter::once(String::new())
