@@ -21,6 +21,8 @@ pub struct Manifest {
     pub started_at_unix_ns: u64,
     /// The scenario as it was executed.
     pub scenario: ScenarioRecord,
+    /// The run it is compared with at its end; `null` without a baseline.
+    pub baseline: Option<RunId>,
     /// The server under test.
     pub target: TargetDescription,
     /// The machine the client ran on.

@@ -51,6 +51,159 @@ fn bash_accepts_its_completions_and_completes_with_them() {
 }
 
 #[test]
+fn readme_names_every_metric_and_every_aggregate() {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let begin = readme.find("Metric names are API").unwrap();
+    let list = &readme[begin..begin + readme[begin..].find("\n## ").unwrap()];
+    for metric in sshchurn::analysis::catalogue::CATALOGUE {
+        assert!(
+            list.contains(&format!("`{}`", metric.name)),
+            "{}",
+            metric.name
+        );
+    }
+    for aggregate in ["total", "mean", "min", "median", "max", "peak", "p50"] {
+        assert!(list.contains(&format!("`{aggregate}`")), "{aggregate}");
+    }
+}
+
+/// A scenario file in a folder of its own.
+fn scenario(directory: &std::path::Path, text: &str) -> String {
+    let path = directory.join("scenario.toml");
+    std::fs::write(&path, text).unwrap();
+    path.display().to_string()
+}
+
+const GOOD: &str = "name = \"s\"\ntasks = 2\n[[strategy]]\nkind = \"per-command\"\n[sshd]\nmax_startups = \"9:30:9\"\n";
+
+#[test]
+fn scenario_check_finds_what_run_would_refuse() {
+    let directory = tempfile::tempdir().unwrap();
+    let good = scenario(directory.path(), GOOD);
+    sshchurn(&["scenario", "check", &good, "smoke"]).code(0);
+    let wrong = format!(
+        "{GOOD}[[gate]]\nthreshold = \"pol.banner_eof == 0\"\n[[gate]]\nthreshold = \"tcp.p101 < 5ms\"\n"
+    );
+    let wrong = scenario(directory.path(), &wrong);
+    let checked = sshchurn(&["scenario", "check", &wrong, "smoke"]).code(2);
+    for words in ["scenario.toml", "pol", "percentile `p101`"] {
+        assert!(
+            checked.stderr.contains(words),
+            "{words}: {}",
+            checked.stderr
+        );
+    }
+    assert!(
+        checked.stdout.contains("smoke: ok"),
+        "the others are checked as well"
+    );
+    // A syntax error is all there is to say of a file that was not read to its end.
+    let broken = scenario(
+        directory.path(),
+        &GOOD.replace("[[strategy]]", "[[strategy]"),
+    );
+    let checked = sshchurn(&["scenario", "check", &broken]).code(2);
+    assert!(checked.stderr.contains("not TOML"), "{}", checked.stderr);
+    assert!(!checked.stderr.contains("missing"), "{}", checked.stderr);
+}
+
+#[test]
+fn command_line_cannot_ask_for_what_a_file_may_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("run");
+    for (arguments, words) in [
+        (&["staircase", "-n", "5"][..], "must be alone"),
+        (&["smoke", "-n", "100001"], "100000"),
+        (&["smoke", "--rounds", "1001"], "1000"),
+        (&["smoke", "--seed", "18446744073709551615"], "seed"),
+    ] {
+        let mut all = vec![
+            "run",
+            "--target",
+            "embedded",
+            "--out",
+            out.to_str().unwrap(),
+        ];
+        all.extend(arguments);
+        let refused = sshchurn(&all).code(2);
+        assert!(
+            refused.stderr.contains(words),
+            "{arguments:?}: {}",
+            refused.stderr
+        );
+        assert!(!out.exists(), "nothing was started");
+    }
+}
+
+#[test]
+fn options_that_would_do_nothing_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("run");
+    for (arguments, words) in [
+        (&["--gate-on", "attempts"][..], "without --baseline"),
+        (&["--allow-different"], "without --baseline"),
+        (&["--address", "127.0.0.1:22"], "without --target external"),
+        (&["--network", "published"], "without --target docker"),
+        (&["--address", "localhost:22"], "127.0.0.1:22"),
+    ] {
+        let mut all = vec![
+            "run",
+            "smoke",
+            "--target",
+            "embedded",
+            "--out",
+            out.to_str().unwrap(),
+        ];
+        all.extend(arguments);
+        let refused = sshchurn(&all).code(2);
+        assert!(
+            refused.stderr.contains(words),
+            "{arguments:?}: {}",
+            refused.stderr
+        );
+        assert!(!out.exists(), "nothing was started");
+    }
+}
+
+#[test]
+fn result_that_cannot_be_written_is_no_success_and_a_reader_that_left_is() {
+    let list = |stdout: Stdio| {
+        Command::new(driver::binary())
+            .args(["scenario", "list"])
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+            .wait_with_output()
+            .unwrap()
+    };
+    let full = list(std::fs::File::create("/dev/full").unwrap().into());
+    let stderr = String::from_utf8_lossy(&full.stderr).into_owned();
+    assert_eq!(full.status.code(), Some(4), "{stderr}");
+    assert!(stderr.contains("No space left"), "{stderr}");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(list(writer.into()).status.code(), Some(0));
+}
+
+#[test]
+fn directory_without_a_ledger_is_no_run_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let refused = sshchurn(&["report", directory.path().to_str().unwrap()]).code(2);
+    assert!(
+        refused.stderr.contains("no run directory"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(
+        driver::temporary(directory.path(), ""),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
 fn completions_are_there_for_five_shells_and_no_other() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = sshchurn(&["completions", shell]).code(0).stdout;

@@ -140,6 +140,20 @@ fn what_cannot_be_compared_is_a_usage_error_and_nothing_is_started() {
         allowed.stdout
     );
 
+    // Of a run that was compared, the verdict is known only with the comparison.
+    std::fs::remove_file(allowed.directory.join("comparison.json")).unwrap();
+    let lost = sshchurn(&["report", allowed.directory.to_str().unwrap()]).code(3);
+    assert!(
+        lost.stdout.contains("comparison.json is not there"),
+        "{}",
+        lost.stdout
+    );
+
+    let one = ["--rounds", "1", "--baseline", file.to_str().unwrap()];
+    let one = run_of(directory.path(), "reused-session", "one", &one).code(2);
+    assert!(one.stderr.contains("needs 2 rounds"), "{}", one.stderr);
+    assert!(!one.directory.exists(), "nothing was started");
+
     let missing = directory.path().join("no-such.json");
     compare(&missing, &base.directory, &[]).code(2);
     let missing = ["--baseline", missing.to_str().unwrap()];

@@ -344,6 +344,56 @@ fn check_config_agrees_with_a_real_sshd_and_catches_a_wrong_expectation() {
 }
 
 #[test]
+fn failed_start_says_why_in_sshds_words_and_leaves_its_directory_free_for_another_try() {
+    let _machine = alone();
+    for target in targets() {
+        let directory = tempfile::tempdir().unwrap();
+        for (option, words) in [
+            ("NoSuchKeyword=1", "NoSuchKeyword"),
+            // A server that runs, and lets nobody in.
+            ("AllowUsers=somebody-else", "somebody-else"),
+        ] {
+            let failed = run(
+                directory.path(),
+                &["smoke", "--target", target, "--sshd-option", option],
+            )
+            .code(4);
+            let lists_users = failed.stderr.contains("not listed in AllowUsers");
+            assert!(
+                failed.stderr.contains(words) || lists_users,
+                "{target}: {}",
+                failed.stderr
+            );
+            assert!(!failed.directory.exists(), "{target}");
+        }
+        run(directory.path(), &["smoke", "--target", target]).code(0);
+        nothing_is_left(directory.path());
+    }
+}
+
+#[test]
+fn temporary_folder_may_have_a_space_in_its_name() {
+    let _machine = alone();
+    if !targets().contains(&"local") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let spaced = directory.path().join("with space 100%");
+    std::fs::create_dir(&spaced).unwrap();
+    let report = run(&spaced, &["smoke", "--target", "local"])
+        .code(0)
+        .report();
+    books_balance(&report);
+    for name in ["per-command", "reused-session"] {
+        assert_eq!(
+            strategy(&report, name)["totals"]["tasks"]["tasks_succeeded"],
+            12
+        );
+    }
+    nothing_is_left(&spaced);
+}
+
+#[test]
 fn interrupts_in_every_phase_leave_nothing_behind() {
     let _machine = alone();
     for target in targets() {

@@ -359,7 +359,9 @@ fn compare(
         () if !contradictions.is_empty() => CurveVerdict::Differs,
         () if p_value.is_some_and(|p| p < ALPHA) => CurveVerdict::Differs,
         // χ² over a hundred points hides one that is far off, such as a `start` that is one too high.
-        () if number(points.len() as u64) * least_likely(&points) < ALPHA => CurveVerdict::Differs,
+        () if !points.is_empty() && number(points.len() as u64) * least_likely(&points) < ALPHA => {
+            CurveVerdict::Differs
+        }
         () if draws_at_all && drawn >= ENOUGH_DRAWS => CurveVerdict::Fits,
         // A hard limit has only certain decisions: both kinds must have been seen.
         () if !draws_at_all && seen(0.0) && seen(1.0) => CurveVerdict::Fits,

@@ -385,7 +385,7 @@ catalogue! {
     "tasks_scheduled", Count, Neither, false, Source::Round(|n| Some(n.tasks.tasks_scheduled)),
         "Tasks with a place in the arrival pattern.";
     "tasks_succeeded", Count, More, false, Source::Round(|n| Some(n.tasks.tasks_succeeded)),
-        "Tasks whose job's exit code was read and was 0.";
+        "Tasks whose job's exit code was read and was 0; of a strategy without a job, those that did all they had to.";
     "tasks_failed", Count, Less, false, Source::Round(|n| Some(n.tasks.tasks_failed)),
         "Failed tasks, whatever the cause.";
     "tasks_interrupted", Count, Less, false, Source::Round(|n| Some(n.tasks.tasks_interrupted)),
@@ -416,7 +416,7 @@ catalogue! {
         "Attempts given up by the harness.";
     "connections", Count, Less, true, Source::Count(|s| s.counts.connections),
         "Connections wanted: first tries, however many retries followed.";
-    "first_attempt_ok", Count, More, true, Source::OfAttempts(|s| s.counts.first_attempt_ok),
+    "first_attempt_ok", Count, Neither, true, Source::OfAttempts(|s| s.counts.first_attempt_ok),
         "Connections whose first try succeeded.";
     "final_ok", Count, Neither, true, Source::OfAttempts(|s| s.counts.final_ok),
         "Connections that were had in the end, by first try or retry.";

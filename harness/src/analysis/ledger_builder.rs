@@ -41,6 +41,7 @@ pub(crate) fn manifest() -> Manifest {
             max_startups: "10:30:100".to_owned(),
             thresholds: Vec::new(),
         },
+        baseline: None,
         target: TargetDescription {
             kind: TargetKind::Local,
             address: "127.0.0.1:2222".to_owned(),

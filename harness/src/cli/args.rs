@@ -27,7 +27,7 @@ use crate::target::docker::Suite;
     max_term_width = 100
 )]
 pub(super) struct Cli {
-    /// Print tracing on stderr: -v info, -vv debug, -vvv everything.
+    /// Tell more on stderr: -v target and rounds, -vv what goes wrong as well, -vvv every event.
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     pub(super) verbose: u8,
     #[command(subcommand)]
@@ -103,7 +103,7 @@ pub(super) enum FormatArg {
 #[derive(Debug, Args)]
 pub(super) struct OverrideArgs {
     /// Tasks per round.
-    #[arg(short = 'n', long, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(short = 'n', long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(super) tasks: Option<u32>,
     /// MaxStartups of the server, `start:rate:full`.
     #[arg(long, value_name = "A:R:B")]
@@ -112,10 +112,10 @@ pub(super) struct OverrideArgs {
     #[arg(long = "strategy", value_name = "NAME")]
     pub(super) strategies: Vec<String>,
     /// Rounds of each strategy.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(super) rounds: Option<u32>,
     /// Seed of every random draw of the client.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub(super) seed: Option<u64>,
     /// Factor on every wait (not on deadlines), above 0 and at most 10.
     #[arg(long, value_parser = time_scale)]
@@ -150,19 +150,19 @@ pub(super) struct RunArgs {
     /// What goes to stdout.
     #[arg(long, value_enum, default_value_t = FormatArg::Text)]
     pub(super) format: FormatArg,
+    /// No progress display, even on a terminal.
+    #[arg(long)]
+    pub(super) no_progress: bool,
     /// A `report.json` or run directory to compare with: a regression fails the run.
     #[arg(long, value_name = "FILE", help_heading = "Baseline")]
     pub(super) baseline: Option<PathBuf>,
     #[command(flatten)]
     pub(super) compare: CompareSettingsArgs,
-    /// No progress display, even on a terminal.
-    #[arg(long)]
-    pub(super) no_progress: bool,
     /// docker: how the container is reached.
     #[arg(long, value_enum, default_value_t = NetworkArg::Host, help_heading = "Docker target")]
     pub(super) network: NetworkArg,
     /// external: address of the server.
-    #[arg(long, value_name = "IP:PORT", help_heading = "External target")]
+    #[arg(long, value_name = "IP:PORT", help_heading = "External target", value_parser = address)]
     pub(super) address: Option<SocketAddr>,
     /// external: user to log in as.
     #[arg(long, help_heading = "External target")]
@@ -311,6 +311,21 @@ pub(super) struct CompareSettingsArgs {
     pub(super) allow_different: bool,
 }
 
+impl CompareSettingsArgs {
+    /// The first option that was given; without a baseline it would do nothing.
+    pub(super) fn given(&self) -> Option<&'static str> {
+        [
+            (!self.gate_on.is_empty(), "--gate-on"),
+            (self.min_relative.is_some(), "--min-relative"),
+            (self.min_per_task.is_some(), "--min-per-task"),
+            (self.min_tasks.is_some(), "--min-tasks"),
+            (self.allow_different, "--allow-different"),
+        ]
+        .into_iter()
+        .find_map(|(given, name)| given.then_some(name))
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(super) enum ScenarioCommand {
     /// Check scenario files; every problem is shown with its place.
@@ -387,6 +402,12 @@ fn image_release(text: &str) -> Result<ImageReleaseArg, String> {
         "all" => Ok(ImageReleaseArg::All),
         release => suite(release).map(ImageReleaseArg::One),
     }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        "an IP address and a port are needed, such as 127.0.0.1:22 or [::1]:22; names are not looked up".to_owned()
+    })
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -43,8 +43,10 @@ pub(super) async fn command(args: CheckConfigArgs, console: Console) -> Result<E
                 .to_owned(),
         ));
     }
-    let target = target_choice::target_of(args.target, args.release);
+    let target = target_choice::target_of(args.target, args.release, args.network);
+    target_choice::check_network(target, args.network)?;
     target_choice::check_releases(target, args.release, scenario.sshd.min_release)?;
+    let findings = preflight(&scenario, target)?;
     let run_id = run_directory::run_id(SCENARIO);
     let directory = run_directory::create(args.out.as_deref(), &run_id)?;
     let order = Order {
@@ -60,7 +62,6 @@ pub(super) async fn command(args: CheckConfigArgs, console: Console) -> Result<E
         baseline: None,
         scenario,
     };
-    let findings = preflight(&order.scenario, order.target)?;
     let interrupts = Interrupts::install(console.clone()).map_err(CliError::Signals)?;
     let check = match run::one(&order, &findings, &interrupts, &console).await {
         Ok(None) => return Ok(ExitCode::Interrupted),
@@ -80,7 +81,7 @@ pub(super) async fn command(args: CheckConfigArgs, console: Console) -> Result<E
     console.result(&match args.format {
         CheckConfigFormatArg::Text => config_check::text(&check),
         CheckConfigFormatArg::Json => config_check::json(&check),
-    });
+    })?;
     console.note(&format!("run directory: {}", order.directory.display()));
     Ok(check.exit())
 }

@@ -13,7 +13,7 @@ use crate::exit_code::ExitCode;
 use crate::gate::compare::{
     Difference, GateMetric, MinimumEffect, Weight, kind_difference, scenario_differences,
 };
-use crate::ids::StrategyName;
+use crate::ids::{RunId, StrategyName};
 use crate::manifest::{ScenarioRecord, TargetKind};
 use crate::report::comparison::{self, CompareReport, CompareRequest};
 use crate::report::json::{self, ReadError};
@@ -23,6 +23,9 @@ use crate::report::{self, RunReport};
 const REPORT: &str = "report.json";
 /// Name of the comparison with the baseline in a run directory.
 const COMPARISON: &str = "comparison.json";
+
+/// Rounds that a comparison needs on either side.
+const LEAST_ROUNDS: usize = 2;
 
 /// `sshchurn compare`.
 pub(super) fn command(args: &CompareArgs, console: &Console) -> Result<ExitCode, CliError> {
@@ -38,7 +41,7 @@ pub(super) fn command(args: &CompareArgs, console: &Console) -> Result<ExitCode,
         CompareFormatArg::Text => comparison::terminal::render_with(&compared, console.colour()),
         CompareFormatArg::Json => json::render_comparison(&compared),
         CompareFormatArg::Md => comparison::markdown::render(&compared),
-    });
+    })?;
     Ok(compared.exit)
 }
 
@@ -71,7 +74,13 @@ impl Baseline {
             }
             warn(&differences, console);
         }
+        too_few_rounds(&report, scenario)?;
         Ok(Some(Baseline { report, request }))
+    }
+
+    /// Name of the baseline's run.
+    pub(super) fn run_id(&self) -> RunId {
+        self.report.run_id.clone()
     }
 
     /// Compares the new run, keeps the comparison in its directory and lets it join the verdict.
@@ -86,10 +95,17 @@ impl Baseline {
     }
 }
 
-/// Lets the comparison that was made at the end of a run join its report again; the baseline need not be there any more.
-pub(super) fn rejoin(directory: &Path, report: &mut RunReport) -> Result<(), CliError> {
-    if let Some(compared) = made(directory)? {
-        comparison::join(report, &compared);
+/// Lets the comparison that was made at the end of a run join its report again; the baseline need not be there any more,
+/// but what was found then must be: without it a run that failed would pass.
+pub(super) fn rejoin(
+    directory: &Path,
+    baseline: Option<&RunId>,
+    report: &mut RunReport,
+) -> Result<(), CliError> {
+    match (made(directory)?, baseline) {
+        (Some(compared), _) => comparison::join(report, &compared),
+        (None, Some(baseline)) => comparison::lost(report, baseline, COMPARISON),
+        (None, None) => {}
     }
     Ok(())
 }
@@ -117,10 +133,9 @@ pub(super) fn show(directory: &Path, format: FormatArg, console: &Console) -> Re
             "\n{}",
             comparison::terminal::render_with(&compared, console.colour())
         )),
-        FormatArg::Json | FormatArg::Junit | FormatArg::Openmetrics => {}
+        FormatArg::Json | FormatArg::Junit | FormatArg::Openmetrics => Ok(()),
         FormatArg::Md => console.result(&format!("\n{}", comparison::markdown::render(&compared))),
     }
-    Ok(())
 }
 
 /// Reads a report, or that of a run directory; one without it is computed from its ledger.
@@ -179,6 +194,19 @@ fn kind(target: TargetArg) -> Option<TargetKind> {
         TargetArg::Embedded => Some(TargetKind::Embedded),
         TargetArg::External => Some(TargetKind::External),
     }
+}
+
+/// One round has no spread: such a comparison would say nothing at its end.
+fn too_few_rounds(baseline: &RunReport, scenario: &ScenarioRecord) -> Result<(), CliError> {
+    let rounds = baseline.strategies.iter().map(|s| s.per_round.len()).min();
+    let (before, now) = (rounds.unwrap_or(0), scenario.rounds);
+    if before >= LEAST_ROUNDS && now as usize >= LEAST_ROUNDS {
+        return Ok(());
+    }
+    Err(CliError::Usage(format!(
+        "a comparison needs {LEAST_ROUNDS} rounds of each strategy on either side: the baseline has {before}, this run \
+         would have {now}; use `--rounds`"
+    )))
 }
 
 fn is_experiment(difference: &Difference) -> bool {

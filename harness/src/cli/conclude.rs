@@ -23,7 +23,7 @@ pub(super) async fn report_command(
     let Some(report) = conclude(&args.run_dir, None, &closing, &console).await? else {
         return Ok(ExitCode::Interrupted);
     };
-    Ok(show(report, args.format, &console, &closing).await)
+    show(report, args.format, &console, &closing).await
 }
 
 /// Computes and writes the report of a run directory: the end of `run` and most of `report`. An interrupt does not change
@@ -45,7 +45,7 @@ pub(super) async fn conclude(
     let mut loaded = loaded?;
     match baseline {
         Some(baseline) => baseline.judge(directory, &mut loaded.report)?,
-        None => compare::rejoin(directory, &mut loaded.report)?,
+        None => compare::rejoin(directory, loaded.baseline.as_ref(), &mut loaded.report)?,
     }
     // Here and not on a thread that may be left behind: what has begun to be written is finished.
     write_report(directory, &loaded)?;
@@ -58,12 +58,12 @@ pub(super) async fn show(
     format: FormatArg,
     console: &Console,
     closing: &Closing<'_>,
-) -> ExitCode {
+) -> Result<ExitCode, CliError> {
     let exit = report.exit;
     let printer = console.clone();
     let print = move || match format {
         FormatArg::Text => {
-            printer.result(&report::terminal::render_with(&report, printer.colour()));
+            printer.result(&report::terminal::render_with(&report, printer.colour()))
         }
         FormatArg::Json => printer.result(&report::json::render(&report)),
         FormatArg::Md => printer.result(&report::markdown::render(&report)),
@@ -71,8 +71,8 @@ pub(super) async fn show(
         FormatArg::Openmetrics => printer.result(&report::openmetrics::render(&report)),
     };
     match closing.unless_given_up(print).await {
-        Some(()) => exit,
-        None => ExitCode::Interrupted,
+        Some(printed) => printed.map(|()| exit),
+        None => Ok(ExitCode::Interrupted),
     }
 }
 

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::error::CliError;
+
 /// Prints. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Console {
@@ -35,15 +37,19 @@ impl Console {
         self.colour
     }
 
-    /// A result. A closed pipe (`| head`) is the reader's choice, not an error.
-    #[allow(clippy::print_stdout)]
-    pub(super) fn result(&self, text: &str) {
+    /// A result. A closed pipe (`| head`) is the reader's choice; a full disk is an error, and whoever reads half a
+    /// document must not take the exit code for its.
+    pub(super) fn result(&self, text: &str) -> Result<(), CliError> {
         let mut stdout = io::stdout().lock();
-        let _ = stdout.write_all(text.as_bytes());
-        if !text.ends_with('\n') {
-            let _ = stdout.write_all(b"\n");
+        let end = if text.ends_with('\n') { "" } else { "\n" };
+        let written = stdout
+            .write_all(text.as_bytes())
+            .and_then(|()| stdout.write_all(end.as_bytes()))
+            .and_then(|()| stdout.flush());
+        match written {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CliError::Output(error)),
+            _ => Ok(()),
         }
-        let _ = stdout.flush();
     }
 
     /// A message for the person at the terminal.

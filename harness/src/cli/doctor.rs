@@ -23,9 +23,9 @@ pub(super) async fn command(args: DoctorArgs, console: Console) -> Result<ExitCo
         console.result(&format!(
             "{mark:<8} {:<16} {}",
             finding.check, finding.found
-        ));
+        ))?;
         if let Some(fix) = &finding.fix {
-            console.result(&format!("{:<25} → {fix}", ""));
+            console.result(&format!("{:<25} → {fix}", ""))?;
         }
     }
     let worst = findings.iter().map(|finding| finding.status).max();

@@ -30,6 +30,9 @@ pub(super) enum CliError {
     /// Signal handlers could not be installed.
     #[error("cannot install signal handlers")]
     Signals(#[source] io::Error),
+    /// The result could not be written.
+    #[error("cannot write the result to standard output")]
+    Output(#[source] io::Error),
     /// A file could not be written or read.
     #[error("cannot {action} {}", path.display())]
     Io {
@@ -68,11 +71,31 @@ pub(super) enum CliError {
     /// The run ended before its first round.
     #[error("{} holds no run: the server under test was never ready", .0.display())]
     NothingMeasured(PathBuf),
+    /// Not a run directory.
+    #[error("{} is no run directory: there is no {} in it", .0.display(), super::load::LEDGER)]
+    NoRunDirectory(PathBuf),
     /// The server does not let even one client in.
     #[error(
-        "the server under test refuses a single, undisturbed client ({0}); see its log with -vv, and check user and key of an external target"
+        "the server under test refuses a single, undisturbed client ({outcome}){}",
+        advice(log)
     )]
-    TargetRefusesClient(&'static str),
+    TargetRefusesClient {
+        /// What became of its attempt.
+        outcome: &'static str,
+        /// The last lines of the server's log; empty where it cannot be read.
+        log: Vec<String>,
+    },
+}
+
+/// The server's own words, or what to look at where they cannot be had.
+fn advice(log: &[String]) -> String {
+    if log.is_empty() {
+        return "; check address, user and key, and look into its log".to_owned();
+    }
+    format!(
+        "; check what `--sshd-option` asks for. The last lines of its log:\n  {}",
+        log.join("\n  ")
+    )
 }
 
 impl CliError {
@@ -92,17 +115,19 @@ impl CliError {
             | CliError::Usage(_)
             | CliError::Unreadable { .. }
             | CliError::Document { .. }
+            | CliError::NoRunDirectory(_)
             | CliError::DirectoryNotEmpty(_) => ExitCode::Usage,
             // Consent is asked for on the command line.
             CliError::Target(TargetError::Consent(_)) => ExitCode::Usage,
             CliError::Preflight(_)
             | CliError::Signals(_)
+            | CliError::Output(_)
             | CliError::Io { .. }
             | CliError::Ledger(_)
             | CliError::Target(_)
             | CliError::Report(_)
             | CliError::NothingMeasured(_)
-            | CliError::TargetRefusesClient(_) => ExitCode::Environment,
+            | CliError::TargetRefusesClient { .. } => ExitCode::Environment,
         }
     }
 

@@ -31,7 +31,7 @@ pub(super) async fn command(command: ImageCommand, console: Console) -> Result<E
                     image.name,
                     image.id,
                     image.size_bytes / 1_000_000
-                ));
+                ))?;
             }
             Ok(ExitCode::Success)
         }
@@ -43,7 +43,7 @@ async fn build(suites: &[Suite], console: &Console) -> Result<ExitCode, CliError
     let mut worst = Ok(ExitCode::Success);
     for suite in suites {
         match image::build(*suite, &|text: &str| console.note(text)).await {
-            Ok(image) => console.result(&image.name),
+            Ok(image) => console.result(&image.name)?,
             Err(error) => {
                 // All but the last are said here; that one ends the command.
                 if let Err(earlier) = std::mem::replace(&mut worst, Err(error.into())) {

@@ -13,7 +13,7 @@ use crate::analysis::server_log::{DropRule, ServerLogCounts, ServerLogParser};
 use crate::analysis::summary::{RunSummary, Summarizer};
 use crate::analysis::{interval_log, laws, validity};
 use crate::gate::{self, Threshold, ThresholdError};
-use crate::ids::{RoundId, StrategyName};
+use crate::ids::{RoundId, RunId, StrategyName};
 use crate::ledger::{Event, LedgerReader};
 use crate::manifest::Manifest;
 use crate::model::Admission;
@@ -45,6 +45,8 @@ pub(super) struct Loaded {
     pub(super) report: RunReport,
     /// Every distribution of times, as an HdrHistogram interval log: the report has only their summaries.
     pub(super) latencies: String,
+    /// The run that this one was to be compared with.
+    pub(super) baseline: Option<RunId>,
 }
 
 /// The admission curves of a run directory beside another expectation than the server's own configuration.
@@ -99,6 +101,7 @@ pub(super) fn load(directory: &Path) -> Result<Loaded, CliError> {
     Ok(Loaded {
         report,
         latencies: interval_log::render(&run),
+        baseline: manifest.baseline.clone(),
     })
 }
 
@@ -107,6 +110,9 @@ fn fold(
     directory: &Path,
     rule: impl Fn(&Manifest) -> Option<DropRule>,
 ) -> Result<(Box<Manifest>, RunSummary), CliError> {
+    if !directory.join(LEDGER).exists() {
+        return Err(CliError::NoRunDirectory(directory.to_path_buf()));
+    }
     let mut summarizer = Summarizer::new();
     let mut manifest: Option<Box<Manifest>> = None;
     let mut log_ranges: BTreeMap<RoundId, LogRange> = BTreeMap::new();

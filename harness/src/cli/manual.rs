@@ -12,13 +12,13 @@ use crate::exit_code::ExitCode;
 use crate::report;
 
 /// Prints the completions of one shell.
-pub(super) fn completions(args: &CompletionsArgs, console: &Console) -> ExitCode {
+pub(super) fn completions(args: &CompletionsArgs, console: &Console) -> Result<ExitCode, CliError> {
     let mut script = Vec::new();
     let mut command = Cli::command();
     let name = command.get_name().to_owned();
     clap_complete::generate(args.shell, &mut command, name, &mut script);
-    console.result(&String::from_utf8_lossy(&script));
-    ExitCode::Success
+    console.result(&String::from_utf8_lossy(&script))?;
+    Ok(ExitCode::Success)
 }
 
 /// Prints or writes the pages of all commands.
@@ -27,7 +27,7 @@ pub(super) fn man(args: &ManArgs, console: &Console) -> Result<ExitCode, CliErro
     match &args.out {
         None => {
             for page in pages {
-                console.result(&page.roff);
+                console.result(&page.roff)?;
             }
         }
         Some(folder) => {

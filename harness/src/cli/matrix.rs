@@ -25,7 +25,7 @@ pub(super) async fn command(args: MatrixArgs, console: Console) -> Result<ExitCo
     } else {
         console
     };
-    let (scenario, origin) = overrides::resolve(&args.scenario, &args.overrides)?;
+    let (scenario, origin) = overrides::resolve(&args.scenario, &args.overrides, &console)?;
     load::thresholds(&scenario.gate, &run::strategy_names(&scenario))?;
     let suites = suites(&args.releases, scenario.sshd.min_release)?;
     let matrix_id = run_directory::run_id(&format!("{}-matrix", scenario.name));
@@ -80,7 +80,7 @@ pub(super) async fn command(args: MatrixArgs, console: Console) -> Result<ExitCo
         MatrixFormatArg::Text => matrix::text(&report),
         MatrixFormatArg::Json => matrix::json(&report),
         MatrixFormatArg::Md => matrix::markdown(&report),
-    });
+    })?;
     console.note(&format!("matrix directory: {}", directory.display()));
     Ok(report.exit)
 }

@@ -35,7 +35,11 @@ use crate::exit_code::ExitCode;
 pub fn main() -> ProcessExitCode {
     let cli = Cli::parse();
     start_tracing(cli.verbose);
-    let console = Console::new();
+    let console = match cli.verbose {
+        0 => Console::new(),
+        // Both would write over each other.
+        _ => Console::new().without_progress(),
+    };
     let done = match cli.command {
         Command::Run(args) => in_runtime(|| run::run(*args, console.clone())),
         Command::Matrix(args) => in_runtime(|| matrix::command(*args, console.clone())),
@@ -45,7 +49,7 @@ pub fn main() -> ProcessExitCode {
         Command::Scenario(command) => scenario::command(&command, &console),
         Command::Image(command) => in_runtime(|| image::command(command, console.clone())),
         Command::Doctor(args) => in_runtime(|| doctor::command(args, console.clone())),
-        Command::Completions(args) => Ok(manual::completions(&args, &console)),
+        Command::Completions(args) => manual::completions(&args, &console),
         Command::Man(args) => manual::man(&args, &console),
     };
     match done {

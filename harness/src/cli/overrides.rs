@@ -1,13 +1,21 @@
 //! What the command line changes in a scenario.
 
 use super::args::OverrideArgs;
+use super::console::Console;
 use super::error::CliError;
+use crate::gate::Threshold;
+use crate::ids::StrategyName;
 use crate::scenario::Scenario;
 
-/// The scenario of that name with the overrides applied, and where it came from.
-pub(super) fn resolve(scenario: &str, args: &OverrideArgs) -> Result<(Scenario, String), CliError> {
+/// The scenario of that name with the overrides applied, and where it came from. What results is held against the rules
+/// of scenario files once more.
+pub(super) fn resolve(
+    name: &str,
+    args: &OverrideArgs,
+    console: &Console,
+) -> Result<(Scenario, String), CliError> {
     let (mut scenario, origin) =
-        Scenario::resolve(scenario).map_err(|errors| CliError::Scenario(errors.render()))?;
+        Scenario::resolve(name).map_err(|errors| CliError::Scenario(errors.render()))?;
     if let Some(tasks) = args.tasks {
         scenario.tasks = tasks;
     }
@@ -26,7 +34,11 @@ pub(super) fn resolve(scenario: &str, args: &OverrideArgs) -> Result<(Scenario, 
     if let Some(max_duration) = args.max_duration {
         scenario.max_duration = max_duration;
     }
-    select_strategies(&mut scenario, &args.strategies)?;
+    for threshold in select_strategies(&mut scenario, &args.strategies)? {
+        console.note(&format!(
+            "not judged, since its strategy is left out: {threshold}"
+        ));
+    }
     for (keyword, value) in &args.sshd_options {
         scenario
             .sshd
@@ -34,21 +46,18 @@ pub(super) fn resolve(scenario: &str, args: &OverrideArgs) -> Result<(Scenario, 
             .map_err(|error| CliError::Usage(format!("--sshd-option {keyword}: {error}")))?;
     }
     scenario.gate.extend(args.thresholds.iter().cloned());
+    let changed = format!("{name}, with the changes of the command line");
+    Scenario::parse(&changed, &scenario.to_toml())
+        .map_err(|errors| CliError::Scenario(errors.render()))?;
     Ok((scenario, origin))
 }
 
-fn select_strategies(scenario: &mut Scenario, wanted: &[String]) -> Result<(), CliError> {
+/// Leaves the wanted strategies, and the thresholds that need no other; returns the others.
+fn select_strategies(scenario: &mut Scenario, wanted: &[String]) -> Result<Vec<String>, CliError> {
+    let all: Vec<StrategyName> = names(scenario);
     for name in wanted {
-        if !scenario
-            .strategies
-            .iter()
-            .any(|strategy| strategy.name.0 == *name)
-        {
-            let known: Vec<&str> = scenario
-                .strategies
-                .iter()
-                .map(|strategy| strategy.name.0.as_str())
-                .collect();
+        if !all.iter().any(|known| known.0 == *name) {
+            let known: Vec<&str> = all.iter().map(|name| name.0.as_str()).collect();
             return Err(CliError::Usage(format!(
                 "--strategy {name}: scenario `{}` has no such strategy; it has {}",
                 scenario.name,
@@ -56,10 +65,61 @@ fn select_strategies(scenario: &mut Scenario, wanted: &[String]) -> Result<(), C
             )));
         }
     }
-    if !wanted.is_empty() {
-        scenario
-            .strategies
-            .retain(|strategy| wanted.contains(&strategy.name.0));
+    if wanted.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(())
+    scenario
+        .strategies
+        .retain(|strategy| wanted.contains(&strategy.name.0));
+    let left = names(scenario);
+    let parses = |text: &String, strategies: &[StrategyName]| {
+        Threshold::parse_all(std::slice::from_ref(text), strategies).is_ok()
+    };
+    // One that is wrong anyway is kept, to be told.
+    let (kept, dropped) = std::mem::take(&mut scenario.gate)
+        .into_iter()
+        .partition(|text| parses(text, &left) || !parses(text, &all));
+    scenario.gate = kept;
+    Ok(dropped)
+}
+
+fn names(scenario: &Scenario) -> Vec<StrategyName> {
+    scenario
+        .strategies
+        .iter()
+        .map(|strategy| strategy.name.clone())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thresholds_go_with_the_strategies_they_name_and_wrong_ones_stay_to_be_told() {
+        let mut scenario = Scenario::resolve("airflow-68115").expect("shipped").0;
+        scenario.gate = [
+            "per-command.attempts >= 2 * reused-session.attempts",
+            "reused-session.poll.banner_eof == 0",
+            "attempts > 0",
+            "atempts > 0",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        let wanted = ["reused-session".to_owned()];
+        let dropped = select_strategies(&mut scenario, &wanted).expect("a strategy of it");
+        assert_eq!(
+            dropped,
+            ["per-command.attempts >= 2 * reused-session.attempts"]
+        );
+        assert_eq!(
+            scenario.gate,
+            [
+                "reused-session.poll.banner_eof == 0",
+                "attempts > 0",
+                "atempts > 0"
+            ]
+        );
+        assert_eq!(scenario.strategies.len(), 1);
+    }
 }

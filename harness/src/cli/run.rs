@@ -11,6 +11,7 @@ use super::console::Console;
 use super::doctor::preflight;
 use super::error::CliError;
 use super::load::{self, LEDGER};
+use super::overrides;
 use super::progress::RoundDisplay;
 use super::recorded_log::SERVER_LOG;
 use super::run_directory;
@@ -53,19 +54,22 @@ pub(super) async fn run(args: RunArgs, console: Console) -> Result<ExitCode, Cli
     } else {
         console
     };
-    let (scenario, origin) = super::overrides::resolve(&args.scenario, &args.overrides)?;
+    let (scenario, origin) = overrides::resolve(&args.scenario, &args.overrides, &console)?;
     // Checked now, judged at the end: a typing error must not cost a run.
     load::thresholds(&scenario.gate, &strategy_names(&scenario))?;
+    let target = target_choice::target_of(args.target, args.release, args.network);
+    target_choice::check_options(&args, target)?;
     let baseline = Baseline::prepare(
         args.baseline.as_deref(),
         &args.compare,
         &scenario_record(&scenario, &origin),
-        args.target,
+        target,
         &console,
     )?;
     let options = target_choice::options(&args)?;
-    let target = target_choice::target_of(args.target, args.release);
     target_choice::check_releases(target, args.release, scenario.sshd.min_release)?;
+    // Before the handlers and the directory: nothing is there yet that would have to be taken down.
+    let findings = preflight(&scenario, target)?;
     let run_id = run_directory::run_id(&scenario.name);
     let directory = run_directory::create(args.out.as_deref(), &run_id)?;
     let order = Order {
@@ -77,18 +81,18 @@ pub(super) async fn run(args: RunArgs, console: Console) -> Result<ExitCode, Cli
         directory,
         baseline,
     };
-    // Before the handlers: nothing is there yet that would have to be taken down.
-    let findings = preflight(&order.scenario, order.target)?;
     let interrupts = Interrupts::install(console.clone()).map_err(CliError::Signals)?;
     let Some(report) = one(&order, &findings, &interrupts, &console).await? else {
         return Ok(ExitCode::Interrupted);
     };
-    let code = conclude::show(report, args.format, &console, &interrupts.closing()).await;
-    if order.baseline.is_some() {
-        compare::show(&order.directory, args.format, &console)?;
-    }
+    let shown = conclude::show(report, args.format, &console, &interrupts.closing()).await;
+    let compared = match order.baseline {
+        Some(_) => compare::show(&order.directory, args.format, &console),
+        None => Ok(()),
+    };
+    // Also where it could not be shown: it is written.
     console.note(&format!("run directory: {}", order.directory.display()));
-    Ok(code)
+    compared.and(shown)
 }
 
 /// One run that is to be made.
@@ -126,6 +130,7 @@ pub(super) async fn one(
     let reason = StopReason::default();
     let following = interrupts.follow(&stop, &reason);
     let clock = RunClock::start();
+    interrupts.nothing_measured_yet();
     let ledger = LedgerWriter::start(&directory.join(LEDGER), clock)?;
     let run = Run {
         scenario,
@@ -144,20 +149,29 @@ pub(super) async fn one(
 
     let started = run
         .start_target(target_choice::choice(order.target), &order.options)
-        .await?;
-    let Some(target) = started else {
-        drop(ledger);
-        // Nothing was measured, so there is nothing to report; the target's own teardown is done.
-        let _ = std::fs::remove_dir_all(directory);
-        return Ok(None);
-    };
-    let executed = run
-        .execute(&target, &order.origin, findings, ledger.failed())
         .await;
+    let target = match started {
+        Ok(Some(target)) => target,
+        nothing => {
+            drop(ledger);
+            // Nothing was measured, so there is nothing to report, and nothing to be in the way of another try with the
+            // same `--out`; the target's own teardown is done.
+            let _ = std::fs::remove_dir_all(directory);
+            return nothing.map(|_| None);
+        }
+    };
+    // From here on an interrupt leads to a report, be it one of no round.
+    interrupts.measuring();
+    console.note(&format!("target: {}", target.description().choice));
+    tracing::info!(description = ?target.description(), "target is ready");
+    let executed = run.execute(&target, order, findings, ledger.failed()).await;
     let closing = interrupts.closing();
     drop(following);
     let stopped = target.stop().await;
     ledger.close()?;
+    if let Err(CliError::TargetRefusesClient { .. }) = executed {
+        let _ = std::fs::remove_dir_all(directory);
+    }
     executed?;
     stopped?;
 
@@ -194,11 +208,7 @@ impl Run<'_> {
             biased;
             // Dropping the start removes what it has made so far.
             () = self.signal.at_least(StopLevel::Drain) => Ok(None),
-            target = starting => {
-                let target = target?;
-                self.console.note(&format!("target: {}", target.description().choice));
-                Ok(Some(target))
-            }
+            target = starting => Ok(Some(target?)),
         }
     }
 
@@ -206,7 +216,7 @@ impl Run<'_> {
     async fn execute(
         &self,
         target: &RunningTarget,
-        origin: &str,
+        order: &Order,
         findings: &[doctor::Finding],
         mut ledger_failed: tokio::sync::watch::Receiver<bool>,
     ) -> Result<(), CliError> {
@@ -215,12 +225,12 @@ impl Run<'_> {
         }
         let endpoint = target.endpoint();
         let connector = endpoint.connector();
-        let description = self.calibrated(target.description(), &connector).await?;
+        let description = self.calibrated(target, &connector).await?;
         for warning in &description.warnings {
             self.console.note(&format!("warning: {warning}"));
         }
         self.collector.record(Event::RunStarted {
-            manifest: Box::new(self.manifest(origin, description, findings)),
+            manifest: Box::new(self.manifest(order, description, findings)),
         });
 
         let engine = Engine::new(
@@ -412,13 +422,20 @@ impl Run<'_> {
     /// Measures what one connect and one exec cost, before anything else happens on the target.
     async fn calibrated(
         &self,
-        description: &TargetDescription,
+        target: &RunningTarget,
         connector: &RusshConnector,
     ) -> Result<TargetDescription, CliError> {
-        let measured = engine::calibrate(self.collector.clock(), connector)
-            .await
-            .map_err(|outcome| CliError::TargetRefusesClient(outcome.metric()))?;
-        let mut description = description.clone();
+        let measured = match engine::calibrate(self.collector.clock(), connector).await {
+            Ok(measured) => measured,
+            Err(outcome) => {
+                let log = target.read_log(0).await.ok().flatten();
+                return Err(CliError::TargetRefusesClient {
+                    outcome: outcome.metric(),
+                    log: log.as_deref().map(target::log_tail).unwrap_or_default(),
+                });
+            }
+        };
+        let mut description = target.description().clone();
         description.round_trip_ns = measured.round_trip.map(nanoseconds);
         description.exec_cost_ns = measured.exec.map(nanoseconds);
         description.login_shell_cost_ns = measured.login_shell.map(nanoseconds);
@@ -438,7 +455,7 @@ impl Run<'_> {
 
     fn manifest(
         &self,
-        origin: &str,
+        order: &Order,
         target: TargetDescription,
         findings: &[doctor::Finding],
     ) -> Manifest {
@@ -451,7 +468,8 @@ impl Run<'_> {
                 .wall_anchor()
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, nanoseconds),
-            scenario: scenario_record(self.scenario, origin),
+            scenario: scenario_record(self.scenario, &order.origin),
+            baseline: order.baseline.as_ref().map(Baseline::run_id),
             target,
             environment: doctor::environment(findings),
         }

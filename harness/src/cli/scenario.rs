@@ -3,42 +3,53 @@
 use super::args::ScenarioCommand;
 use super::console::Console;
 use super::error::CliError;
+use super::{load, run};
 use crate::exit_code::ExitCode;
 use crate::scenario::{Scenario, library};
 
 pub(super) fn command(command: &ScenarioCommand, console: &Console) -> Result<ExitCode, CliError> {
     match command {
-        ScenarioCommand::Check { scenarios } => Ok(check(scenarios, console)),
+        ScenarioCommand::Check { scenarios } => check(scenarios, console),
         ScenarioCommand::List => {
             let mut text = String::new();
             for scenario in library::all() {
                 text.push_str(&format!("{:<20} {}\n", scenario.name, scenario.description));
             }
-            console.result(&text);
+            console.result(&text)?;
             Ok(ExitCode::Success)
         }
         ScenarioCommand::Show { scenario } => {
             let (scenario, _) = Scenario::resolve(scenario)
                 .map_err(|errors| CliError::Scenario(errors.render()))?;
-            console.result(&scenario.to_toml());
+            console.result(&scenario.to_toml())?;
             Ok(ExitCode::Success)
         }
     }
 }
 
-/// Checks all of them, so that one wrong file does not hide another.
-fn check(scenarios: &[String], console: &Console) -> ExitCode {
+/// Checks all of them, so that one wrong file does not hide another: everything that `run` checks before it starts.
+fn check(scenarios: &[String], console: &Console) -> Result<ExitCode, CliError> {
     let mut code = ExitCode::Success;
     for name in scenarios {
-        match Scenario::resolve(name) {
+        let checked = Scenario::resolve(name)
+            .map_err(|errors| CliError::Scenario(errors.render()))
+            .and_then(|(scenario, origin)| {
+                load::thresholds(&scenario.gate, &run::strategy_names(&scenario))?;
+                Ok((scenario, origin))
+            });
+        match checked {
             Ok((scenario, origin)) => {
-                console.result(&format!("{name}: ok ({}, {origin})", scenario.name))
+                console.result(&format!("{name}: ok ({}, {origin})", scenario.name))?;
             }
-            Err(errors) => {
-                console.note(&errors.render());
+            Err(error @ CliError::Thresholds(_)) => {
+                console.note(&format!("{name}: [[gate]] threshold:\n{error}"));
+                code = ExitCode::Usage;
+            }
+            Err(error) => {
+                console.note(&error.to_string());
                 code = ExitCode::Usage;
             }
         }
     }
-    code
+    Ok(code)
 }

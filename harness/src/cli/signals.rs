@@ -2,7 +2,7 @@
 //! abort at once. After that nothing is left to cut short but the report, which takes moments: the first signal of any
 //! kind lets it be written whole, the second gives it up ([`Closing`]).
 
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -45,6 +45,8 @@ pub(super) struct Interrupts {
     reason: StopReason,
     /// Reports being closed now: 0 or 1.
     closing: Arc<AtomicU32>,
+    /// Whether the run under way has anything to report.
+    measuring: Arc<AtomicBool>,
     given_up: watch::Receiver<bool>,
     _watch: AbortOnDrop,
 }
@@ -59,6 +61,7 @@ impl Interrupts {
             stop,
             reason: StopReason::default(),
             closing: Arc::default(),
+            measuring: Arc::default(),
             give_up,
             console,
         };
@@ -66,6 +69,7 @@ impl Interrupts {
             signal,
             reason: handler.reason.clone(),
             closing: Arc::clone(&handler.closing),
+            measuring: Arc::clone(&handler.measuring),
             given_up,
             _watch: AbortOnDrop(tokio::spawn(handler.run())),
         })
@@ -89,6 +93,16 @@ impl Interrupts {
                 stop.raise(level);
             }
         }))
+    }
+
+    /// A run begins; until [`Interrupts::measuring`] a report of it would be empty.
+    pub(super) fn nothing_measured_yet(&self) {
+        self.measuring.store(false, SeqCst);
+    }
+
+    /// From here on whatever happens to the run is reported.
+    pub(super) fn measuring(&self) {
+        self.measuring.store(true, SeqCst);
     }
 
     /// From here until the answer is dropped there is nothing to drain or abort, only a report to be written.
@@ -130,6 +144,7 @@ struct Handler {
     stop: StopController,
     reason: StopReason,
     closing: Arc<AtomicU32>,
+    measuring: Arc<AtomicBool>,
     give_up: watch::Sender<bool>,
     console: Console,
 }
@@ -162,6 +177,9 @@ impl Handler {
             self.reason.set(name);
             self.stop.raise(level);
             match level {
+                _ if !self.measuring.load(SeqCst) => self
+                    .console
+                    .note("stopping now; nothing has been measured yet, so there will be no report"),
                 StopLevel::Drain => self.console.note(&format!(
                     "interrupted: letting running tasks finish (at most {} s); press Ctrl-C again to stop now",
                     DRAIN_WITHIN.as_secs()

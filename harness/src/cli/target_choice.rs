@@ -19,11 +19,50 @@ pub(super) fn choice(target: TargetArg) -> TargetChoice {
     }
 }
 
-/// A release means the target whose release can be chosen.
-pub(super) fn target_of(target: TargetArg, release: Option<Release>) -> TargetArg {
-    match (target, release) {
-        (TargetArg::Auto, Some(_)) => TargetArg::Docker,
-        (target, _) => target,
+/// A release means the target whose release can be chosen, a published port the one that has one.
+pub(super) fn target_of(
+    target: TargetArg,
+    release: Option<Release>,
+    network: NetworkArg,
+) -> TargetArg {
+    match (target, release, network) {
+        (TargetArg::Auto, Some(_), _) | (TargetArg::Auto, _, NetworkArg::Published) => {
+            TargetArg::Docker
+        }
+        (target, _, _) => target,
+    }
+}
+
+/// Options that would do nothing: whoever gives one believes that it does.
+pub(super) fn check_options(args: &RunArgs, target: TargetArg) -> Result<(), CliError> {
+    let without = |option: &str, what: &str| {
+        Err(CliError::Usage(format!(
+            "{option} does nothing without {what}"
+        )))
+    };
+    if let (None, Some(option)) = (&args.baseline, args.compare.given()) {
+        return without(option, "--baseline");
+    }
+    check_network(target, args.network)?;
+    let external = [
+        (args.address.is_some(), "--address"),
+        (args.user.is_some(), "--user"),
+        (args.key.is_some(), "--key"),
+        (args.consent.is_some(), "--consent"),
+    ];
+    match external.into_iter().find(|(given, _)| *given) {
+        Some((_, option)) if target != TargetArg::External => without(option, "--target external"),
+        _ => Ok(()),
+    }
+}
+
+/// Only a container has a port to publish.
+pub(super) fn check_network(target: TargetArg, network: NetworkArg) -> Result<(), CliError> {
+    match (target, network) {
+        (TargetArg::Auto | TargetArg::Docker, _) | (_, NetworkArg::Host) => Ok(()),
+        (_, NetworkArg::Published) => Err(CliError::Usage(
+            "--network published does nothing without --target docker".to_owned(),
+        )),
     }
 }
 
@@ -105,9 +144,18 @@ mod tests {
 
     #[test]
     fn release_without_a_target_means_docker() {
-        assert_eq!(target_of(TargetArg::Auto, Some(R9_2)), TargetArg::Docker);
-        assert_eq!(target_of(TargetArg::Auto, None), TargetArg::Auto);
-        assert_eq!(target_of(TargetArg::Local, Some(R9_2)), TargetArg::Local);
+        use NetworkArg::{Host, Published};
+        use TargetArg::{Auto, Docker, Local};
+        for (target, release, network, expected) in [
+            (Auto, Some(R9_2), Host, Docker),
+            (Auto, None, Published, Docker),
+            (Auto, None, Host, Auto),
+            (Local, Some(R9_2), Host, Local),
+        ] {
+            assert_eq!(target_of(target, release, network), expected);
+        }
+        assert!(check_network(Local, Published).is_err());
+        assert!(check_network(Docker, Published).is_ok());
     }
 
     #[test]

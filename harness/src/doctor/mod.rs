@@ -153,12 +153,14 @@ fn ephemeral_ports(needs: Needs) -> Finding {
     let free = size.saturating_sub(waiting);
     let connections = u64::from(needs.connections);
     let found = format!("{free} of {size} free ({waiting} sockets in TIME_WAIT)");
-    if free < connections * 4 {
-        Finding::failure(
-            CHECK,
-            found,
-            "wait a minute for TIME_WAIT to pass, or widen net.ipv4.ip_local_port_range",
-        )
+    let needed = connections * 4;
+    if free < needed {
+        let fix = if size < needed {
+            "start fewer tasks (`-n`), or widen net.ipv4.ip_local_port_range"
+        } else {
+            "wait a minute for TIME_WAIT to pass, or widen net.ipv4.ip_local_port_range"
+        };
+        Finding::failure(CHECK, format!("{found}, {needed} needed"), fix)
     } else if free < connections * ATTEMPTS_PER_TIME_WAIT {
         Finding::warning(
             CHECK,

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::event::{Event, Record};
 use super::file::{LedgerError, LedgerSink};
-use super::vocabulary::{AttemptOutcome, Phase, TaskFate};
+use super::vocabulary::{AttemptOutcome, CommandOutcome, Phase, TaskFate};
 use crate::clock::{RunClock, RunInstant};
 
 /// Stamps, orders and forwards events. Cheap to clone.
@@ -66,6 +66,7 @@ impl Collector {
     /// Records an event: stamps it, gives it its place in the order and hands it on.
     pub fn record(&self, event: Event) {
         self.shared.live.count(&event);
+        told(&event);
         let mut order = self
             .shared
             .order
@@ -251,5 +252,26 @@ impl LiveCounts {
         ] {
             counter.store(0, Relaxed);
         }
+    }
+}
+
+/// Events for whoever watches a run (`-vv`: what went wrong, `-vvv`: all of them); free of charge where nobody does.
+fn told(event: &Event) {
+    match event {
+        Event::AttemptEnded { outcome, .. } if *outcome != AttemptOutcome::Handshake => {
+            tracing::debug!(?event);
+        }
+        Event::CommandEnded { outcome, .. }
+            if !matches!(outcome, CommandOutcome::Completed { exit_status: 0 }) =>
+        {
+            tracing::debug!(?event);
+        }
+        Event::RetryScheduled { .. } | Event::Warned { .. } | Event::StopRequested { .. } => {
+            tracing::debug!(?event);
+        }
+        Event::RoundStarted { .. } | Event::RoundEnded { .. } | Event::RunEnded { .. } => {
+            tracing::info!(?event);
+        }
+        _ => tracing::trace!(?event),
     }
 }

@@ -56,7 +56,11 @@ impl Scenario {
             let span = error.span().unwrap_or(0..0);
             problems.add(span, format!("not TOML: {}", error.message()), None);
         }
-        let scenario = read(Table::new(table.get_ref(), 0..0, "", &problems));
+        // What could not be read would only be said to be missing.
+        let scenario = match problems.is_empty() {
+            true => read(Table::new(table.get_ref(), 0..0, "", &problems)),
+            false => None,
+        };
         let problems = problems.into_inner();
         match scenario {
             Some(scenario) if problems.is_empty() => Ok(scenario),

@@ -26,6 +26,10 @@ impl Problems {
         });
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+
     pub(super) fn into_inner(self) -> Vec<Problem> {
         self.0.into_inner()
     }

@@ -50,8 +50,8 @@ impl ExternalTarget {
         let key = KeyPair::read(&options.key).map_err(key_error)?;
         let identification = identification::read(options.address, request.ready_within)
             .await
-            .ok_or_else(|| TargetError::NotReady {
-                what: format!("the server at {}", options.address),
+            .map_err(|met| TargetError::NotReady {
+                what: format!("the server at {} ({met})", options.address),
                 within: request.ready_within,
                 log: Vec::new(),
             })?;

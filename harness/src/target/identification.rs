@@ -36,9 +36,14 @@ pub(super) enum NoIdentification {
     Log(TargetError),
 }
 
-/// Connects until somebody sends an identification line, and returns it without line end; `None` past the deadline.
-pub(super) async fn read(address: SocketAddr, within: Duration) -> Option<String> {
-    tokio::time::timeout(within, line(address)).await.ok()
+/// Connects until somebody sends an identification line, and returns it without line end.
+///
+/// # Errors
+/// What the last attempt met, past the deadline.
+pub(super) async fn read(address: SocketAddr, within: Duration) -> Result<String, String> {
+    let mut met = String::from("no answer");
+    let read = line(address, |why| met = why);
+    tokio::time::timeout(within, read).await.map_err(|_| met)
 }
 
 /// The same of a server that was started to listen on `port` (which `address` leads to). A stranger on the port answers
@@ -56,7 +61,7 @@ pub(super) async fn read_own(
         while !listens(&log().await?, port) {
             tokio::time::sleep(BETWEEN_LOOKS).await;
         }
-        Ok(line(address).await)
+        Ok(line(address, |_| {}).await)
     };
     tokio::select! {
         biased;
@@ -68,12 +73,17 @@ pub(super) async fn read_own(
     }
 }
 
-async fn line(address: SocketAddr) -> String {
+/// `fails` is told what each attempt met that was not it.
+async fn line(address: SocketAddr, mut fails: impl FnMut(String)) -> String {
     loop {
-        if let Ok(Ok(line)) = tokio::time::timeout(ONE_ANSWER, attempt(address)).await
-            && line.starts_with("SSH-2.0-")
-        {
-            return line;
+        match tokio::time::timeout(ONE_ANSWER, attempt(address)).await {
+            Ok(Ok(line)) if line.starts_with("SSH-2.0-") => return line,
+            Ok(Ok(line)) if line.is_empty() => {
+                fails("the connection was closed without an identification string".to_owned());
+            }
+            Ok(Ok(line)) => fails(format!("it says `{}`", line.escape_debug())),
+            Ok(Err(error)) => fails(error.to_string()),
+            Err(_) => fails("it accepts connections and stays silent".to_owned()),
         }
         tokio::time::sleep(BETWEEN_ATTEMPTS).await;
     }
@@ -150,8 +160,10 @@ mod tests {
     #[tokio::test]
     async fn server_that_never_answers_is_given_up_at_the_deadline() {
         let address = server(b"Exceeded MaxStartups\r\n");
-        let line = read(address, Duration::from_millis(50)).await;
-        assert_eq!(line, None);
+        let met = read(address, Duration::from_millis(50)).await;
+        // The second attempt finds nobody any more.
+        let met = met.expect_err("no identification string");
+        assert!(met.contains("refused"), "{met}");
     }
 
     #[tokio::test]

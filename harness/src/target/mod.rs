@@ -110,7 +110,7 @@ pub enum TargetError {
         log: Vec<String>,
     },
     /// The server was not idle when it should have been.
-    #[error("the server under test was still busy after {} s: {detail}", within.as_secs())]
+    #[error("the server under test was still busy after {} s ({detail}): another client may be using it", within.as_secs())]
     NotIdle {
         /// The deadline.
         within: Duration,
@@ -160,7 +160,7 @@ fn last_lines(log: &[String]) -> String {
 const LAST_LINES: usize = 10;
 
 /// The last lines of a log, for an error.
-fn log_tail(log: &[u8]) -> Vec<String> {
+pub(crate) fn log_tail(log: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(log);
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(LAST_LINES)..]

@@ -71,9 +71,13 @@ pub(super) fn render(
     let mut lines = vec![
         ("Port", listen.port.to_string()),
         ("ListenAddress", listen.address.to_owned()),
-        ("HostKey", paths.host_key.to_owned()),
+        ("HostKey", quoted(paths.host_key)),
         ("PidFile", String::from("none")),
-        ("AuthorizedKeysFile", paths.authorized_keys.to_owned()),
+        (
+            "AuthorizedKeysFile",
+            // Tokens are expanded in it (sshd_config(5), TOKENS).
+            quoted(&paths.authorized_keys.replace('%', "%%")),
+        ),
         ("PubkeyAuthentication", String::from("yes")),
         ("MaxStartups", sshd.max_startups.to_string()),
         ("LogLevel", String::from("VERBOSE")),
@@ -128,6 +132,15 @@ pub(super) fn render(
         }
     }
     text
+}
+
+/// An argument that may hold spaces (sshd_config(5): double quotes).
+pub(super) fn quoted(argument: &str) -> String {
+    if argument.contains(char::is_whitespace) {
+        format!("\"{argument}\"")
+    } else {
+        argument.to_owned()
+    }
 }
 
 /// A scenario's keywords without those of the harness; of a keyword that cannot be given twice, the first.

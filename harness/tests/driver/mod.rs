@@ -230,14 +230,17 @@ pub fn address_in(line: &str) -> SocketAddr {
 }
 
 /// A second client behind the harness's back. It comes again until the server is gone with its run, so that some of its
-/// connections fall into a round whatever the timing.
+/// connections fall into a round whatever the timing, and rests between two, so that the server is idle now and then: a
+/// round begins only when it is.
 pub fn stranger(address: SocketAddr) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
-        for _ in 0..5000 {
+        for _ in 0..2000 {
             let Ok(mut stream) = TcpStream::connect(address) else {
                 break;
             };
             let _ = stream.read(&mut [0_u8; 64]);
+            drop(stream);
+            std::thread::sleep(Duration::from_millis(60));
         }
     })
 }

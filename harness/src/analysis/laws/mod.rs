@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::analysis::summary::{RoundSummary, RunSummary};
 use crate::ids::{RoundId, StrategyName};
-use crate::ledger::RunEnd;
+use crate::ledger::{RoundEnd, RunEnd};
 
 /// Which law.
 #[derive(
@@ -365,8 +365,11 @@ fn inventory(run: &RunSummary, rounds: &[&RoundSummary]) -> Law {
         .iter()
         .filter_map(|round| {
             let Some(found) = round.numbers.leftovers else {
-                // The target promised a listing: without one nothing is known to be in order.
-                return available.then(|| {
+                // The target promised a listing: without one nothing is known to be in order. A server that was lost, and
+                // a harness that was killed, could not give it.
+                let expected =
+                    available && round.end.is_some_and(|end| end != RoundEnd::TargetLost);
+                return expected.then(|| {
                     let detail =
                         vec!["job directories were not listed after this round".to_owned()];
                     let mut line = balance(round, 0, 0, 0, detail);
@@ -399,8 +402,9 @@ fn inventory(run: &RunSummary, rounds: &[&RoundSummary]) -> Law {
         "none",
         balances,
     );
-    if taken == 0 && (!available || rounds.is_empty()) {
-        return law.not_checkable("job directories cannot be listed on this target");
+    match (taken, available) {
+        (0, false) => law.not_checkable("job directories cannot be listed on this target"),
+        (0, true) => law.not_checkable("no round came to the listing of its job directories"),
+        _ => law,
     }
-    law
 }

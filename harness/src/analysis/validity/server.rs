@@ -133,7 +133,7 @@ pub(super) fn admission_rule(run: &RunSummary) -> Option<Check> {
         (CurveVerdict::Fits, None) => (CheckStatus::Ok, format!("{trials} decisions fit{p_value}")),
         (CurveVerdict::Insufficient, None) => (
             CheckStatus::Ok,
-            format!("{trials} decisions, too few to judge"),
+            format!("{trials} decisions, too few of them drawn at random to judge"),
         ),
     };
     Some(make(

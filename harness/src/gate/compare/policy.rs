@@ -45,6 +45,14 @@ pub enum GateMetricError {
         /// The nearest name.
         nearest: Option<&'static str>,
     },
+    /// What stands before the metric is neither a strategy nor a phase.
+    #[error("unknown strategy or phase `{name}`; the baseline has {known}")]
+    UnknownStrategy {
+        /// As written.
+        name: String,
+        /// The strategies there are.
+        known: String,
+    },
     /// The metric is not kept by phase.
     #[error("`{metric}` is not kept by phase")]
     NotByPhase {
@@ -79,9 +87,18 @@ impl GateMetric {
             Some((phase, rest))
         });
         let (phase, name) = in_phase.map_or((None, rest), |(phase, rest)| (Some(phase), rest));
-        let metric = catalogue::metric(name).ok_or_else(|| GateMetricError::Unknown {
-            text: text.to_owned(),
-            nearest: catalogue::nearest(name),
+        let metric = catalogue::metric(name).ok_or_else(|| match name.rsplit_once('.') {
+            Some((other, metric)) if catalogue::metric(metric).is_some() => {
+                let known: Vec<&str> = strategies.iter().map(|name| name.0.as_str()).collect();
+                GateMetricError::UnknownStrategy {
+                    name: other.to_owned(),
+                    known: known.join(", "),
+                }
+            }
+            _ => GateMetricError::Unknown {
+                text: text.to_owned(),
+                nearest: catalogue::nearest(name),
+            },
         })?;
         let name = metric.name;
         if phase.is_some() && !metric.by_phase {

@@ -12,6 +12,7 @@ use crate::gate::compare::{
     self, AGREEMENT, BLIND, COVERAGE, Comparison, DEFAULT_GATES, Difference, GateMetric, LEVEL,
     MinimumEffect, Side, StrategyRounds, Weight,
 };
+use crate::ids::RunId;
 use crate::ledger::{RoundEnd, RunEnd};
 use crate::manifest::TargetKind;
 use crate::report::document::{RunReport, ToolReport};
@@ -106,6 +107,17 @@ pub fn join(report: &mut RunReport, compared: &CompareReport) {
     report
         .reasons
         .extend(reasons.map(|reason| format!("against the baseline {against}: {reason}")));
+}
+
+/// Says that the comparison with a baseline, which was to join the report, is not there: `file` of the run directory.
+pub fn lost(report: &mut RunReport, baseline: &RunId, file: &str) {
+    (report.verdict, report.exit) =
+        crate::gate::join(report.verdict, report.exit, Verdict::Inconclusive);
+    report.exit_code = report.exit.code();
+    report.baseline = Some(baseline.clone());
+    report.reasons.push(format!(
+        "against the baseline {baseline}: {file} is not there, so that what was found is not known"
+    ));
 }
 
 fn compared(report: &RunReport) -> ComparedRun {

@@ -9,7 +9,7 @@ pub mod markdown;
 mod rows;
 pub mod terminal;
 
-pub use build::{CompareRequest, compare, join};
+pub use build::{CompareRequest, compare, join, lost};
 pub use document::{COMPARE_SCHEMA_VERSION, CompareReport, CompareSettings, ComparedRun};
 
 #[cfg(test)]

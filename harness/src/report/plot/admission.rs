@@ -77,7 +77,9 @@ fn conclusion(curve: &AdmissionCurve) -> String {
     let verdict = match curve.verdict {
         CurveVerdict::Fits => format!("Nothing speaks against the configuration{p}"),
         CurveVerdict::Differs => format!("The server decides by another rule or other numbers{p}"),
-        CurveVerdict::Insufficient => "There were too few decisions to say more".to_owned(),
+        CurveVerdict::Insufficient => {
+            "Too few decisions were drawn at random to say more".to_owned()
+        }
     };
     let mut text = format!("{verdict}; {source}.");
     for contradiction in &curve.contradictions {

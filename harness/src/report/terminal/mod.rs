@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use super::document::RunReport;
 use crate::analysis::admission::AdmissionCurve;
 use crate::analysis::laws::LawStatus;
-use crate::analysis::validity::{CheckId, CheckStatus};
+use crate::analysis::validity::{Check, CheckId, CheckStatus};
 use crate::exit_code::ExitCode;
 use crate::gate::{GateOutcome, GateResult, Verdict};
 use crate::quantity;
@@ -265,18 +265,27 @@ fn verdict(out: &mut String, report: &RunReport, paint: &Paint) {
 }
 
 pub(super) fn next_step(report: &RunReport) -> &'static str {
+    let is_invalid = |check: &Check| check.status == CheckStatus::Invalid;
     let invalid = |id| {
         report
             .validity
             .iter()
-            .any(|check| check.id == id && check.status == CheckStatus::Invalid)
+            .any(|check| check.id == id && is_invalid(check))
     };
+    let no_data = report
+        .gates
+        .iter()
+        .any(|gate| gate.outcome == GateOutcome::Inconclusive);
     match report.exit {
         ExitCode::Success if report.embedded_stand_in => {
             "run it against a real sshd (`--target docker` or `--target local`) before relying on it."
         }
         ExitCode::Success if report.gates.is_empty() => {
             "add a threshold (`--threshold 'reused-session.poll.banner_eof == 0'`) to make this a gate."
+        }
+        ExitCode::Success if report.baseline.is_some() => "keep the baseline.",
+        ExitCode::Success if report.scenario.rounds < 2 => {
+            "run it with `--rounds 3` and keep that report.json as the baseline of later runs: one round has no spread."
         }
         ExitCode::Success => "keep report.json as the baseline of later runs.",
         ExitCode::GateFailed => {
@@ -287,6 +296,10 @@ pub(super) fn next_step(report: &RunReport) -> &'static str {
             "read sshd.log in the run directory: the server under test did not last."
         }
         ExitCode::Usage => "correct the command line or the scenario.",
+        // A record that was broken off has books that cannot balance.
+        ExitCode::Inconclusive if report.run_end.is_none() => {
+            "run it again: this one was killed, or could not write its record any more."
+        }
         ExitCode::Inconclusive
             if report
                 .laws
@@ -300,6 +313,12 @@ pub(super) fn next_step(report: &RunReport) -> &'static str {
         }
         ExitCode::Inconclusive if invalid(CheckId::RunComplete) => {
             "raise max_duration, or run fewer tasks or rounds."
+        }
+        ExitCode::Inconclusive if invalid(CheckId::Admitted) => {
+            "look at the outcomes of the attempts and at sshd.log: nobody got in."
+        }
+        ExitCode::Inconclusive if no_data && !report.validity.iter().any(is_invalid) => {
+            "leave out the thresholds without data, or run what has them: not every target and strategy has every metric."
         }
         ExitCode::Inconclusive => {
             "give the run more room (see the lines above), then run it again."

@@ -199,6 +199,6 @@ fn word(verdict: CurveVerdict) -> &'static str {
     match verdict {
         CurveVerdict::Fits => "fits",
         CurveVerdict::Differs => "DIFFERS from",
-        CurveVerdict::Insufficient => "too few decisions to judge",
+        CurveVerdict::Insufficient => "too few decisions drawn at random to judge",
     }
 }

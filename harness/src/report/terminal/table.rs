@@ -169,7 +169,7 @@ fn scope_rows(
         }
     });
     if prefix.is_empty() {
-        rows.row("  per task: min / mean / max", |s| {
+        rows.row("  handshakes/task: min/mean/max", |s| {
             match scope(&s.totals).handshakes_per_task {
                 None => NONE.to_owned(),
                 Some(spread) => {

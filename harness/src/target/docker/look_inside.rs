@@ -12,9 +12,13 @@ use testcontainers::bollard::models::ExecConfig;
 
 use super::engine::Engine;
 
-/// The listener's `stat`, its namespace's `netstat`, and the container's CPU accounting (v2).
-const COUNTERS: &str =
-    "cat /proc/\"$1\"/stat /proc/\"$1\"/net/netstat; cat /sys/fs/cgroup/cpu.stat 2>/dev/null; true";
+/// The listener's `stat`, its namespace's `netstat`, and the container's CPU accounting: of control groups v2, else of v1
+/// in the same form.
+const COUNTERS: &str = "
+cat /proc/\"$1\"/stat /proc/\"$1\"/net/netstat
+cat /sys/fs/cgroup/cpu.stat 2>/dev/null ||
+    echo usage_nsec \"$(cat /sys/fs/cgroup/cpuacct/cpuacct.usage 2>/dev/null)\"
+";
 
 /// Reads the title some 100 times a second without a process for each reading, and prints `READINGS TITLE` when it has
 /// changed or every 50 readings. Its first line is its own pid.

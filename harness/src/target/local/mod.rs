@@ -43,6 +43,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 const STOP_WITHIN: Duration = Duration::from_secs(20);
 /// First release with `SetEnv`.
 const SET_ENV: Release = Release::new(7, 8);
+/// Room for sshd's log and the jobs, bytes: several times what the shipped scenarios need.
+const LEAST_SPACE: u64 = 64 * 1024 * 1024;
 /// Descriptors of the listener besides one for each unauthenticated connection.
 const SPARE_DESCRIPTORS: u32 = 128;
 
@@ -110,6 +112,15 @@ impl LocalTarget {
             .tempdir()
             .map_err(io_error("create a private folder"))?;
         let path = folder.path().to_path_buf();
+        if path.to_string_lossy().contains(['"', '\\', '\n', '#']) {
+            return Err(TargetError::Unavailable {
+                what: format!("sshd_config cannot name files in {}", path.display()),
+                fix: String::from(
+                    "set TMPDIR to a folder without quotes, backslashes and `#` in its name",
+                ),
+            });
+        }
+        check_space(&path)?;
         let owner = Owner::this_process().map_err(io_error("read /proc"))?;
         write(&path.join("owner"), owner.to_string().as_bytes(), 0o600)?;
         fs::create_dir(path.join("jobs")).map_err(io_error("create the jobs folder"))?;
@@ -128,12 +139,13 @@ impl LocalTarget {
         )?;
         let port = identification::free_port().map_err(io_error("find a free port"))?;
         let mut sshd_settings = request.sshd.clone();
+        let home = format!("HOME={}", path.display());
         if sshd.release >= SET_ENV && sshd_settings.keyword("SetEnv").is_none() {
             // The account's own start-up files would be part of every command (bash reads ~/.bashrc when sshd starts
             // it), and what is measured would be somebody's dotfiles.
             sshd_settings
                 .keywords
-                .push(("SetEnv".to_owned(), format!("HOME={}", path.display())));
+                .push(("SetEnv".to_owned(), sshd_config::quoted(&home)));
         }
         let config = sshd_config::render(
             &sshd_settings,
@@ -410,6 +422,23 @@ impl Drop for LocalTarget {
             tracing::warn!(%error, folder = %self.folder.display(), "a local sshd was left behind");
         }
     }
+}
+
+/// sshd that cannot write its log, and jobs that cannot be made, look like a server that behaves badly.
+fn check_space(folder: &Path) -> Result<(), TargetError> {
+    let file_system = nix::sys::statvfs::statvfs(folder)
+        .map_err(|errno| io_error("look at the private folder's file system")(errno.into()))?;
+    let free = file_system.blocks_available() as u64 * file_system.fragment_size() as u64;
+    if free >= LEAST_SPACE {
+        return Ok(());
+    }
+    let action = format!(
+        "put sshd's log and the jobs into {}: {} KiB are free there and {} MiB needed; make room, or set TMPDIR",
+        folder.display(),
+        free / 1024,
+        LEAST_SPACE / 1024 / 1024
+    );
+    Err(io_error(action)(std::io::ErrorKind::StorageFull.into()))
 }
 
 /// Removes what runs left whose supervisor was killed as well.

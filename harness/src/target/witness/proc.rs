@@ -50,13 +50,16 @@ pub(super) fn kernel_only() -> ServerReading {
 /// that order, on lines of their own.
 pub(super) fn of_dump(text: &str) -> ServerReading {
     let (listen_overflows, listen_drops) = listen_counters(Some(text));
+    let counted = |name: &str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(name))
+            .and_then(|value| value.trim().parse::<u64>().ok())
+    };
     ServerReading {
         tree_cpu_ns: text.lines().next().and_then(cpu_of_stat),
-        group_cpu_ns: text
-            .lines()
-            .find_map(|line| line.strip_prefix("usage_usec "))
-            .and_then(|usec| usec.trim().parse::<u64>().ok())
-            .and_then(|usec| usec.checked_mul(1000)),
+        group_cpu_ns: counted("usage_usec ")
+            .and_then(|usec| usec.checked_mul(1000))
+            .or_else(|| counted("usage_nsec ")),
         processes: None,
         memory_bytes: None,
         listen_overflows,
