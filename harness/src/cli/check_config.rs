@@ -82,7 +82,10 @@ pub(super) async fn command(args: CheckConfigArgs, console: Console) -> Result<E
         CheckConfigFormatArg::Text => config_check::text(&check),
         CheckConfigFormatArg::Json => config_check::json(&check),
     })?;
-    console.note(&format!("run directory: {}", order.directory.display()));
+    // A server that was not started has left none.
+    if order.directory.exists() {
+        console.note(&format!("run directory: {}", order.directory.display()));
+    }
     Ok(check.exit())
 }
 

@@ -4,10 +4,12 @@ use super::args::{MatrixArgs, MatrixFormatArg, TargetArg};
 use super::console::Console;
 use super::doctor::preflight;
 use super::error::CliError;
+use super::overrides::{self, Resolved};
 use super::run::{self, Order};
 use super::signals::Interrupts;
 use super::target_choice;
-use super::{load, overrides, run_directory};
+use super::{load, run_directory};
+use crate::doctor::Finding;
 use crate::exit_code::ExitCode;
 use crate::ids::RunId;
 use crate::release::Release;
@@ -25,7 +27,11 @@ pub(super) async fn command(args: MatrixArgs, console: Console) -> Result<ExitCo
     } else {
         console
     };
-    let (scenario, origin) = overrides::resolve(&args.scenario, &args.overrides, &console)?;
+    let Resolved {
+        scenario,
+        origin,
+        left_out,
+    } = overrides::resolve(&args.scenario, &args.overrides)?;
     load::thresholds(&scenario.gate, &run::strategy_names(&scenario))?;
     let suites = suites(&args.releases, scenario.sshd.min_release)?;
     let matrix_id = run_directory::run_id(&format!("{}-matrix", scenario.name));
@@ -60,7 +66,14 @@ pub(super) async fn command(args: MatrixArgs, console: Console) -> Result<ExitCo
                 baseline: None,
             })
         };
-        let row = row(&release, one(order, &interrupts, &console).await);
+        let ended = match preflight(&scenario, TargetArg::Docker) {
+            Err(error) => Err(error),
+            Ok(mut findings) => {
+                findings.extend(left_out.iter().cloned());
+                one(order, &findings, &interrupts, &console).await
+            }
+        };
+        let row = row(&release, ended);
         if let Some(error) = &row.error {
             console.note(&format!("error: {error}"));
         }
@@ -88,12 +101,11 @@ pub(super) async fn command(args: MatrixArgs, console: Console) -> Result<ExitCo
 /// One release's run. The machine is looked at anew for each: the one before has left sockets in TIME_WAIT.
 async fn one(
     order: impl FnOnce() -> Result<Order, CliError>,
+    findings: &[Finding],
     interrupts: &Interrupts,
     console: &Console,
 ) -> Result<Option<RunReport>, CliError> {
-    let order = order()?;
-    let findings = preflight(&order.scenario, order.target)?;
-    run::one(&order, &findings, interrupts, console).await
+    run::one(&order()?, findings, interrupts, console).await
 }
 
 /// What a run's end means for its row; a release that fails does not keep the others from being run.

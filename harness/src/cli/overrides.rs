@@ -1,19 +1,25 @@
 //! What the command line changes in a scenario.
 
 use super::args::OverrideArgs;
-use super::console::Console;
 use super::error::CliError;
+use crate::doctor::Finding;
 use crate::gate::Threshold;
 use crate::ids::StrategyName;
 use crate::scenario::Scenario;
 
-/// The scenario of that name with the overrides applied, and where it came from. What results is held against the rules
-/// of scenario files once more.
-pub(super) fn resolve(
-    name: &str,
-    args: &OverrideArgs,
-    console: &Console,
-) -> Result<(Scenario, String), CliError> {
+/// A scenario as it is to be run.
+pub(super) struct Resolved {
+    /// With the overrides applied.
+    pub(super) scenario: Scenario,
+    /// Where it came from.
+    pub(super) origin: String,
+    /// What the overrides took out of it that was there to judge; for the report, where nobody sees the command line.
+    pub(super) left_out: Vec<Finding>,
+}
+
+/// The scenario of that name with the overrides applied. What results is held against the rules of scenario files once
+/// more.
+pub(super) fn resolve(name: &str, args: &OverrideArgs) -> Result<Resolved, CliError> {
     let (mut scenario, origin) =
         Scenario::resolve(name).map_err(|errors| CliError::Scenario(errors.render()))?;
     if let Some(tasks) = args.tasks {
@@ -34,11 +40,16 @@ pub(super) fn resolve(
     if let Some(max_duration) = args.max_duration {
         scenario.max_duration = max_duration;
     }
-    for threshold in select_strategies(&mut scenario, &args.strategies)? {
-        console.note(&format!(
-            "not judged, since its strategy is left out: {threshold}"
-        ));
-    }
+    let left_out = select_strategies(&mut scenario, &args.strategies)?
+        .into_iter()
+        .map(|threshold| {
+            Finding::warning(
+                "threshold",
+                format!("not judged, since a strategy of it is left out: {threshold}"),
+                "leave `--strategy` away to judge it",
+            )
+        })
+        .collect();
     for (keyword, value) in &args.sshd_options {
         scenario
             .sshd
@@ -49,7 +60,11 @@ pub(super) fn resolve(
     let changed = format!("{name}, with the changes of the command line");
     Scenario::parse(&changed, &scenario.to_toml())
         .map_err(|errors| CliError::Scenario(errors.render()))?;
-    Ok((scenario, origin))
+    Ok(Resolved {
+        scenario,
+        origin,
+        left_out,
+    })
 }
 
 /// Leaves the wanted strategies, and the thresholds that need no other; returns the others.

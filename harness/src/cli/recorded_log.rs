@@ -1,10 +1,10 @@
 //! The server's log in a run directory, as the run left it or packed afterwards.
 //!
-//! Owns reading it once, from front to back, so that neither form needs memory for more than a buffer. What the lines
-//! mean is the analysis'.
+//! Owns how it is copied there, and reading it once, from front to back, so that neither form needs memory for more than a
+//! buffer. What the lines mean is the analysis'.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::CliError;
@@ -92,6 +92,69 @@ impl RecordedLog {
     }
 }
 
+/// Bytes of a log by which it is known again.
+const OVERLAP: u64 = 256;
+
+/// The copy of a server's log that grows with it: always an exact prefix, so that offsets mean the same in both.
+pub(super) struct LogCopy {
+    path: PathBuf,
+    file: File,
+    length: u64,
+    /// Its last bytes.
+    end: Vec<u8>,
+}
+
+impl LogCopy {
+    /// Opens the copy in a run directory, or makes it.
+    pub(super) fn open(directory: &Path) -> Result<Self, CliError> {
+        let path = directory.join(SERVER_LOG);
+        let open = || {
+            let mut file = File::options()
+                .create(true)
+                .read(true)
+                .append(true)
+                .open(&path)?;
+            let length = file.metadata()?.len();
+            file.seek(SeekFrom::Start(length - length.min(OVERLAP)))?;
+            let mut end = Vec::new();
+            file.read_to_end(&mut end)?;
+            Ok((file, length, end))
+        };
+        match open() {
+            Ok((file, length, end)) => Ok(LogCopy {
+                path,
+                file,
+                length,
+                end,
+            }),
+            Err(source) => Err(CliError::io("write", &path, source)),
+        }
+    }
+
+    /// Bytes copied so far.
+    pub(super) fn len(&self) -> u64 {
+        self.length
+    }
+
+    /// The last bytes copied, with which what is appended has to begin.
+    pub(super) fn end(&self) -> &[u8] {
+        &self.end
+    }
+
+    /// Appends what follows [`LogCopy::end`] in `bytes`, the server's log from there on. `false` when they do not begin with
+    /// it, and are another log; then nothing is appended.
+    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<bool, CliError> {
+        let Some(fresh) = bytes.strip_prefix(&self.end[..]) else {
+            return Ok(false);
+        };
+        self.file
+            .write_all(fresh)
+            .map_err(|source| CliError::io("write", &self.path, source))?;
+        self.length += fresh.len() as u64;
+        Ok(true)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,6 +191,29 @@ mod tests {
             // Of a log that was emptied and has grown again.
             assert_eq!(part(&mut log, 5, 700_000).expect("read"), b"");
         }
+    }
+
+    #[test]
+    fn copy_grows_with_its_log_and_knows_another_one() {
+        let directory = tempfile::tempdir().expect("a folder");
+        let mut log: Vec<u8> = Vec::new();
+        for round in 0..4_u8 {
+            log.extend((0..300_u16).map(|byte| (byte % 251) as u8 ^ round));
+            let mut copy = LogCopy::open(directory.path()).expect("opened");
+            let from = usize::try_from(copy.len()).expect("small") - copy.end().len();
+            assert!(copy.append(&log[from..]).expect("written"));
+            assert_eq!(copy.len(), log.len() as u64);
+        }
+        // Emptied, and grown beyond what was copied.
+        let other = vec![b'x'; 5000];
+        let mut copy = LogCopy::open(directory.path()).expect("opened");
+        let from = usize::try_from(copy.len()).expect("small") - copy.end().len();
+        assert!(!copy.append(&other[from..]).expect("nothing to write"));
+        // Emptied, and not grown again.
+        assert!(!copy.append(b"").expect("nothing to write"));
+        assert_eq!(copy.len(), log.len() as u64);
+        let kept = std::fs::read(directory.path().join(SERVER_LOG)).expect("there");
+        assert!(kept == log);
     }
 
     #[test]

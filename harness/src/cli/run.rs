@@ -1,6 +1,5 @@
 //! `sshchurn run`: the data flow from top to bottom. Scenario → target → engine → ledger → analysis → gate → report.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -11,9 +10,9 @@ use super::console::Console;
 use super::doctor::preflight;
 use super::error::CliError;
 use super::load::{self, LEDGER};
-use super::overrides;
+use super::overrides::{self, Resolved};
 use super::progress::RoundDisplay;
-use super::recorded_log::SERVER_LOG;
+use super::recorded_log::LogCopy;
 use super::run_directory;
 use super::signals::{AbortOnDrop, Interrupts, StopReason};
 use super::target_choice;
@@ -54,7 +53,11 @@ pub(super) async fn run(args: RunArgs, console: Console) -> Result<ExitCode, Cli
     } else {
         console
     };
-    let (scenario, origin) = overrides::resolve(&args.scenario, &args.overrides, &console)?;
+    let Resolved {
+        scenario,
+        origin,
+        left_out,
+    } = overrides::resolve(&args.scenario, &args.overrides)?;
     // Checked now, judged at the end: a typing error must not cost a run.
     load::thresholds(&scenario.gate, &strategy_names(&scenario))?;
     let target = target_choice::target_of(args.target, args.release, args.network);
@@ -69,7 +72,8 @@ pub(super) async fn run(args: RunArgs, console: Console) -> Result<ExitCode, Cli
     let options = target_choice::options(&args)?;
     target_choice::check_releases(target, args.release, scenario.sshd.min_release)?;
     // Before the handlers and the directory: nothing is there yet that would have to be taken down.
-    let findings = preflight(&scenario, target)?;
+    let mut findings = preflight(&scenario, target)?;
+    findings.extend(left_out);
     let run_id = run_directory::run_id(&scenario.name);
     let directory = run_directory::create(args.out.as_deref(), &run_id)?;
     let order = Order {
@@ -131,7 +135,8 @@ pub(super) async fn one(
     let following = interrupts.follow(&stop, &reason);
     let clock = RunClock::start();
     interrupts.nothing_measured_yet();
-    let ledger = LedgerWriter::start(&directory.join(LEDGER), clock)?;
+    let ledger = LedgerWriter::start(&directory.join(LEDGER), clock)
+        .inspect_err(|_| run_directory::discard(directory))?;
     let run = Run {
         scenario,
         run_id: &order.run_id,
@@ -156,7 +161,7 @@ pub(super) async fn one(
             drop(ledger);
             // Nothing was measured, so there is nothing to report, and nothing to be in the way of another try with the
             // same `--out`; the target's own teardown is done.
-            let _ = std::fs::remove_dir_all(directory);
+            run_directory::discard(directory);
             return nothing.map(|_| None);
         }
     };
@@ -170,7 +175,7 @@ pub(super) async fn one(
     let stopped = target.stop().await;
     ledger.close()?;
     if let Err(CliError::TargetRefusesClient { .. }) = executed {
-        let _ = std::fs::remove_dir_all(directory);
+        run_directory::discard(directory);
     }
     executed?;
     stopped?;
@@ -221,7 +226,10 @@ impl Run<'_> {
         mut ledger_failed: tokio::sync::watch::Receiver<bool>,
     ) -> Result<(), CliError> {
         if let Some(config) = &target.description().sshd_config {
-            crate::report::write_file(&self.directory.join("sshd_config"), config.as_bytes())?;
+            crate::report::write_file(
+                &self.directory.join(run_directory::SSHD_CONFIG),
+                config.as_bytes(),
+            )?;
         }
         let endpoint = target.endpoint();
         let connector = endpoint.connector();
@@ -391,32 +399,22 @@ impl Run<'_> {
     /// Copies what the server has logged since the last time; `sshd.log` in the run directory stays an exact prefix
     /// of the server's own log, so that offsets mean the same in both.
     async fn copy_log(&self, target: &RunningTarget, gone: bool) -> Result<Option<u64>, CliError> {
-        let path = self.directory.join(SERVER_LOG);
-        let copied = std::fs::metadata(&path).map_or(0, |file| file.len());
-        let Some(bytes) = unless_gone(gone, target.read_log(copied).await)? else {
+        let mut copy = LogCopy::open(self.directory)?;
+        let from = copy.len() - copy.end().len() as u64;
+        let Some(bytes) = unless_gone(gone, target.read_log(from).await)? else {
             return Ok(None);
         };
-        let append = || {
-            let mut file = std::fs::OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(&path)?;
-            file.write_all(&bytes)
-        };
-        append().map_err(|source| CliError::io("write", &path, source))?;
-        if bytes.is_empty()
-            && let Some(length) = unless_gone(gone, target.log_len().await)?
-            && length < copied
-        {
+        if !copy.append(&bytes)? {
             // The laws will not balance; this is why.
             self.collector.record(Event::Warned {
                 text: format!(
-                    "sshd's log became shorter during the run, from {copied} to {length} bytes: somebody emptied or \
-                     replaced it, and what it had to say of this round is lost"
+                    "sshd's log does not go on after the {} bytes that were read of it: somebody emptied or replaced it, \
+                     and what it had to say of this round is lost",
+                    copy.len()
                 ),
             });
         }
-        Ok(Some(copied + bytes.len() as u64))
+        Ok(Some(copy.len()))
     }
 
     /// Measures what one connect and one exec cost, before anything else happens on the target.

@@ -3,7 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use super::error::CliError;
+use super::load::LEDGER;
+use super::recorded_log::SERVER_LOG;
 use crate::ids::RunId;
+
+/// Name of the server's configuration in a run directory.
+pub(super) const SSHD_CONFIG: &str = "sshd_config";
 
 /// `<name>-<UTC time>`, the time to the second in basic ISO 8601 form.
 pub(super) fn run_id(name: &str) -> RunId {
@@ -28,6 +33,15 @@ pub(super) fn create(out: Option<&Path>, run_id: &RunId) -> Result<PathBuf, CliE
         return Err(CliError::DirectoryNotEmpty(directory));
     }
     Ok(directory)
+}
+
+/// Takes back the directory of a run that measured nothing. Only what such a run writes is removed, and the directory
+/// when nothing else is in it.
+pub(super) fn discard(directory: &Path) {
+    for name in [LEDGER, SERVER_LOG, SSHD_CONFIG] {
+        let _ = std::fs::remove_file(directory.join(name));
+    }
+    let _ = std::fs::remove_dir(directory);
 }
 
 /// Two runs may start within one second.

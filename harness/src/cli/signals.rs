@@ -179,7 +179,7 @@ impl Handler {
             match level {
                 _ if !self.measuring.load(SeqCst) => self
                     .console
-                    .note("stopping now; nothing has been measured yet, so there will be no report"),
+                    .note("stopping now; this run has measured nothing yet and gets no report"),
                 StopLevel::Drain => self.console.note(&format!(
                     "interrupted: letting running tasks finish (at most {} s); press Ctrl-C again to stop now",
                     DRAIN_WITHIN.as_secs()

@@ -136,7 +136,7 @@ pub(super) fn render(
 
 /// An argument that may hold spaces (sshd_config(5): double quotes).
 pub(super) fn quoted(argument: &str) -> String {
-    if argument.contains(char::is_whitespace) {
+    if argument.contains(|c: char| c.is_whitespace() || c == '\'') {
         format!("\"{argument}\"")
     } else {
         argument.to_owned()

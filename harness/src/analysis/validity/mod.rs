@@ -237,9 +237,12 @@ fn admitted(run: &RunSummary) -> Option<Check> {
         if counts.handshakes + counts.attempts_held > 0 {
             continue;
         }
-        // All refused is an answer, such as a banned address gets.
+        // All refused is an answer, such as a banned address gets; but only sshd's log tells it from a server that is gone
+        // behind something that still accepts connections.
         let status = match counts.banner_eof {
-            refused if refused > 0 && refused == counts.attempts => CheckStatus::Warn,
+            refused if refused > 0 && refused == counts.attempts && round.server_log.is_some() => {
+                CheckStatus::Warn
+            }
             _ => CheckStatus::Invalid,
         };
         worst = worst.max(status);

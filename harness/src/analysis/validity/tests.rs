@@ -59,6 +59,13 @@ fn client_that_met_nobody_is_no_measurement_however_few_its_refusals() {
             "{outcomes:?}"
         );
     }
+    // Without the server's word for it, a refusal may be anybody's.
+    let mut unseen = round_of(&[REFUSED, REFUSED]);
+    unseen.strategies[0].rounds[0].server_log = None;
+    assert_eq!(
+        status(&unseen, CheckId::Admitted),
+        Some(CheckStatus::Invalid)
+    );
     let shut = found(&round_of(&[ConnectRefused]), CheckId::Admitted).expect("checked");
     assert!(
         shut.actual

@@ -46,7 +46,7 @@ pub enum GateMetricError {
         nearest: Option<&'static str>,
     },
     /// What stands before the metric is neither a strategy nor a phase.
-    #[error("unknown strategy or phase `{name}`; the baseline has {known}")]
+    #[error("unknown strategy or phase `{name}`; the strategies are {known}")]
     UnknownStrategy {
         /// As written.
         name: String,

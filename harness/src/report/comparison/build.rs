@@ -116,7 +116,8 @@ pub fn lost(report: &mut RunReport, baseline: &RunId, file: &str) {
     report.exit_code = report.exit.code();
     report.baseline = Some(baseline.clone());
     report.reasons.push(format!(
-        "against the baseline {baseline}: {file} is not there, so that what was found is not known"
+        "against the baseline {baseline}: {file} is not there, so that what was found is not known; \
+         `sshchurn compare BASELINE RUNDIR` compares them again"
     ));
 }
 

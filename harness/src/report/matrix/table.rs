@@ -1,8 +1,9 @@
-//! The matrix as tables: for terminals one of the strategies and one of the releases, which fit side by side nowhere; for
-//! Markdown one with a line for each strategy of each release.
+//! The matrix as a table, for terminals and for Markdown: one line for each strategy of each release.
 //!
-//! Owns layout and wording. The cells are the same in both forms.
+//! Owns layout and wording. The cells are the same in both forms; what refused clients read stands below, since it would
+//! make the table wider than most terminals.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::document::{MatrixReport, MatrixRow, RowState, StrategyCell};
@@ -12,41 +13,30 @@ use crate::report::ruled_table;
 use crate::report::terminal::time;
 
 const NONE: &str = "–";
-const RELEASE: &str = "OpenSSH";
-/// What is known of a strategy on a release.
-const OF_STRATEGY: [&str; 6] = [
+const HEAD: [&str; 10] = [
+    "OpenSSH",
     "strategy",
     "attempts",
     "refused",
     "drops",
-    "one for one",
+    "joined",
     "CPU/handshake",
+    "books",
+    "admission (p)",
+    "verdict",
 ];
-/// What is known of a release.
-const OF_RELEASE: [&str; 4] = ["books", "admission (p)", "verdict", "refused clients read"];
-/// Columns with numbers, of a table that begins with release and strategy.
+/// Columns with numbers.
 const NUMBERS: std::ops::Range<usize> = 2..7;
 
-/// The tables for a terminal, with what does not fit into cells below them.
+/// The table for a terminal, with what does not fit into cells below it.
 #[must_use]
 pub fn text(report: &MatrixReport) -> String {
-    let by_strategy = ruled_table::render(
-        std::iter::once(RELEASE).chain(OF_STRATEGY),
-        lines(report)
-            .into_iter()
-            .map(|line| [vec![line.release], line.of_strategy.to_vec()].concat()),
-        NUMBERS,
+    let rows = lines(report).into_iter().map(Vec::from);
+    let mut out = format!(
+        "{}\n\n{}\n",
+        title(report),
+        ruled_table::render(HEAD, rows, NUMBERS)
     );
-    let by_release = ruled_table::render(
-        std::iter::once(RELEASE).chain(OF_RELEASE),
-        report
-            .rows
-            .iter()
-            .map(|row| [vec![release(row)], of_release(row).to_vec()].concat()),
-        // No column of it holds numbers.
-        0..0,
-    );
-    let mut out = format!("{}\n\n{by_strategy}\n\n{by_release}\n", title(report));
     for remark in remarks(report) {
         let _ = writeln!(out, "{remark}");
     }
@@ -59,30 +49,17 @@ pub fn text(report: &MatrixReport) -> String {
 pub fn markdown(report: &MatrixReport) -> String {
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
     let mut out = format!("# {}\n\n", title(report));
-    let head: Vec<String> = std::iter::once(RELEASE)
-        .chain(OF_STRATEGY)
-        .chain(OF_RELEASE)
-        .map(str::to_owned)
-        .collect();
-    out.push_str(&line(&head));
-    let alignment = |column| {
-        if NUMBERS.contains(&column) {
+    out.push_str(&line(&HEAD.map(str::to_owned)));
+    out.push_str(&line(&std::array::from_fn::<_, 10, _>(|column| {
+        let alignment = if NUMBERS.contains(&column) {
             "---:"
         } else {
             "---"
-        }
-    };
-    let alignments: Vec<String> = (0..head.len())
-        .map(|column| alignment(column).to_owned())
-        .collect();
-    out.push_str(&line(&alignments));
+        };
+        alignment.to_owned()
+    })));
     for cells in lines(report) {
-        let cells: Vec<String> = std::iter::once(cells.release)
-            .chain(cells.of_strategy)
-            .chain(cells.of_release)
-            .map(|cell| cell.replace('|', "\\|"))
-            .collect();
-        out.push_str(&line(&cells));
+        out.push_str(&line(&cells.map(|cell| cell.replace('|', "\\|"))));
     }
     out.push('\n');
     for remark in remarks(report) {
@@ -112,50 +89,34 @@ fn exit(report: &MatrixReport) -> String {
     )
 }
 
-/// A strategy on a release.
-struct Line {
-    release: String,
-    of_strategy: [String; 6],
-    of_release: [String; 4],
-}
-
-/// All strategies of all releases; what belongs to the release is in the first of its lines only.
-fn lines(report: &MatrixReport) -> Vec<Line> {
+/// All lines of the table; what belongs to the release is in the first of its lines only.
+fn lines(report: &MatrixReport) -> Vec<[String; 10]> {
     let mut lines = Vec::new();
     for row in &report.rows {
-        let first = Line {
-            release: release(row),
-            of_strategy: of_strategy(row.strategies.first()),
-            of_release: of_release(row),
-        };
-        lines.push(first);
-        for strategy in row.strategies.iter().skip(1) {
-            lines.push(Line {
-                release: String::new(),
-                of_strategy: of_strategy(Some(strategy)),
-                of_release: Default::default(),
-            });
-        }
+        lines.push(cells(row, row.strategies.first(), true));
+        let further = row.strategies.iter().skip(1);
+        lines.extend(further.map(|strategy| cells(row, Some(strategy), false)));
     }
     lines
 }
 
-fn of_strategy(strategy: Option<&StrategyCell>) -> [String; 6] {
+fn cells(row: &MatrixRow, strategy: Option<&StrategyCell>, first: bool) -> [String; 10] {
+    let once = |text: String| if first { text } else { String::new() };
     let of = |value: &dyn Fn(&StrategyCell) -> Option<String>| {
         strategy.and_then(value).unwrap_or_else(|| NONE.to_owned())
     };
     [
+        once(release(row)),
         of(&|cell| Some(cell.strategy.0.clone())),
         of(&|cell| Some(cell.attempts.to_string())),
         of(&|cell| Some(cell.banner_eof.to_string())),
         of(&|cell| cell.server_drops.map(|drops| drops.to_string())),
-        of(&one_for_one),
+        of(&joined),
         of(&|cell| cell.server_cpu_per_handshake_ns.map(time)),
+        once(books(row)),
+        once(admission(row)),
+        once(verdict(row)),
     ]
-}
-
-fn of_release(row: &MatrixRow) -> [String; 4] {
-    [books(row), admission(row), verdict(row), texts(row)]
 }
 
 /// What ran, where it is more than what was asked for.
@@ -166,27 +127,12 @@ fn release(row: &MatrixRow) -> String {
     }
 }
 
-fn texts(row: &MatrixRow) -> String {
-    if row.refusal_texts.is_empty() {
-        return NONE.to_owned();
-    }
-    row.refusal_texts
-        .keys()
-        .map(|text| match text.as_str() {
-            "" => "(nothing)",
-            text => text,
-        })
-        .collect::<Vec<_>>()
-        .join(", ")
-}
-
-fn one_for_one(cell: &StrategyCell) -> Option<String> {
-    let (joined, matched, unmatched) = (cell.joined?, cell.matched?, cell.unmatched?);
-    Some(match (joined, unmatched) {
-        (Joined::Count, 0) => "by count only".to_owned(),
-        (Joined::Count, unmatched) => format!("no: {unmatched} too many"),
-        (Joined::SourcePort, 0) => "yes".to_owned(),
-        (Joined::SourcePort, unmatched) => format!("no: {matched}, {unmatched} alone"),
+/// Refusals joined to sshd's own line for each of them.
+fn joined(cell: &StrategyCell) -> Option<String> {
+    Some(match (cell.joined?, cell.unmatched?) {
+        (Joined::SourcePort, 0) => "all".to_owned(),
+        (Joined::Count, 0) => "by count".to_owned(),
+        (_, alone) => format!("{alone} alone"),
     })
 }
 
@@ -222,9 +168,21 @@ fn verdict(row: &MatrixRow) -> String {
     }
 }
 
-/// What went wrong, release by release.
+/// What refused clients read, and what went wrong, release by release.
 fn remarks(report: &MatrixReport) -> Vec<String> {
-    let mut remarks = Vec::new();
+    let mut by_text: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for row in &report.rows {
+        for text in row.refusal_texts.keys() {
+            by_text.entry(text).or_default().push(release(row));
+        }
+    }
+    let mut remarks: Vec<String> = by_text
+        .into_iter()
+        .map(|(text, releases)| {
+            let text = if text.is_empty() { "nothing" } else { text };
+            format!("Refused clients read: {text} ({})", releases.join(", "))
+        })
+        .collect();
     for row in &report.rows {
         let mut say = |text: &str| remarks.push(format!("{}: {text}", row.release));
         if let Some(error) = &row.error {

@@ -314,6 +314,14 @@ pub(super) fn next_step(report: &RunReport) -> &'static str {
         ExitCode::Inconclusive if invalid(CheckId::RunComplete) => {
             "raise max_duration, or run fewer tasks or rounds."
         }
+        ExitCode::Inconclusive
+            if report
+                .reasons
+                .iter()
+                .all(|reason| reason.starts_with("against the baseline")) =>
+        {
+            "see the comparison for what it could not say, and run it again with more rounds."
+        }
         ExitCode::Inconclusive if invalid(CheckId::Admitted) => {
             "look at the outcomes of the attempts and at sshd.log: nobody got in."
         }
