@@ -386,6 +386,22 @@ async fn abort_interrupts_attempts_commands_and_tasks_and_records_their_ends() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn staircase_does_not_go_on_where_everything_is_refused() {
+    let mut scenario = scenario(StrategyKind::Staircase, 1);
+    for (max_startups, admitted, attempts) in [("5:100:10", 5, 35), ("3:50:4", 4, 34)] {
+        scenario.sshd.max_startups = max_startups.parse().expect("valid");
+        let mut script = Script {
+            refuse_all: Some(EOF),
+            ..Script::default()
+        };
+        script.connects.extend(std::iter::repeat_n(None, admitted));
+        let told = tell(&scenario, vec![script]).await;
+        assert_eq!(told.attempts(), [attempts, 0, 0], "{max_startups}");
+        everything_ended_once(&told);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn max_in_flight_holds_later_tasks_back_but_keeps_their_intended_start() {
     let mut scenario = scenario(ReusedSession, 4);
     scenario.arrival.max_in_flight = Some(1);

@@ -319,6 +319,17 @@ pub enum InvalidMaxStartups {
 }
 
 impl MaxStartups {
+    /// Slots in use from which every connection is refused: `full`, or `start` where the rate leaves nothing to chance
+    /// (sshd.c:should_drop_connection).
+    #[must_use]
+    pub fn shut_from(self) -> u32 {
+        if self.rate >= 100 {
+            self.start
+        } else {
+            self.full
+        }
+    }
+
     /// Checks the numbers as sshd does.
     ///
     /// # Errors

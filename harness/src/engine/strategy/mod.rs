@@ -28,8 +28,8 @@ pub(crate) struct Strategy {
     tunables: Tunables,
     time_scale: f64,
     monitoring_source: Option<IpAddr>,
-    /// `full` of the server's `MaxStartups`: where a staircase ends.
-    full: u32,
+    /// Where the server's `MaxStartups` refuses everything, and a staircase ends.
+    shut_from: u32,
 }
 
 /// What a strategy works with.
@@ -56,7 +56,7 @@ impl Strategy {
             time_scale: scenario.time_scale,
             monitoring_source: (!scenario.sshd.monitoring_keywords.is_empty())
                 .then_some(IpAddr::V4(MONITORING_SOURCE)),
-            full: scenario.sshd.max_startups.full,
+            shut_from: scenario.sshd.max_startups.shut_from(),
         }
     }
 

@@ -11,14 +11,14 @@ use super::{Hands, Strategy};
 use crate::ledger::{AttemptOutcome, Phase, TaskFailure};
 use crate::ssh::Connector;
 
-/// Attempts with `full` slots in use, each of which must be refused.
-const TRIES_AT_FULL: u32 = 30;
+/// Attempts where each must be refused: an even chance of being admitted would show with a probability of 1 - 2^-30.
+const TRIES_WHERE_SHUT: u32 = 30;
 /// Attempts at one number of slots before the climb is given up: at 99 % refused, one climb in 20 000 meets this.
 const MOST_TRIES: u32 = 1000;
-/// Connections kept beyond `full`, should the server admit them.
-const BEYOND_FULL: u32 = 5;
+/// Connections kept beyond that, should the server admit them.
+const BEYOND_SHUT: u32 = 5;
 
-/// Climbs to `full` and tries there a last few times.
+/// Climbs to where everything is refused, and tries there a last few times.
 pub(super) async fn climb<C: Connector>(
     strategy: &Strategy,
     hands: &Hands<'_, C>,
@@ -29,12 +29,12 @@ pub(super) async fn climb<C: Connector>(
     let mut slots = 0;
     let mut refused = 0;
     let climbed = loop {
-        let tries = if slots < strategy.full {
+        let tries = if slots < strategy.shut_from {
             MOST_TRIES
         } else {
-            TRIES_AT_FULL
+            TRIES_WHERE_SHUT
         };
-        if refused >= tries || slots > strategy.full + BEYOND_FULL {
+        if refused >= tries || slots > strategy.shut_from + BEYOND_SHUT {
             break Ok(());
         }
         let answer = tokio::select! {

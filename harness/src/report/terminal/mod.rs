@@ -315,10 +315,11 @@ pub(super) fn next_step(report: &RunReport) -> &'static str {
             "raise max_duration, or run fewer tasks or rounds."
         }
         ExitCode::Inconclusive
-            if report
-                .reasons
-                .iter()
-                .all(|reason| reason.starts_with("against the baseline")) =>
+            if report.baseline.is_some()
+                && report
+                    .reasons
+                    .iter()
+                    .all(|reason| reason.starts_with("against the baseline")) =>
         {
             "see the comparison for what it could not say, and run it again with more rounds."
         }
