@@ -218,9 +218,12 @@ pub fn held_trials(run: &RunSummary) -> BTreeMap<u32, Trials> {
 /// possible); `None` when they leave it open, because nothing was refused or nothing admitted.
 ///
 /// It is an estimate: with 20 trials at each number of slots `start` and `full` are right to within a slot or two, `rate`
-/// to within some 5 points.
+/// to within some 5 points. Where others are just as likely (at rate 100 every `full` is) it is `configured`.
 #[must_use]
-pub fn most_likely(by_slots: &BTreeMap<u32, Trials>) -> Option<MaxStartups> {
+pub fn most_likely(
+    by_slots: &BTreeMap<u32, Trials>,
+    configured: Option<MaxStartups>,
+) -> Option<MaxStartups> {
     let first_refusal = by_slots
         .iter()
         .find(|(_, seen)| seen.refused > 0)
@@ -249,7 +252,12 @@ pub fn most_likely(by_slots: &BTreeMap<u32, Trials>) -> Option<MaxStartups> {
             }
         }
     }
-    best.map(|(_, candidate)| candidate)
+    let (likelihood, candidate) = best?;
+    Some(
+        configured
+            .filter(|configured| log_likelihood(by_slots, *configured) > likelihood - 1e-9)
+            .unwrap_or(candidate),
+    )
 }
 
 /// How far `start` and `full` are looked for from the nearest observation.
@@ -549,7 +557,7 @@ mod tests {
     fn the_most_likely_setting_is_near_the_true_one() {
         for by in ["10:30:100", "20:50:60", "3:50:8"] {
             let truth: MaxStartups = by.parse().expect("valid");
-            let found = most_likely(&held(by, 5, 40)).expect("both were seen");
+            let found = most_likely(&held(by, 5, 40), None).expect("both were seen");
             let near = |a: u32, b: u32, by: u32| a.abs_diff(b) <= by;
             assert!(
                 near(found.start, truth.start, 2)
@@ -559,11 +567,17 @@ mod tests {
             );
         }
         assert_eq!(
-            most_likely(&held("5:100:10", 5, 3)).map(|found| (found.start, found.full)),
+            most_likely(&held("5:100:10", 5, 3), None).map(|found| (found.start, found.full)),
             Some((5, 5)),
             "a hard limit"
         );
-        assert_eq!(most_likely(&BTreeMap::new()), None);
+        let configured: MaxStartups = "5:100:10".parse().expect("valid");
+        let as_configured = most_likely(&held("5:100:10", 5, 3), Some(configured));
+        assert_eq!(as_configured, Some(configured), "it is as likely");
+        let less_likely = "6:100:10".parse().expect("valid");
+        let found = most_likely(&held("5:100:10", 5, 3), Some(less_likely));
+        assert_eq!(found.map(|found| found.start), Some(5));
+        assert_eq!(most_likely(&BTreeMap::new(), None), None);
     }
 
     #[test]

@@ -17,12 +17,10 @@ pub(super) struct Console {
 
 impl Console {
     pub(super) fn new() -> Self {
-        // https://no-color.org: any non-empty value.
-        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Console {
             live: Arc::new(Mutex::new(None)),
             progress: io::stderr().is_terminal(),
-            colour: io::stdout().is_terminal() && !no_colour,
+            colour: takes_colour(&io::stdout()),
         }
     }
 
@@ -81,6 +79,12 @@ impl Console {
             bar,
         }
     }
+}
+
+/// Whether to write colours there (https://no-color.org: any non-empty value is a no).
+pub(super) fn takes_colour(stream: &impl IsTerminal) -> bool {
+    let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    stream.is_terminal() && !no_colour
 }
 
 const TEMPLATE: &str = "{prefix} [{bar:24}] {pos}/{len} tasks  {msg}";

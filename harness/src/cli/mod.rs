@@ -84,6 +84,7 @@ fn start_tracing(verbosity: u8) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(console::takes_colour(&std::io::stderr()))
         .with_writer(std::io::stderr)
         .init();
 }

@@ -85,8 +85,11 @@ pub fn build(manifest: &Manifest, run: &RunSummary, findings: Findings) -> RunRe
         admission_missing,
         admission_held: DropRule::of(manifest)
             .and_then(|rule| admission::of_staircases(run, rule.max_startups.max_startups())),
-        most_likely_max_startups: admission::most_likely(&admission::held_trials(run))
-            .map(|found| found.to_string()),
+        most_likely_max_startups: admission::most_likely(
+            &admission::held_trials(run),
+            DropRule::of(manifest).map(|rule| rule.max_startups.max_startups()),
+        )
+        .map(|found| found.to_string()),
         stalled_bursts: burst::of_run(run),
         laws,
         validity,
