@@ -151,6 +151,23 @@ mod tests {
         assert!(checked > 10 && read.is_empty(), "{read:?}");
     }
 
+    /// The encoded histograms are the library's, and are read back above.
+    #[test]
+    fn the_log_is_written_as_it_was() {
+        let text = render(&small_run(manifest()).summary());
+        let lines: Vec<String> = text
+            .lines()
+            .map(|line| match line.rsplit_once(',') {
+                Some((head, histogram)) if line.starts_with("Tag=") => {
+                    assert!(histogram.starts_with("HIST"), "{line}");
+                    format!("{head},HIST…")
+                }
+                _ => line.to_owned(),
+            })
+            .collect();
+        insta::assert_snapshot!(lines.join("\n"));
+    }
+
     #[test]
     fn a_strategy_name_cannot_break_a_line() {
         assert_eq!(tag("a, b\nc", Stage::Tcp), "a__b_c.tcp");
