@@ -39,12 +39,11 @@ fn a_second_client_behind_the_harness_is_unbalanced_and_the_cause_is_said() {
             "embedded",
             "--strategy",
             "reused-session",
+            "-v",
         ],
     );
-    let line = running.wait_for("target: embedded", SOON);
-    let stranger = driver::stranger(driver::address_in(&line));
+    driver::stranger(&mut running, SOON);
     let finished = running.finish(SOON).code(3);
-    stranger.join().unwrap();
     assert!(finished.stdout.contains("BROKEN"), "{}", finished.stdout);
     assert!(
         finished.stdout.contains("another client uses this server"),

@@ -108,61 +108,58 @@ fn scenario_check_finds_what_run_would_refuse() {
     assert!(!checked.stderr.contains("missing"), "{}", checked.stderr);
 }
 
-#[test]
-fn command_line_cannot_ask_for_what_a_file_may_not() {
+/// `run` with these arguments is a usage error that contains `words`, and starts nothing.
+#[track_caller]
+fn refused(arguments: &[&str], words: &str) {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("run");
+    let fixed = [
+        "run",
+        "--target",
+        "embedded",
+        "--out",
+        out.to_str().unwrap(),
+    ];
+    let refused = sshchurn(&[&fixed[..], arguments].concat()).code(2);
+    assert!(
+        refused.stderr.contains(words),
+        "{arguments:?}: {}",
+        refused.stderr
+    );
+    assert!(!out.exists(), "nothing was started");
+}
+
+#[test]
+fn command_line_cannot_ask_for_what_a_file_may_not() {
     for (arguments, words) in [
         (&["staircase", "-n", "5"][..], "must be alone"),
         (&["smoke", "-n", "100001"], "100000"),
         (&["smoke", "--rounds", "1001"], "1000"),
         (&["smoke", "--seed", "18446744073709551615"], "seed"),
     ] {
-        let mut all = vec![
-            "run",
-            "--target",
-            "embedded",
-            "--out",
-            out.to_str().unwrap(),
-        ];
-        all.extend(arguments);
-        let refused = sshchurn(&all).code(2);
-        assert!(
-            refused.stderr.contains(words),
-            "{arguments:?}: {}",
-            refused.stderr
-        );
-        assert!(!out.exists(), "nothing was started");
+        refused(arguments, words);
     }
 }
 
 #[test]
 fn options_that_would_do_nothing_are_refused() {
-    let directory = tempfile::tempdir().unwrap();
-    let out = directory.path().join("run");
     for (arguments, words) in [
-        (&["--gate-on", "attempts"][..], "without --baseline"),
-        (&["--allow-different"], "without --baseline"),
-        (&["--address", "127.0.0.1:22"], "without --target external"),
-        (&["--network", "published"], "without --target docker"),
-        (&["--address", "localhost:22"], "127.0.0.1:22"),
+        (
+            &["smoke", "--gate-on", "attempts"][..],
+            "without --baseline",
+        ),
+        (&["smoke", "--allow-different"], "without --baseline"),
+        (
+            &["smoke", "--address", "127.0.0.1:22"],
+            "without --target external",
+        ),
+        (
+            &["smoke", "--network", "published"],
+            "without --target docker",
+        ),
+        (&["smoke", "--address", "localhost:22"], "127.0.0.1:22"),
     ] {
-        let mut all = vec![
-            "run",
-            "smoke",
-            "--target",
-            "embedded",
-            "--out",
-            out.to_str().unwrap(),
-        ];
-        all.extend(arguments);
-        let refused = sshchurn(&all).code(2);
-        assert!(
-            refused.stderr.contains(words),
-            "{arguments:?}: {}",
-            refused.stderr
-        );
-        assert!(!out.exists(), "nothing was started");
+        refused(arguments, words);
     }
 }
 

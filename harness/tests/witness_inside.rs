@@ -28,15 +28,7 @@ async fn container() -> Option<DockerTarget> {
     match DockerTarget::start(&request, None, &DockerOptions::default(), &|_| {}).await {
         Ok(target) => Some(target),
         Err(error @ TargetError::Unavailable { .. }) => {
-            assert!(
-                std::env::var_os("SSHCHURN_REQUIRE_DOCKER").is_none(),
-                "required by SSHCHURN_REQUIRE_DOCKER: {error}"
-            );
-            // Not `eprintln!`, which the test harness keeps to itself when the test passes.
-            let _ = std::io::Write::write_fmt(
-                &mut std::io::stderr(),
-                format_args!("SKIPPED: {error}\n"),
-            );
+            driver::skipped("SSHCHURN_REQUIRE_DOCKER", &error.to_string());
             None
         }
         Err(error) => panic!("{error}"),

@@ -11,7 +11,8 @@ use super::error::CliError;
 use super::load;
 use crate::exit_code::ExitCode;
 use crate::gate::compare::{
-    Difference, GateMetric, MinimumEffect, Weight, kind_difference, scenario_differences,
+    Difference, GateMetric, LEAST_ROUNDS, MinimumEffect, Weight, kind_difference,
+    scenario_differences,
 };
 use crate::ids::{RunId, StrategyName};
 use crate::manifest::{ScenarioRecord, TargetKind};
@@ -23,9 +24,6 @@ use crate::report::{self, RunReport};
 const REPORT: &str = "report.json";
 /// Name of the comparison with the baseline in a run directory.
 const COMPARISON: &str = "comparison.json";
-
-/// Rounds that a comparison needs on either side.
-const LEAST_ROUNDS: usize = 2;
 
 /// `sshchurn compare`.
 pub(super) fn command(args: &CompareArgs, console: &Console) -> Result<ExitCode, CliError> {

@@ -32,7 +32,7 @@ pub(super) async fn command(args: MatrixArgs, console: Console) -> Result<ExitCo
         origin,
         left_out,
     } = overrides::resolve(&args.scenario, &args.overrides)?;
-    load::thresholds(&scenario.gate, &run::strategy_names(&scenario))?;
+    load::thresholds(&scenario.gate, &scenario.strategy_names())?;
     let suites = suites(&args.releases, scenario.sshd.min_release)?;
     let matrix_id = run_directory::run_id(&format!("{}-matrix", scenario.name));
     let directory = run_directory::create(args.out.as_deref(), &matrix_id)?;

@@ -69,7 +69,7 @@ pub(super) fn resolve(name: &str, args: &OverrideArgs) -> Result<Resolved, CliEr
 
 /// Leaves the wanted strategies, and the thresholds that need no other; returns the others.
 fn select_strategies(scenario: &mut Scenario, wanted: &[String]) -> Result<Vec<String>, CliError> {
-    let all: Vec<StrategyName> = names(scenario);
+    let all: Vec<StrategyName> = scenario.strategy_names();
     for name in wanted {
         if !all.iter().any(|known| known.0 == *name) {
             let known: Vec<&str> = all.iter().map(|name| name.0.as_str()).collect();
@@ -86,7 +86,7 @@ fn select_strategies(scenario: &mut Scenario, wanted: &[String]) -> Result<Vec<S
     scenario
         .strategies
         .retain(|strategy| wanted.contains(&strategy.name.0));
-    let left = names(scenario);
+    let left = scenario.strategy_names();
     let parses = |text: &String, strategies: &[StrategyName]| {
         Threshold::parse_all(std::slice::from_ref(text), strategies).is_ok()
     };
@@ -96,14 +96,6 @@ fn select_strategies(scenario: &mut Scenario, wanted: &[String]) -> Result<Vec<S
         .partition(|text| parses(text, &left) || !parses(text, &all));
     scenario.gate = kept;
     Ok(dropped)
-}
-
-fn names(scenario: &Scenario) -> Vec<StrategyName> {
-    scenario
-        .strategies
-        .iter()
-        .map(|strategy| strategy.name.clone())
-        .collect()
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use crate::engine::{
     self, Engine, HealthSampler, RoundPlan, StopController, StopLevel, StopSignal,
 };
 use crate::exit_code::ExitCode;
-use crate::ids::{RunId, StrategyName};
+use crate::ids::RunId;
 use crate::ledger::{Collector, Event, LedgerWriter, RoundEnd, RunEnd};
 use crate::manifest::{Manifest, ScenarioRecord, TargetDescription};
 use crate::quantity::nanoseconds;
@@ -59,7 +59,7 @@ pub(super) async fn run(args: RunArgs, console: Console) -> Result<ExitCode, Cli
         left_out,
     } = overrides::resolve(&args.scenario, &args.overrides)?;
     // Checked now, judged at the end: a typing error must not cost a run.
-    load::thresholds(&scenario.gate, &strategy_names(&scenario))?;
+    load::thresholds(&scenario.gate, &scenario.strategy_names())?;
     let target = target_choice::target_of(args.target, args.release, args.network);
     target_choice::check_options(&args, target)?;
     let baseline = Baseline::prepare(
@@ -512,16 +512,8 @@ fn scenario_record(scenario: &Scenario, origin: &str) -> ScenarioRecord {
         rounds: scenario.rounds,
         seed: scenario.seed,
         time_scale: scenario.time_scale,
-        strategies: strategy_names(scenario),
+        strategies: scenario.strategy_names(),
         max_startups: scenario.sshd.max_startups.to_string(),
         thresholds: scenario.gate.clone(),
     }
-}
-
-pub(super) fn strategy_names(scenario: &Scenario) -> Vec<StrategyName> {
-    scenario
-        .strategies
-        .iter()
-        .map(|strategy| strategy.name.clone())
-        .collect()
 }

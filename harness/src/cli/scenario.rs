@@ -3,7 +3,7 @@
 use super::args::ScenarioCommand;
 use super::console::Console;
 use super::error::CliError;
-use super::{load, run};
+use super::load;
 use crate::exit_code::ExitCode;
 use crate::scenario::{Scenario, library};
 
@@ -34,7 +34,7 @@ fn check(scenarios: &[String], console: &Console) -> Result<ExitCode, CliError> 
         let checked = Scenario::resolve(name)
             .map_err(|errors| CliError::Scenario(errors.render()))
             .and_then(|(scenario, origin)| {
-                load::thresholds(&scenario.gate, &run::strategy_names(&scenario))?;
+                load::thresholds(&scenario.gate, &scenario.strategy_names())?;
                 Ok((scenario, origin))
             });
         match checked {

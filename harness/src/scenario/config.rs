@@ -47,6 +47,15 @@ impl Scenario {
         wait.mul_f64(self.time_scale)
     }
 
+    /// Names of the strategies, in the order of the scenario.
+    #[must_use]
+    pub fn strategy_names(&self) -> Vec<StrategyName> {
+        self.strategies
+            .iter()
+            .map(|strategy| strategy.name.clone())
+            .collect()
+    }
+
     /// The shortest deadline of any client.
     #[must_use]
     pub fn shortest_deadline(&self) -> Option<Duration> {

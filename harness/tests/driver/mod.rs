@@ -193,6 +193,17 @@ impl Finished {
     }
 }
 
+/// Says loudly that a test is skipped, or fails where the environment says that what it needs is required.
+#[track_caller]
+pub fn skipped(required: &str, why: &str) {
+    assert!(
+        std::env::var_os(required).is_none(),
+        "required by {required}: {why}"
+    );
+    // Not `eprintln!`, which the test harness keeps to itself when the test passes.
+    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("SKIPPED: {why}\n"));
+}
+
 /// The strategies of a report by name.
 pub fn strategy<'r>(report: &'r Value, name: &str) -> &'r Value {
     report["strategies"]
@@ -223,26 +234,21 @@ pub fn books_balance(report: &Value) {
 }
 
 /// The address in a line that names the target.
-pub fn address_in(line: &str) -> SocketAddr {
+fn address_in(line: &str) -> SocketAddr {
     line.split_whitespace()
         .find_map(|word| word.trim_end_matches([')', ',']).parse().ok())
         .unwrap_or_else(|| panic!("no address in {line}"))
 }
 
-/// A second client behind the harness's back. It comes again until the server is gone with its run, so that some of its
-/// connections fall into a round whatever the timing, and rests between two, so that the server is idle now and then: a
-/// round begins only when it is.
-pub fn stranger(address: SocketAddr) -> std::thread::JoinHandle<()> {
-    std::thread::spawn(move || {
-        for _ in 0..2000 {
-            let Ok(mut stream) = TcpStream::connect(address) else {
-                break;
-            };
-            let _ = stream.read(&mut [0_u8; 64]);
-            drop(stream);
-            std::thread::sleep(Duration::from_millis(60));
-        }
-    })
+/// A second client behind the harness's back, of a run that was started with `-v`: a few connections as soon as its first
+/// round has begun.
+pub fn stranger(running: &mut Running, within: Duration) {
+    let address = address_in(&running.wait_for("target: ", within));
+    running.wait_for("RoundStarted", within);
+    for _ in 0..3 {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let _ = stream.read(&mut [0_u8; 64]);
+    }
 }
 
 /// Waits for a condition on the machine, with a deadline.

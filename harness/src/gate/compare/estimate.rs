@@ -22,6 +22,9 @@ pub const LEVEL: f64 = 0.05;
 /// What the interval covers.
 pub const COVERAGE: f64 = 1.0 - 2.0 * LEVEL;
 
+/// Rounds that a side needs: one has no spread.
+pub const LEAST_ROUNDS: usize = 2;
+
 /// How a value varies between rounds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Noise {
@@ -91,7 +94,7 @@ pub struct Estimate {
 impl Estimate {
     /// Compares two sides; `None` with fewer than two rounds on either, since one round has no spread.
     pub(super) fn of(base: &[f64], new: &[f64], noise: Noise) -> Option<Estimate> {
-        if base.len() < 2 || new.len() < 2 {
+        if base.len() < LEAST_ROUNDS || new.len() < LEAST_ROUNDS {
             return None;
         }
         let (m, n) = (count(base), count(new));

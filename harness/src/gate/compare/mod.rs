@@ -17,7 +17,7 @@ mod side;
 use pace::Pace;
 
 pub use conditions::{Difference, Weight, kind_difference, scenario_differences};
-pub use estimate::{COVERAGE, Estimate, LEVEL, SideValues};
+pub use estimate::{COVERAGE, Estimate, LEAST_ROUNDS, LEVEL, SideValues};
 pub use judge::{AGREEMENT, BLIND, Comparison, Finding, MetricComparison, compare};
 pub use policy::{DEFAULT_GATES, GateMetric, GateMetricError, MinimumEffect};
 pub use side::{Side, StrategyRounds};
