@@ -6,11 +6,11 @@
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
-use sshchurn::clock::RunClock;
-use sshchurn::scenario::{MaxStartups, SshdConfig};
-use sshchurn::ssh::{ConnectLimits, Connector, Session, Tap};
-use sshchurn::target::TargetRequest;
-use sshchurn::target::local::LocalTarget;
+use sshchurn_core::scenario::{MaxStartups, SshdConfig};
+use sshchurn_engine::clock::RunClock;
+use sshchurn_engine::ssh::{ConnectLimits, Connector, Session, Tap};
+use sshchurn_server::ServerRequest;
+use sshchurn_server::local::LocalServer;
 
 const BLOCKS: usize = 5;
 const HANDSHAKES: usize = 60;
@@ -31,7 +31,7 @@ fn main() {
         return;
     }
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let request = TargetRequest {
+    let request = ServerRequest {
         sshd: SshdConfig {
             max_startups: MaxStartups::new(1000, 100, 1000).expect("valid"),
             min_release: None,
@@ -41,7 +41,7 @@ fn main() {
         run_id: "bench".to_owned(),
         ready_within: Duration::from_secs(20),
     };
-    let target = match runtime.block_on(LocalTarget::start(&request, None)) {
+    let target = match runtime.block_on(LocalServer::start(&request, None)) {
         Ok(target) => target,
         Err(error) => {
             eprintln!("skipped: {error}");

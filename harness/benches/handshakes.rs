@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use sshchurn::clock::RunClock;
-use sshchurn::scenario::{MaxStartups, SshdConfig};
-use sshchurn::ssh::{ConnectLimits, Connector, Session, Tap};
-use sshchurn::target::TargetRequest;
-use sshchurn::target::embedded::EmbeddedTarget;
+use sshchurn_core::scenario::{MaxStartups, SshdConfig};
+use sshchurn_engine::clock::RunClock;
+use sshchurn_engine::ssh::{ConnectLimits, Connector, Session, Tap};
+use sshchurn_server::ServerRequest;
+use sshchurn_server::embedded::EmbeddedServer;
 
 const LIMITS: ConnectLimits = ConnectLimits {
     connect: Duration::from_secs(10),
@@ -21,7 +21,7 @@ const LIMITS: ConnectLimits = ConnectLimits {
 
 fn handshakes(c: &mut Criterion) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let request = TargetRequest {
+    let request = ServerRequest {
         sshd: SshdConfig {
             max_startups: MaxStartups::new(1000, 100, 1000).expect("valid"),
             min_release: None,
@@ -32,7 +32,7 @@ fn handshakes(c: &mut Criterion) {
         ready_within: Duration::from_secs(10),
     };
     let target = runtime
-        .block_on(EmbeddedTarget::start(&request))
+        .block_on(EmbeddedServer::start(&request))
         .expect("the stand-in");
     let endpoint = target.endpoint();
     let connector = endpoint.connector();

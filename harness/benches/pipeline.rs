@@ -9,13 +9,14 @@ use std::sync::mpsc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use grown_log::GrownLog;
-use sshchurn::analysis::server_log::{ServerLogCounts, ServerLogParser};
-use sshchurn::clock::{RunClock, RunInstant};
-use sshchurn::ids::{AttemptId, RoundId, TaskId};
-use sshchurn::ledger::{
-    AttemptOutcome, AttemptTrace, Close, Collector, Event, LedgerReader, LedgerSink, Phase, Record,
-};
-use sshchurn::ssh::{Tap, classify};
+use sshchurn_core::analysis::server_log::{ServerLogCounts, ServerLogParser};
+use sshchurn_core::ids::{AttemptId, RoundId, TaskId};
+use sshchurn_core::instant::RunInstant;
+use sshchurn_core::ledger::{Event, LedgerReader, LedgerSink, Record};
+use sshchurn_core::vocabulary::{AttemptOutcome, AttemptTrace, Close, Phase};
+use sshchurn_engine::clock::RunClock;
+use sshchurn_engine::collector::Collector;
+use sshchurn_engine::ssh::{Tap, classify};
 
 const EVENTS: u64 = 10_000;
 

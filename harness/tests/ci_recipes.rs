@@ -28,7 +28,7 @@ const QUICK: [&str; 5] = [
 ];
 
 fn recipes() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../reports/ci")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("reports/ci")
 }
 
 /// Writes an executable script.

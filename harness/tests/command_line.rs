@@ -52,11 +52,11 @@ fn bash_accepts_its_completions_and_completes_with_them() {
 
 #[test]
 fn readme_names_every_metric_and_every_aggregate() {
-    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
     let readme = std::fs::read_to_string(readme).unwrap();
     let begin = readme.find("Metric names are API").unwrap();
     let list = &readme[begin..begin + readme[begin..].find("\n## ").unwrap()];
-    for metric in sshchurn::analysis::catalogue::CATALOGUE {
+    for metric in sshchurn_core::analysis::catalogue::CATALOGUE {
         assert!(
             list.contains(&format!("`{}`", metric.name)),
             "{}",

@@ -161,7 +161,7 @@ fn what_cannot_be_compared_is_a_usage_error_and_nothing_is_started() {
     assert!(!unread.directory.exists(), "nothing was started");
 
     let text = std::fs::read_to_string(&file).unwrap();
-    let current = sshchurn::report::SCHEMA_VERSION;
+    let current = sshchurn_report::SCHEMA_VERSION;
     for (version, advice) in [
         ("1", "sshchurn report RUNDIR"),
         ("99", "use a newer sshchurn"),

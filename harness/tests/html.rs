@@ -7,7 +7,7 @@ mod driver;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use sshchurn::report::{RunReport, html};
+use sshchurn_report::{RunReport, html};
 
 use browser::Browser;
 
@@ -178,7 +178,7 @@ fn plot_is_readable(svg: &Value, paper: &Value, what: &str) {
 /// The hand-built report of the renderers' own tests, as they keep it.
 fn hand_built() -> RunReport {
     let snapshot = include_str!(
-        "../src/report/snapshots/sshchurn__report__tests__the_json_report_is_stable_and_reads_back.snap"
+        "../report/src/snapshots/sshchurn_report__tests__the_json_report_is_stable_and_reads_back.snap"
     );
     let json = snapshot.splitn(3, "---\n").nth(2).unwrap();
     serde_json::from_str(json).unwrap()

@@ -8,21 +8,23 @@ use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use sshchurn::clock::RunClock;
-use sshchurn::engine::{Engine, StopController, plan_rounds};
-use sshchurn::ids::TaskId;
-use sshchurn::ledger::{CleanupResult, Collector, Event};
-use sshchurn::scenario::Scenario;
-use sshchurn::target::{
-    RunningTarget, TargetChoice, TargetError, TargetOptions, TargetRequest, start,
+use sshchurn::shipped::{RECIPE, SCENARIOS};
+use sshchurn_core::ids::TaskId;
+use sshchurn_core::ledger::Event;
+use sshchurn_core::vocabulary::CleanupResult;
+use sshchurn_engine::clock::RunClock;
+use sshchurn_engine::collector::Collector;
+use sshchurn_engine::{Engine, StopController, plan_rounds};
+use sshchurn_server::{
+    RunningServer, ServerChoice, ServerError, ServerOptions, ServerRequest, start,
 };
 
 const WITHIN: Duration = Duration::from_secs(60);
 
 /// Names of the job directories, by `ls` in the container or on this machine.
-fn listed_by_hand(choice: TargetChoice, target: &RunningTarget) -> Vec<String> {
+fn listed_by_hand(choice: ServerChoice, target: &RunningServer) -> Vec<String> {
     let jobs = &target.description().jobs_directory;
-    let output = if choice == TargetChoice::Docker {
+    let output = if choice == ServerChoice::Docker {
         let owned = format!("label=sshchurn.run={RUN}");
         let id = Command::new("docker")
             .args(["ps", "-q", "--filter", &owned])
@@ -47,23 +49,23 @@ const RUN: &str = "leftovers-test";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn leftovers_of_both_strategies_equal_a_listing_made_by_hand() {
-    let (scenario, _) = Scenario::resolve("orphans").unwrap();
+    let (scenario, _) = SCENARIOS.resolve("orphans").unwrap();
     for (choice, required) in [
-        (TargetChoice::Local, "SSHCHURN_REQUIRE_LOCAL"),
-        (TargetChoice::Docker, "SSHCHURN_REQUIRE_DOCKER"),
+        (ServerChoice::Local, "SSHCHURN_REQUIRE_LOCAL"),
+        (ServerChoice::Docker, "SSHCHURN_REQUIRE_DOCKER"),
     ] {
-        let request = TargetRequest {
+        let request = ServerRequest {
             sshd: scenario.sshd.clone(),
             run_id: RUN.to_owned(),
             ready_within: WITHIN,
         };
-        let target = match start(choice, &request, &TargetOptions::default(), &|text| {
+        let target = match start(choice, &request, &ServerOptions::new(RECIPE), &|text| {
             eprintln!("{text}")
         })
         .await
         {
             Ok(target) => target,
-            Err(error @ TargetError::Unavailable { .. }) => {
+            Err(error @ ServerError::Unavailable { .. }) => {
                 driver::skipped(required, &error.to_string());
                 continue;
             }

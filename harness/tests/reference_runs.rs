@@ -34,7 +34,7 @@ const RUNS: [(&str, &str, &str); 2] = [
 ];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 fn updating() -> bool {

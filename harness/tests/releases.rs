@@ -12,10 +12,10 @@ use std::time::Duration;
 use driver::{Finished, books_balance, start_command};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use sshchurn::release::Release;
-use sshchurn::scenario::Scenario;
-use sshchurn::target::docker::Suite;
-use sshchurn::target::{TargetChoice, TargetOptions, TargetRequest, start};
+use sshchurn::shipped::{RECIPE, SCENARIOS};
+use sshchurn_core::release::Release;
+use sshchurn_server::docker::Suite;
+use sshchurn_server::{ServerChoice, ServerOptions, ServerRequest, start};
 
 /// Five short runs, on a machine that may be busy.
 const MATRIX: Duration = Duration::from_secs(600);
@@ -63,7 +63,7 @@ fn run(out: &Path, args: &[&str]) -> Finished {
 
 /// A scenario file about releases from `least` on.
 fn scenario_since(folder: &Path, least: &str) -> String {
-    let (mut scenario, _) = Scenario::resolve("smoke").unwrap();
+    let (mut scenario, _) = SCENARIOS.resolve("smoke").unwrap();
     scenario.sshd.min_release = Some(least.parse().unwrap());
     let path = folder.join("since.toml");
     std::fs::write(&path, scenario.to_toml()).unwrap();
@@ -299,16 +299,16 @@ fn processes_of_jobs_whose_directory_is_gone_are_ended_between_rounds() {
         return;
     }
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let (scenario, _) = Scenario::resolve("smoke").unwrap();
+    let (scenario, _) = SCENARIOS.resolve("smoke").unwrap();
     let run = format!("orphans-{}", std::process::id());
-    let request = TargetRequest {
+    let request = ServerRequest {
         sshd: scenario.sshd.clone(),
         run_id: run.clone(),
         ready_within: Duration::from_secs(60),
     };
-    let options = TargetOptions::default();
+    let options = ServerOptions::new(RECIPE);
     let target = runtime
-        .block_on(start(TargetChoice::Docker, &request, &options, &|text| {
+        .block_on(start(ServerChoice::Docker, &request, &options, &|text| {
             eprintln!("{text}")
         }))
         .unwrap();

@@ -7,7 +7,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use grown_log::GrownLog;
-use sshchurn::analysis::server_log::{PortLines, ServerLogCounts, ServerLogParser};
+use sshchurn_core::analysis::server_log::{PortLines, ServerLogCounts, ServerLogParser};
 
 /// The system's allocator, counting bytes.
 struct Counting;

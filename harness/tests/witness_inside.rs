@@ -9,25 +9,27 @@ use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use sshchurn::scenario::Scenario;
-use sshchurn::target::docker::{DockerOptions, DockerTarget};
-use sshchurn::target::{GaugeWatch, StartupsReading, TargetError, TargetRequest, Witness};
+use sshchurn::shipped::{RECIPE, SCENARIOS};
+use sshchurn_server::docker::DockerServer;
+use sshchurn_server::{
+    GaugeWatch, ServerError, ServerOptions, ServerRequest, StartupsReading, Witness,
+};
 
 const WITHIN: Duration = Duration::from_secs(60);
 /// Fewer than `start`, so that sshd admits every one of them.
 const SILENT: usize = 3;
 
 /// Starts a container, or says loudly why there is none.
-async fn container() -> Option<DockerTarget> {
-    let (scenario, _) = Scenario::resolve("stalled-burst").unwrap();
-    let request = TargetRequest {
+async fn container() -> Option<DockerServer> {
+    let (scenario, _) = SCENARIOS.resolve("stalled-burst").unwrap();
+    let request = ServerRequest {
         sshd: scenario.sshd,
         run_id: "witness-inside-test".to_owned(),
         ready_within: WITHIN,
     };
-    match DockerTarget::start(&request, None, &DockerOptions::default(), &|_| {}).await {
+    match DockerServer::start(&request, None, &ServerOptions::new(RECIPE).docker, &|_| {}).await {
         Ok(target) => Some(target),
-        Err(error @ TargetError::Unavailable { .. }) => {
+        Err(error @ ServerError::Unavailable { .. }) => {
             driver::skipped("SSHCHURN_REQUIRE_DOCKER", &error.to_string());
             None
         }

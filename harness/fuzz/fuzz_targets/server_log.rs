@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sshchurn::analysis::server_log::{DropRule, MAX_LINE_BYTES, ServerLogCounts, ServerLogParser};
-use sshchurn::model::Admission;
+use sshchurn_core::analysis::server_log::{DropRule, MAX_LINE_BYTES, ServerLogCounts, ServerLogParser};
+use sshchurn_core::model::Admission;
 
 /// The last bytes of the input say where the log is cut, so that a plain log is a good seed.
 const CUTS: usize = 16;

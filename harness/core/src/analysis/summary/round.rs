@@ -1,0 +1,533 @@
+//! A round under way: what has to be remembered until its last event.
+//!
+//! Owns how the events of one round become its numbers. Which round an event belongs to is `summarizer`'s.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use super::books::{AttemptNote, RoundBooks, StartNumbers};
+use super::numbers::{Leftovers, Numbers, PerTask, RoundSummary, Scope};
+use super::outcomes::{Window, count_outcome, note_port, settle_rate, time_stages};
+use crate::analysis::admission::Trials;
+use crate::analysis::latency::Stage;
+use crate::analysis::timeline::{TaskEnd, TimeLine, TimeLineBuilder};
+use crate::analysis::witness::WitnessBuilder;
+use crate::ids::{AttemptId, RoundId, StrategyName, TaskId};
+use crate::instant::RunInstant;
+use crate::ledger::{RoundEnd, ServerReading};
+use crate::quantity::nanoseconds;
+use crate::vocabulary::{
+    AttemptOutcome, AttemptTrace, CleanupPolicy, CleanupResult, CommandOutcome, Phase, RetryKind,
+    TaskFailure, TaskFate,
+};
+
+/// A `connect()` that takes this long met at least one lost SYN: Linux repeats it after 1 s, 3 s and 7 s
+/// (RFC 6298 initial timeout of 1 s, doubled). A little less than 1 s, since timers may be early by a tick.
+const SYN_RETRANSMISSION: Duration = Duration::from_millis(990);
+
+struct TaskState {
+    intended: RunInstant,
+    job_id: String,
+    started: bool,
+    first_attempt: Option<AttemptId>,
+    attempts: [u64; 3],
+    handshakes: [u64; 3],
+    end: Option<(TaskFate, bool, CleanupResult)>,
+}
+
+/// What began as an attempt.
+pub(super) struct OpenAttempt {
+    pub(super) round: RoundId,
+    pub(super) task: TaskId,
+    pub(super) phase: Phase,
+    pub(super) ordinal: u32,
+    pub(super) at: RunInstant,
+    /// Attempts of the round that were open when it began.
+    pub(super) others: u32,
+}
+
+/// A round between its two events.
+pub(super) struct RoundState {
+    summary: RoundSummary,
+    tasks: HashMap<TaskId, TaskState>,
+    /// The three phases, then all together.
+    windows: [Window; 4],
+    first_connects: Vec<u64>,
+    last_task_end: Option<RunInstant>,
+    directories: Vec<String>,
+    /// Tasks wait for the ends of others by the scenario: their first connects are no burst.
+    held_back: bool,
+    timeline: TimeLineBuilder,
+    witness: WitnessBuilder,
+    open_attempts: u32,
+    /// Answers by the number of attempts that were open before.
+    answers: BTreeMap<u32, Trials>,
+}
+
+impl RoundState {
+    pub(super) fn new(
+        round: RoundId,
+        repetition: u32,
+        strategy: StrategyName,
+        cleanup: CleanupPolicy,
+        tasks: u32,
+        proven_idle: bool,
+        at: RunInstant,
+    ) -> Self {
+        RoundState {
+            summary: RoundSummary {
+                round,
+                repetition,
+                strategy,
+                cleanup,
+                started: at,
+                ended: at,
+                end: None,
+                proven_idle,
+                numbers: Numbers::default(),
+                start: StartNumbers::default(),
+                books: RoundBooks {
+                    tasks_planned: u64::from(tasks),
+                    ..RoundBooks::default()
+                },
+                task_ends: Vec::new(),
+                timeline: TimeLine::default(),
+                startups: None,
+                server_cost: None,
+                kernel: None,
+                held_trials: BTreeMap::new(),
+                server_log: None,
+            },
+            held_back: false,
+            timeline: TimeLineBuilder::new(at),
+            witness: WitnessBuilder::default(),
+            open_attempts: 0,
+            answers: BTreeMap::new(),
+            tasks: HashMap::new(),
+            windows: Default::default(),
+            first_connects: Vec::new(),
+            last_task_end: None,
+            directories: Vec::new(),
+        }
+    }
+
+    /// Says that at most so many tasks run at once.
+    pub(super) fn at_most(mut self, in_flight: Option<u32>) -> Self {
+        let tasks = self.summary.books.tasks_planned;
+        self.held_back = in_flight.is_some_and(|most| u64::from(most) < tasks);
+        self
+    }
+
+    fn scopes(&mut self, phase: Phase, mut change: impl FnMut(&mut Scope)) {
+        change(&mut self.summary.numbers.phases[phase as usize]);
+        change(&mut self.summary.numbers.total);
+    }
+
+    /// Returns false for a task that was already scheduled.
+    pub(super) fn task_scheduled(
+        &mut self,
+        task: TaskId,
+        intended: RunInstant,
+        job_id: &str,
+    ) -> bool {
+        self.summary.books.tasks_scheduled += 1;
+        self.summary.numbers.tasks.tasks_scheduled += 1;
+        let state = TaskState {
+            intended,
+            job_id: job_id.to_owned(),
+            started: false,
+            first_attempt: None,
+            attempts: [0; 3],
+            handshakes: [0; 3],
+            end: None,
+        };
+        self.tasks.insert(task, state).is_none()
+    }
+
+    /// Returns false for an unknown task, or one that began before.
+    pub(super) fn task_started(&mut self, task: TaskId, at: RunInstant) -> bool {
+        let Some(state) = self.tasks.get_mut(&task) else {
+            return false;
+        };
+        let again = std::mem::replace(&mut state.started, true);
+        let lag = at.since(state.intended);
+        // Under `max_in_flight` a task waits for another's end; such a wait is the scenario's, not the
+        // generator's.
+        if self.last_task_end.is_none_or(|end| end < state.intended) {
+            let ns = nanoseconds(lag);
+            let own = &mut self.summary.start.own_lag_max_ns;
+            *own = (*own).max(ns);
+        }
+        self.summary
+            .numbers
+            .total
+            .latencies
+            .record(Stage::StartLag, lag);
+        !again
+    }
+
+    pub(super) fn phase_started(&mut self, phase: Phase, at: RunInstant) {
+        self.timeline.phase_started(at, phase);
+    }
+
+    pub(super) fn startups_changed(&mut self, slots: u32, start: u32, full: u32, at: RunInstant) {
+        self.timeline.slots(at, slots);
+        self.witness.startups_changed(slots, start, full, at);
+    }
+
+    pub(super) fn startups_sampled(
+        &mut self,
+        samples: u64,
+        over_ns: u64,
+        sampler_cpu_ns: Option<u64>,
+        at: RunInstant,
+    ) {
+        self.witness
+            .startups_sampled(samples, over_ns, sampler_cpu_ns, at);
+    }
+
+    pub(super) fn server_sampled(&mut self, reading: &ServerReading) {
+        self.witness.server_sampled(reading);
+    }
+
+    /// Returns false for an unknown task.
+    pub(super) fn phase_ended(&mut self, task: TaskId, phase: Phase, at: RunInstant) -> bool {
+        self.timeline.phase_ended(at, phase);
+        let Some(state) = self.tasks.get(&task) else {
+            return false;
+        };
+        if phase == Phase::Submit {
+            let time = at.since(state.intended);
+            self.summary
+                .numbers
+                .total
+                .latencies
+                .record(Stage::Submit, time);
+        }
+        true
+    }
+
+    /// Returns false for an unknown task.
+    pub(super) fn attempt_started(&mut self, attempt: AttemptId, open: &mut OpenAttempt) -> bool {
+        open.others = self.open_attempts;
+        self.open_attempts += 1;
+        self.timeline.attempt_started(open.at);
+        self.summary.books.attempts_started += 1;
+        self.scopes(open.phase, |scope| {
+            scope.counts.attempts += 1;
+            scope.counts.connections += u64::from(open.ordinal == 1);
+        });
+        let Some(state) = self.tasks.get_mut(&open.task) else {
+            return false;
+        };
+        state.attempts[open.phase as usize] += 1;
+        state.first_attempt.get_or_insert(attempt);
+        true
+    }
+
+    pub(super) fn attempt_ended(
+        &mut self,
+        attempt: AttemptId,
+        open: &OpenAttempt,
+        outcome: &AttemptOutcome,
+        trace: &AttemptTrace,
+        at: RunInstant,
+    ) {
+        self.timeline.attempt_ended(at, outcome);
+        self.open_attempts = self.open_attempts.saturating_sub(1);
+        let refused = match outcome {
+            AttemptOutcome::Held => Some(0),
+            AttemptOutcome::BannerEof { .. } => Some(1),
+            _ => None,
+        };
+        if let Some(refused) = refused {
+            let answers = self.answers.entry(open.others).or_default();
+            answers.trials += 1;
+            answers.refused += refused;
+        }
+        self.summary.books.attempts_ended_once += 1;
+        self.scopes(open.phase, |scope| {
+            count_outcome(scope, open.ordinal, outcome, trace);
+            time_stages(scope, outcome, trace);
+        });
+        let begun = trace.connect_called.unwrap_or(open.at);
+        let authenticated = trace.authenticated.or(trace.ended).unwrap_or(at);
+        let handshake = *outcome == AttemptOutcome::Handshake;
+        for window in [open.phase as usize, 3] {
+            let window = &mut self.windows[window];
+            window.first = Some(window.first.map_or(begun, |first| first.min(begun)));
+            window.last = Some(window.last.map_or(at, |last| last.max(at)));
+            if handshake {
+                window.handshakes.push(authenticated.0);
+            }
+        }
+        if let Some(state) = self.tasks.get_mut(&open.task) {
+            state.handshakes[open.phase as usize] += u64::from(handshake);
+            if state.first_attempt == Some(attempt) {
+                self.first_connects
+                    .extend(trace.connect_called.map(|instant| instant.0));
+            }
+        }
+        let slow = |end: RunInstant| end.since(begun) >= SYN_RETRANSMISSION;
+        let slow_connect = match trace.connected {
+            Some(connected) => slow(connected),
+            None => *outcome == AttemptOutcome::ConnectTimeout,
+        };
+        self.summary.start.slow_connects += u64::from(slow_connect);
+        self.summary.books.connections_made += u64::from(handshake);
+        let first = AttemptNote {
+            attempt,
+            task: open.task,
+            phase: open.phase,
+            ordinal: open.ordinal,
+            outcome: outcome.metric(),
+            at: begun,
+            port: trace.local_port,
+        };
+        note_port(&mut self.summary.books.ports, first, outcome, trace);
+    }
+
+    pub(super) fn connection_ended(&mut self) {
+        self.summary.books.connections_ended_once += 1;
+    }
+
+    pub(super) fn command_started(&mut self, phase: Phase) {
+        self.summary.books.commands_started += 1;
+        self.scopes(phase, |scope| scope.counts.commands += 1);
+    }
+
+    pub(super) fn command_ended(&mut self, phase: Phase, time: Duration, outcome: &CommandOutcome) {
+        self.summary.books.commands_ended_once += 1;
+        self.scopes(phase, |scope| {
+            match outcome {
+                CommandOutcome::Completed { .. } => scope.latencies.record(Stage::Exec, time),
+                CommandOutcome::ChannelRefused => scope.counts.channel_refused += 1,
+                CommandOutcome::ConnectionLost { .. } => scope.counts.connection_lost += 1,
+                CommandOutcome::TimedOut => scope.counts.command_timeout += 1,
+                CommandOutcome::Interrupted => scope.counts.commands_interrupted += 1,
+            };
+        });
+    }
+
+    pub(super) fn poll_ended(&mut self) {
+        self.summary.numbers.tasks.polls += 1;
+    }
+
+    pub(super) fn retry_scheduled(&mut self, phase: Phase, retry: RetryKind) {
+        self.scopes(phase, |scope| {
+            scope.counts.retries += 1;
+            let kinds = &mut scope.retries_by_kind;
+            *match retry {
+                RetryKind::Connect => &mut kinds.connect,
+                RetryKind::Command => &mut kinds.command,
+                RetryKind::Reconnect => &mut kinds.reconnect,
+                RetryKind::CleanupRound => &mut kinds.cleanup_round,
+            } += 1;
+        });
+    }
+
+    /// Returns false for an unknown task, or one that ended before.
+    pub(super) fn task_ended(
+        &mut self,
+        task: TaskId,
+        fate: TaskFate,
+        removal_required: bool,
+        cleanup: CleanupResult,
+        at: RunInstant,
+    ) -> bool {
+        let Some(state) = self.tasks.get_mut(&task) else {
+            return false;
+        };
+        if state.end.is_some() {
+            return false;
+        }
+        state.end = Some((fate, removal_required, cleanup));
+        let numbers = &mut self.summary.numbers;
+        match fate {
+            TaskFate::Succeeded => numbers.tasks.tasks_succeeded += 1,
+            TaskFate::Interrupted => numbers.tasks.tasks_interrupted += 1,
+            TaskFate::NotStarted => numbers.tasks.tasks_not_started += 1,
+            TaskFate::Failed { failure } => {
+                numbers.tasks.tasks_failed += 1;
+                *match failure {
+                    TaskFailure::SubmitConnect => &mut numbers.failures.submit_connect,
+                    TaskFailure::SubmitCommand => &mut numbers.failures.submit_command,
+                    TaskFailure::Monitor => &mut numbers.failures.monitor,
+                    TaskFailure::JobExit => &mut numbers.failures.job_exit,
+                    TaskFailure::Killed => &mut numbers.failures.killed,
+                } += 1;
+            }
+        }
+        self.summary.books.tasks_ended_once += 1;
+        if fate != TaskFate::NotStarted {
+            let time = at.since(state.intended);
+            numbers.total.latencies.record(Stage::Task, time);
+            self.last_task_end = Some(at);
+        }
+        true
+    }
+
+    pub(super) fn directory_found(&mut self, name: &str) {
+        self.directories.push(name.to_owned());
+    }
+
+    pub(super) fn touched(&mut self, at: RunInstant) {
+        self.summary.ended = at;
+    }
+
+    /// Closes the round. `seen` holds the directories found after earlier rounds and takes this one's.
+    pub(super) fn finish(
+        mut self,
+        end: Option<(RoundEnd, bool, bool)>,
+        seen: &mut HashSet<String>,
+    ) -> RoundSummary {
+        if let Some((end, proven_idle, inventory_taken)) = end {
+            self.summary.end = Some(end);
+            self.summary.proven_idle &= proven_idle;
+            if inventory_taken {
+                self.summary.numbers.leftovers = Some(self.settle_directories(seen));
+            }
+        } else {
+            self.summary.proven_idle = false;
+        }
+        self.settle_rates();
+        self.settle_tasks();
+        self.settle_ends();
+        let summary = &mut self.summary;
+        // A single client that holds what it gets: everything open before an attempt occupied a slot.
+        if summary.books.tasks_planned == 1 && summary.numbers.total.counts.attempts_held > 0 {
+            summary.held_trials = self.answers;
+        }
+        summary.timeline = self.timeline.finish(summary.ended);
+        let (counts, tasks) = (&summary.numbers.total.counts, &summary.numbers.tasks);
+        let (handshakes, tasks) = (counts.handshakes, tasks.tasks_scheduled);
+        summary.startups = self.witness.startups();
+        summary.kernel = self.witness.kernel();
+        summary.server_cost = self.witness.cost(handshakes, tasks);
+        summary.numbers.startups_peak = summary
+            .startups
+            .as_ref()
+            .map(|startups| u64::from(startups.peak));
+        summary.numbers.server_cpu_ns = summary.server_cost.as_ref().map(|cost| cost.cpu_ns);
+        self.summary
+    }
+
+    fn settle_ends(&mut self) {
+        let mut ends: Vec<(TaskId, TaskEnd)> = self
+            .tasks
+            .iter()
+            .map(|(task, state)| (*task, end_of(state.end.map(|(fate, _, _)| fate))))
+            .collect();
+        ends.sort_by_key(|(task, _)| *task);
+        self.summary.task_ends = ends.into_iter().map(|(_, end)| end).collect();
+    }
+
+    fn settle_directories(&self, seen: &mut HashSet<String>) -> Leftovers {
+        let by_job: HashMap<&str, &TaskState> = self
+            .tasks
+            .values()
+            .map(|task| (task.job_id.as_str(), task))
+            .collect();
+        let mut found = Leftovers::default();
+        for name in &self.directories {
+            if !seen.insert(name.clone()) {
+                found.carried_over += 1;
+                continue;
+            }
+            let Some(task) = by_job.get(name.as_str()) else {
+                found.unexplained += 1;
+                continue;
+            };
+            let cause = match task.end {
+                None => &mut found.unknown,
+                Some((_, _, CleanupResult::Removed)) => &mut found.reported_removed,
+                Some((_, false, _)) => {
+                    found.kept_by_policy += 1;
+                    continue;
+                }
+                Some((_, true, CleanupResult::ConnectFailed)) => &mut found.cleanup_connect_failed,
+                Some((_, true, CleanupResult::CommandFailed)) => &mut found.cleanup_command_failed,
+                Some((fate, true, CleanupResult::NotAttempted)) => match fate {
+                    TaskFate::Interrupted => &mut found.interrupted,
+                    TaskFate::Failed { failure } => match failure {
+                        TaskFailure::Killed => &mut found.killed,
+                        TaskFailure::SubmitConnect | TaskFailure::SubmitCommand => {
+                            &mut found.submit_failed
+                        }
+                        TaskFailure::Monitor => &mut found.monitor_failed,
+                        TaskFailure::JobExit => &mut found.unknown,
+                    },
+                    TaskFate::Succeeded | TaskFate::NotStarted => &mut found.unknown,
+                },
+                Some((_, true, CleanupResult::NotRequired)) => &mut found.unknown,
+            };
+            *cause += 1;
+            found.leftover_dirs += 1;
+        }
+        found
+    }
+
+    fn settle_rates(&mut self) {
+        let [total, phases @ ..] = {
+            let [submit, poll, cleanup, total] = std::mem::take(&mut self.windows);
+            [total, submit, poll, cleanup]
+        };
+        let numbers = &mut self.summary.numbers;
+        settle_rate(&mut numbers.total, total);
+        for (scope, window) in numbers.phases.iter_mut().zip(phases) {
+            settle_rate(scope, window);
+        }
+    }
+
+    fn settle_tasks(&mut self) {
+        let numbers = &mut self.summary.numbers;
+        let mut intended = self.tasks.values().map(|task| task.intended);
+        let first = intended.next();
+        self.summary.start.burst = self.tasks.len() > 1
+            && !self.held_back
+            && intended.all(|instant| Some(instant) == first);
+        for task in self.tasks.values().filter(|task| task.started) {
+            let mut all = (0, 0);
+            for phase in Phase::ALL {
+                let scope = &mut numbers.phases[phase as usize];
+                let (attempts, handshakes) = (
+                    task.attempts[phase as usize],
+                    task.handshakes[phase as usize],
+                );
+                per_task(scope).0.add(attempts);
+                per_task(scope).1.add(handshakes);
+                all = (all.0 + attempts, all.1 + handshakes);
+            }
+            per_task(&mut numbers.total).0.add(all.0);
+            per_task(&mut numbers.total).1.add(all.1);
+        }
+        self.first_connects.sort_unstable();
+        if let (true, [first, .., last]) = (self.summary.start.burst, &self.first_connects[..]) {
+            // Nearest rank: the smallest instant by which 99 % had called connect().
+            let rank = (self.first_connects.len() * 99).div_ceil(100);
+            self.summary.start.spread_ns = Some(last - first);
+            self.summary.start.spread_p99_ns = Some(self.first_connects[rank - 1] - first);
+            numbers.start_spread_ns = Some(last - first);
+        }
+    }
+}
+
+fn end_of(fate: Option<TaskFate>) -> TaskEnd {
+    match fate {
+        None => TaskEnd::Unknown,
+        Some(TaskFate::Succeeded) => TaskEnd::Succeeded,
+        Some(TaskFate::Interrupted) => TaskEnd::Interrupted,
+        Some(TaskFate::NotStarted) => TaskEnd::NotStarted,
+        Some(TaskFate::Failed { failure }) => match failure {
+            TaskFailure::SubmitConnect => TaskEnd::SubmitConnect,
+            TaskFailure::SubmitCommand => TaskEnd::SubmitCommand,
+            TaskFailure::Monitor => TaskEnd::Monitor,
+            TaskFailure::JobExit => TaskEnd::JobExit,
+            TaskFailure::Killed => TaskEnd::Killed,
+        },
+    }
+}
+
+fn per_task(scope: &mut Scope) -> (&mut PerTask, &mut PerTask) {
+    (&mut scope.attempts_per_task, &mut scope.handshakes_per_task)
+}

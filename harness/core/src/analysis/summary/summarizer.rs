@@ -1,0 +1,403 @@
+//! Folds a ledger, record by record, into a [`RunSummary`].
+//!
+//! Owns which event belongs to which round, and the laws' counts that concern the ledger as a whole. Never
+//! fails: what does not fit is counted as stray and breaks a law later.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use super::books::LedgerBooks;
+use super::numbers::{GeneratorHealth, Numbers, RoundSummary, RunSummary, StrategySummary};
+use super::round::{OpenAttempt, RoundState};
+use crate::analysis::server_log::ServerLogCounts;
+use crate::ids::{AttemptId, CommandId, RoundId};
+use crate::instant::RunInstant;
+use crate::ledger::{Event, GeneratorSample, Record, RunEnd};
+use crate::manifest::Manifest;
+use crate::vocabulary::{AttemptOutcome, Phase};
+
+const STRAYS_KEPT: usize = 5;
+/// Shortest stretch over which a CPU share is taken: sshd's and the harness's own time slices average out.
+const CPU_STRETCH: Duration = Duration::from_secs(1);
+
+struct OpenCommand {
+    round: RoundId,
+    phase: Phase,
+    at: RunInstant,
+}
+
+/// Folds records; see [`Summarizer::fold`].
+#[derive(Default)]
+pub struct Summarizer {
+    manifest: Option<Manifest>,
+    ledger: LedgerBooks,
+    next_seq: u64,
+    last_at: RunInstant,
+    ended: Option<RunEnd>,
+    rounds: BTreeMap<RoundId, RoundState>,
+    done: BTreeMap<RoundId, RoundSummary>,
+    attempts: HashMap<AttemptId, OpenAttempt>,
+    connections: HashMap<AttemptId, RoundId>,
+    commands: HashMap<CommandId, OpenCommand>,
+    directories: HashSet<String>,
+    server_logs: BTreeMap<RoundId, ServerLogCounts>,
+    generator: GeneratorHealth,
+    cpu_first: Option<(RunInstant, f64)>,
+    cpu_stretch: Option<(RunInstant, f64)>,
+    cpu_last: Option<(RunInstant, f64)>,
+    cpu_peak_per_s: Option<f64>,
+    warnings: Vec<String>,
+    stop_reasons: Vec<String>,
+}
+
+impl Summarizer {
+    /// A summarizer at the beginning of a ledger.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes what the server's log says of a round, in any order relative to the records. Call it once for each
+    /// round whose log was read; a round without it has no `server_accepted` and no `server_drops`.
+    pub fn server_log(&mut self, round: RoundId, counts: ServerLogCounts) {
+        self.server_logs.insert(round, counts);
+    }
+
+    /// Takes the next record of the ledger, in the order of the file.
+    pub fn fold(&mut self, record: &Record) {
+        self.check_envelope(record);
+        let at = record.at;
+        let fits = match &record.event {
+            Event::RunStarted { manifest } => {
+                self.ledger.opened = self.ledger.records == 1;
+                self.manifest = Some((**manifest).clone());
+                self.ledger.opened
+            }
+            Event::RoundStarted {
+                round,
+                repetition,
+                strategy,
+                cleanup,
+                tasks,
+                proven_idle,
+                log_from: _,
+            } => {
+                self.ledger.rounds_started += 1;
+                let state = RoundState::new(
+                    *round,
+                    *repetition,
+                    strategy.clone(),
+                    *cleanup,
+                    *tasks,
+                    *proven_idle,
+                    at,
+                )
+                .at_most(
+                    self.manifest
+                        .as_ref()
+                        .and_then(|manifest| manifest.scenario.max_in_flight),
+                );
+                !self.done.contains_key(round) && self.rounds.insert(*round, state).is_none()
+            }
+            Event::TaskScheduled {
+                round,
+                task,
+                intended,
+                job_id,
+            } => self.in_round(*round, |state| {
+                state.task_scheduled(*task, *intended, job_id)
+            }),
+            Event::TaskStarted { round, task } => {
+                self.in_round(*round, |state| state.task_started(*task, at))
+            }
+            Event::PhaseStarted { round, phase, .. } => self.in_round(*round, |state| {
+                state.phase_started(*phase, at);
+                true
+            }),
+            Event::PhaseEnded { round, task, phase } => {
+                self.in_round(*round, |state| state.phase_ended(*task, *phase, at))
+            }
+            Event::AttemptStarted {
+                round,
+                task,
+                attempt,
+                phase,
+                ordinal,
+            } => {
+                let mut open = OpenAttempt {
+                    round: *round,
+                    task: *task,
+                    phase: *phase,
+                    ordinal: *ordinal,
+                    at,
+                    others: 0,
+                };
+                let known =
+                    self.in_round(*round, |state| state.attempt_started(*attempt, &mut open));
+                self.attempts.insert(*attempt, open).is_none() && known
+            }
+            Event::AttemptEnded {
+                attempt,
+                outcome,
+                trace,
+            } => match self.attempts.remove(attempt) {
+                None => false,
+                Some(open) => {
+                    if *outcome == AttemptOutcome::Handshake {
+                        self.connections.insert(*attempt, open.round);
+                    }
+                    self.in_round(open.round, |state| {
+                        state.attempt_ended(*attempt, &open, outcome, trace, at);
+                        true
+                    })
+                }
+            },
+            Event::ConnectionEnded { attempt, .. } => match self.connections.remove(attempt) {
+                None => false,
+                Some(round) => self.in_round(round, |state| {
+                    state.connection_ended();
+                    true
+                }),
+            },
+            Event::CommandStarted {
+                command,
+                attempt: _,
+                round,
+                task: _,
+                step,
+            } => {
+                let phase = step.phase();
+                let open = OpenCommand {
+                    round: *round,
+                    phase,
+                    at,
+                };
+                let known = self.in_round(*round, |state| {
+                    state.command_started(phase);
+                    true
+                });
+                self.commands.insert(*command, open).is_none() && known
+            }
+            Event::CommandEnded {
+                command, outcome, ..
+            } => match self.commands.remove(command) {
+                None => false,
+                Some(open) => self.in_round(open.round, |state| {
+                    state.command_ended(open.phase, at.since(open.at), outcome);
+                    true
+                }),
+            },
+            Event::PollEnded { round, .. } => self.in_round(*round, |state| {
+                state.poll_ended();
+                true
+            }),
+            Event::RetryScheduled {
+                round,
+                phase,
+                retry,
+                ..
+            } => self.in_round(*round, |state| {
+                state.retry_scheduled(*phase, *retry);
+                true
+            }),
+            Event::TaskEnded {
+                round,
+                task,
+                fate,
+                removal_required,
+                cleanup,
+            } => self.in_round(*round, |state| {
+                state.task_ended(*task, *fate, *removal_required, *cleanup, at)
+            }),
+            Event::DirectoryFound { round, name } => self.in_round(*round, |state| {
+                state.directory_found(name);
+                true
+            }),
+            Event::StartupsChanged {
+                round,
+                slots,
+                start,
+                full,
+            } => self.in_round(*round, |state| {
+                state.startups_changed(*slots, *start, *full, at);
+                true
+            }),
+            Event::StartupsSampled {
+                round,
+                samples,
+                over_ns,
+                sampler_cpu_ns,
+            } => self.in_round(*round, |state| {
+                state.startups_sampled(*samples, *over_ns, *sampler_cpu_ns, at);
+                true
+            }),
+            Event::ServerSampled { round, reading } => self.in_round(*round, |state| {
+                state.server_sampled(reading);
+                true
+            }),
+            Event::GeneratorSampled { sample } => {
+                self.generator_sampled(at, sample);
+                true
+            }
+            Event::RoundEnded {
+                round,
+                end,
+                proven_idle,
+                inventory_taken,
+                log_to: _,
+            } => match self.rounds.remove(round) {
+                None => false,
+                Some(mut state) => {
+                    self.ledger.rounds_ended += 1;
+                    state.touched(at);
+                    let end = Some((*end, *proven_idle, *inventory_taken));
+                    let summary = state.finish(end, &mut self.directories);
+                    self.done.insert(*round, summary);
+                    true
+                }
+            },
+            Event::StopRequested { reason, .. } => {
+                self.stop_reasons.push(reason.clone());
+                true
+            }
+            Event::Warned { text } => {
+                self.warnings.push(text.clone());
+                true
+            }
+            Event::RunEnded { end } => {
+                self.ended = Some(*end);
+                true
+            }
+        };
+        if !fits {
+            self.ledger.stray_events += 1;
+            if self.ledger.stray_samples.len() < STRAYS_KEPT {
+                let event = format!("{:?}", record.event);
+                let event: String = event.chars().take(160).collect();
+                let sample = format!("seq {}: {event}", record.seq);
+                self.ledger.stray_samples.push(sample);
+            }
+        }
+    }
+
+    fn check_envelope(&mut self, record: &Record) {
+        self.ledger.records += 1;
+        if record.seq != self.next_seq {
+            self.ledger.sequence_errors += 1;
+        }
+        self.next_seq = record.seq.wrapping_add(1);
+        if record.at < self.last_at {
+            self.ledger.time_reversals += 1;
+        }
+        self.last_at = self.last_at.max(record.at);
+        if self.ended.is_some() {
+            self.ledger.after_close += 1;
+        }
+    }
+
+    fn in_round(&mut self, round: RoundId, act: impl FnOnce(&mut RoundState) -> bool) -> bool {
+        let at = self.last_at;
+        self.rounds.get_mut(&round).is_some_and(|state| {
+            state.touched(at);
+            act(state)
+        })
+    }
+
+    fn generator_sampled(&mut self, at: RunInstant, sample: &GeneratorSample) {
+        let health = &mut self.generator;
+        health.samples += 1;
+        health.loop_lag_max_ns = health.loop_lag_max_ns.max(sample.loop_lag_ns);
+        health.open_files_max = health.open_files_max.max(sample.open_files);
+        let now = (at, sample.cpu_seconds);
+        self.cpu_first.get_or_insert(now);
+        self.cpu_last = Some(now);
+        let (from, cpu) = *self.cpu_stretch.get_or_insert(now);
+        let stretch = at.since(from);
+        if stretch >= CPU_STRETCH {
+            let share = (sample.cpu_seconds - cpu) / stretch.as_secs_f64();
+            self.cpu_peak_per_s = Some(self.cpu_peak_per_s.map_or(share, |peak| peak.max(share)));
+            self.cpu_stretch = Some(now);
+        }
+    }
+
+    /// The summary of everything folded. Rounds still open, as a killed run leaves them, are closed as they stand.
+    #[must_use]
+    pub fn finish(mut self) -> RunSummary {
+        self.ledger.closed = if self.ledger.after_close == 0 {
+            self.ended
+        } else {
+            None
+        };
+        for (round, state) in std::mem::take(&mut self.rounds) {
+            let summary = state.finish(None, &mut self.directories);
+            self.done.entry(round).or_insert(summary);
+        }
+        let log_is_complete = self
+            .manifest
+            .as_ref()
+            .is_some_and(|manifest| manifest.target.log_has_every_drop);
+        for (round, counts) in std::mem::take(&mut self.server_logs) {
+            let Some(summary) = self.done.get_mut(&round) else {
+                self.ledger.unknown_server_logs += 1;
+                continue;
+            };
+            summary.numbers.server_accepted = Some(counts.accepted);
+            summary.numbers.server_drops = log_is_complete.then(|| counts.drops.clone());
+            summary.server_log = Some(counts);
+        }
+        self.finish_generator();
+        RunSummary {
+            strategies: self.by_strategy(),
+            manifest: self.manifest,
+            generator: self.generator,
+            ledger: self.ledger,
+            ended: self.last_at,
+            warnings: self.warnings,
+            stop_reasons: self.stop_reasons,
+        }
+    }
+
+    fn finish_generator(&mut self) {
+        let Some(manifest) = &self.manifest else {
+            return;
+        };
+        let cpus = f64::from(manifest.environment.cpus.max(1));
+        if let (Some((from, cpu_from)), Some((to, cpu_to))) = (self.cpu_first, self.cpu_last) {
+            let time = to.since(from).as_secs_f64();
+            if time > 0.0 {
+                self.generator.cpu_share_mean = Some((cpu_to - cpu_from) / time / cpus);
+            }
+        }
+        self.generator.cpu_share_peak = self.cpu_peak_per_s.map(|used| used / cpus);
+    }
+
+    fn by_strategy(&mut self) -> Vec<StrategySummary> {
+        let mut strategies: Vec<StrategySummary> = self
+            .manifest
+            .iter()
+            .flat_map(|manifest| &manifest.scenario.strategies)
+            .map(|name| StrategySummary {
+                strategy: name.clone(),
+                numbers: Numbers::default(),
+                rounds: Vec::new(),
+            })
+            .collect();
+        for summary in std::mem::take(&mut self.done).into_values() {
+            match strategies
+                .iter_mut()
+                .find(|strategy| strategy.strategy == summary.strategy)
+            {
+                Some(strategy) => strategy.rounds.push(summary),
+                None => strategies.push(StrategySummary {
+                    strategy: summary.strategy.clone(),
+                    numbers: Numbers::default(),
+                    rounds: vec![summary],
+                }),
+            }
+        }
+        for strategy in &mut strategies {
+            strategy.numbers = Numbers::sum(strategy.rounds.iter().map(|round| &round.numbers));
+        }
+        strategies
+    }
+}

@@ -1,0 +1,17 @@
+//! What sshchurn knows without a network, a clock or a terminal: scenarios, the ledger's format, the admission model, the
+//! analysis of a run and the judgement of it.
+//!
+//! Pure: its manifest has no runtime, so that nothing here can wait, connect or print.
+
+pub mod analysis;
+pub mod exit_code;
+pub mod gate;
+pub mod ids;
+pub mod instant;
+pub mod ledger;
+pub mod manifest;
+pub mod model;
+pub mod quantity;
+pub mod release;
+pub mod scenario;
+pub mod vocabulary;

@@ -1,0 +1,183 @@
+//! What was run, on what, against what: plain data with no behaviour.
+//!
+//! `target` and `cli` fill it in, the ledger stores it as its first record, `analysis` and `report` read
+//! it back, so that a report can be rendered again from a run directory alone. It must know nothing of
+//! ours but identifiers.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{RunId, StrategyName};
+
+/// Everything that was fixed before the first round started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Name of the run.
+    pub run_id: RunId,
+    /// Version of the program that made the run.
+    pub tool_version: String,
+    /// Start of the run, Unix time in nanoseconds: the wall-clock anchor of every instant in the ledger.
+    pub started_at_unix_ns: u64,
+    /// The scenario as it was executed.
+    pub scenario: ScenarioRecord,
+    /// The run it is compared with at its end; `null` without a baseline.
+    pub baseline: Option<RunId>,
+    /// The server under test.
+    pub target: ServerDescription,
+    /// The machine the client ran on.
+    pub environment: EnvironmentRecord,
+}
+
+/// The scenario as executed: its name, and the effective file after command-line overrides.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScenarioRecord {
+    /// Scenario name.
+    pub name: String,
+    /// One sentence from the scenario file.
+    pub description: String,
+    /// Where it came from: `built-in` or the path as given.
+    pub origin: String,
+    /// The effective scenario as TOML, command-line overrides applied; running it repeats the run.
+    pub effective_toml: String,
+    /// Tasks per round.
+    pub tasks: u32,
+    /// At most this many tasks at once; `null` without a limit.
+    pub max_in_flight: Option<u32>,
+    /// The shortest of the clients' deadlines, nanoseconds.
+    pub shortest_deadline_ns: u64,
+    /// Rounds of each strategy.
+    pub rounds: u32,
+    /// Seed of every random draw of the client.
+    pub seed: u64,
+    /// Factor applied to every wait (not to deadlines).
+    pub time_scale: f64,
+    /// The strategies in the order of the scenario.
+    pub strategies: Vec<StrategyName>,
+    /// `MaxStartups` as requested, `start:rate:full`.
+    pub max_startups: String,
+    /// The thresholds the run is judged by, as written (file first, then command line).
+    pub thresholds: Vec<String>,
+}
+
+/// Which kind of server was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerKind {
+    /// A container started by this run.
+    Docker,
+    /// A process of the machine's own OpenSSH server.
+    Local,
+    /// The in-process stand-in with OpenSSH's admission rule. Not an OpenSSH server.
+    Embedded,
+    /// A server that was already running.
+    External,
+}
+
+impl ServerKind {
+    /// The word used on the command line and in reports.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ServerKind::Docker => "docker",
+            ServerKind::Local => "local",
+            ServerKind::Embedded => "embedded",
+            ServerKind::External => "external",
+        }
+    }
+}
+
+/// What lies between the client's socket and sshd's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NetworkPath {
+    /// Loopback, the same network namespace, nothing in between.
+    Direct,
+    /// A container in the host's network namespace: as direct.
+    HostNetwork,
+    /// A published container port: a proxy accepts first, hides RST from EOF and changes the source address.
+    PublishedPort,
+    /// A real network.
+    Remote,
+}
+
+impl NetworkPath {
+    /// The word used in reports.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            NetworkPath::Direct => "direct",
+            NetworkPath::HostNetwork => "host network",
+            NetworkPath::PublishedPort => "published port (proxy)",
+            NetworkPath::Remote => "remote",
+        }
+    }
+
+    /// Whether sshd sees the client's own source ports, so that attempts can be joined to log lines one by one.
+    #[must_use]
+    pub fn keeps_source_port(self) -> bool {
+        matches!(self, NetworkPath::Direct | NetworkPath::HostNetwork)
+    }
+}
+
+/// The server under test as it introduced itself and as it was configured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServerDescription {
+    /// Kind of target.
+    pub kind: ServerKind,
+    /// Address the client connects to.
+    pub address: String,
+    /// Path between client and server.
+    pub network_path: NetworkPath,
+    /// Identification string of the server, without line end, e.g. `SSH-2.0-OpenSSH_9.2p1 Debian-2`.
+    pub identification: String,
+    /// Release text where the server could be asked (`sshd -V` or the package), e.g. `OpenSSH_9.2p1`.
+    pub release: Option<String>,
+    /// Image reference and digest, docker only.
+    pub image: Option<String>,
+    /// `MaxStartups` in force, `start:rate:full`, read back from `sshd -T` (or the embedded rule); `None`
+    /// where the server cannot be asked.
+    pub effective_max_startups: Option<String>,
+    /// The rest of the effective configuration that matters here, keyword (lower case) and value.
+    pub effective_config: Vec<(String, String)>,
+    /// The `sshd_config` text that was used; `None` for external targets.
+    pub sshd_config: Option<String>,
+    /// Base directory of the jobs as the jobs see it.
+    pub jobs_directory: String,
+    /// Whether leftover directories can be listed on the target's own file system.
+    pub inventory_available: bool,
+    /// Whether the server's log can be read.
+    pub log_available: bool,
+    /// Whether every refusal is in that log (`LogVerbose`, OpenSSH 8.5 and later, or embedded).
+    pub log_has_every_drop: bool,
+    /// Why this target was taken and not the one before it in `auto`'s order.
+    pub choice: String,
+    /// Median TCP connect time to the target before the first round, nanoseconds.
+    pub round_trip_ns: Option<u64>,
+    /// Cost of one bare exec (`true`) on an established connection, nanoseconds, median.
+    pub exec_cost_ns: Option<u64>,
+    /// What of that cost the login shell's start-up files add, nanoseconds (login shell minus `/bin/sh`).
+    pub login_shell_cost_ns: Option<u64>,
+    /// Warnings of the target, each a full sentence with its remedy.
+    pub warnings: Vec<String>,
+}
+
+/// The machine and limits of the client.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EnvironmentRecord {
+    /// Operating system and kernel release.
+    pub kernel: String,
+    /// CPUs usable by this process.
+    pub cpus: u32,
+    /// One-minute load average when the run started.
+    pub load_average_1m: Option<f64>,
+    /// Soft limit of open files after raising it.
+    pub open_files_limit: u64,
+    /// Ephemeral port range, first and last.
+    pub ephemeral_ports: Option<(u16, u16)>,
+    /// Findings of the preflight checks that are not fatal, each a full sentence with its remedy.
+    pub warnings: Vec<String>,
+}

@@ -1,0 +1,383 @@
+//! Validated scenario settings. A value of these types is runnable; nothing downstream checks again.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::keywords::KeywordError;
+use crate::ids::StrategyName;
+use crate::release::Release;
+use crate::vocabulary::CleanupPolicy;
+
+/// A runnable scenario.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scenario {
+    /// Name: letters, digits, `-` and `_`.
+    pub name: String,
+    /// One sentence for lists and reports.
+    pub description: String,
+    /// Tasks per round, at least 1.
+    pub tasks: u32,
+    /// When tasks begin.
+    pub arrival: ArrivalConfig,
+    /// What each task runs.
+    pub job: JobConfig,
+    /// The strategies to compare; names are unique, at least one.
+    pub strategies: Vec<StrategyConfig>,
+    /// Rounds of each strategy, at least 1.
+    pub rounds: u32,
+    /// Seed of every random draw of the client, and of the order of rounds.
+    pub seed: u64,
+    /// Factor on every wait: job duration, arrival, poll interval, retry and backoff waits, keepalive.
+    /// Deadlines are not scaled, since the work they bound is not.
+    pub time_scale: f64,
+    /// Bound on the whole run; when it passes the run is stopped and reported as out of time.
+    pub max_duration: Duration,
+    /// How the server under test is configured.
+    pub sshd: SshdConfig,
+    /// Thresholds as written, in file order.
+    pub gate: Vec<String>,
+}
+
+impl Scenario {
+    /// A wait shrunk by `time_scale`.
+    #[must_use]
+    pub fn scaled(&self, wait: Duration) -> Duration {
+        wait.mul_f64(self.time_scale)
+    }
+
+    /// Names of the strategies, in the order of the scenario.
+    #[must_use]
+    pub fn strategy_names(&self) -> Vec<StrategyName> {
+        self.strategies
+            .iter()
+            .map(|strategy| strategy.name.clone())
+            .collect()
+    }
+
+    /// The shortest deadline of any client.
+    #[must_use]
+    pub fn shortest_deadline(&self) -> Option<Duration> {
+        self.strategies
+            .iter()
+            .map(|strategy| strategy.tunables.shortest_deadline(strategy.kind))
+            .min()
+    }
+}
+
+/// When tasks begin.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ArrivalConfig {
+    /// The pattern of intended starts.
+    pub shape: ArrivalShape,
+    /// At most this many tasks at once; a task whose turn comes later keeps its intended start.
+    pub max_in_flight: Option<u32>,
+}
+
+/// The pattern of intended starts.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ArrivalShape {
+    /// All at the same instant.
+    Burst,
+    /// Evenly spread over a time (scaled).
+    Ramp {
+        /// From the first start to the last.
+        over: Duration,
+    },
+    /// A Poisson process (exponential gaps; scaled).
+    Poisson {
+        /// Mean arrivals per second.
+        rate_per_s: f64,
+    },
+}
+
+/// The remote job of each task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobConfig {
+    /// How long it runs (scaled).
+    pub duration: Duration,
+    /// Lines it writes to its log, spread over its duration.
+    pub log_lines: u32,
+    /// Bytes it writes in all (at least one byte, the newline, for each line).
+    pub log_bytes: u64,
+    /// Its exit code.
+    pub exit_code: u8,
+    /// Share of tasks killed (client side, without a word) before the job completes, 0 to 1.
+    pub killed_share: f64,
+}
+
+/// One strategy with all its tunables.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StrategyConfig {
+    /// Name in reports and thresholds; by default the kind's.
+    pub name: StrategyName,
+    /// Which connection strategy.
+    pub kind: StrategyKind,
+    /// Its tunables.
+    pub tunables: Tunables,
+}
+
+/// How a task uses connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StrategyKind {
+    /// One connection for every command (Airflow SSH provider up to 5.0.2).
+    PerCommand,
+    /// One connection for detect and submit, one held through monitoring, one for cleanup (5.0.3 and later).
+    ReusedSession,
+    /// No job: one connection that takes a startup slot and stays silent before authentication until every task of the
+    /// round has been admitted or refused.
+    Stalled,
+    /// No job: a single client that keeps every admitted connection silent and tries again until `full` of them are
+    /// held; it knows at every attempt how many slots are in use. Needs `tasks = 1`.
+    Staircase,
+}
+
+impl StrategyKind {
+    /// All kinds.
+    pub const ALL: [StrategyKind; 4] = [
+        StrategyKind::PerCommand,
+        StrategyKind::ReusedSession,
+        StrategyKind::Stalled,
+        StrategyKind::Staircase,
+    ];
+
+    /// Whether tasks run a remote job.
+    #[must_use]
+    pub fn has_job(self) -> bool {
+        match self {
+            StrategyKind::PerCommand | StrategyKind::ReusedSession => true,
+            StrategyKind::Stalled | StrategyKind::Staircase => false,
+        }
+    }
+
+    /// The word used in scenarios and on the command line.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            StrategyKind::PerCommand => "per-command",
+            StrategyKind::ReusedSession => "reused-session",
+            StrategyKind::Stalled => "stalled",
+            StrategyKind::Staircase => "staircase",
+        }
+    }
+}
+
+/// The tunables of a strategy, under the names of the Airflow provider. Waits are unscaled here.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tunables {
+    /// Connect attempts of one operator-side connection (detect, submit, cleanup).
+    pub conn_retry_attempts: u32,
+    /// Fixed part of the wait between them.
+    pub conn_retry_wait: Duration,
+    /// Upper end of the uniform random part of that wait.
+    pub conn_retry_jitter: Duration,
+    /// Rounds of cleanup, each with its own connect attempts.
+    pub cleanup_retries: u32,
+    /// When directories are removed.
+    pub cleanup: CleanupPolicy,
+    /// Deadline of the detect command.
+    pub detect_timeout: Duration,
+    /// Deadline of the submit command.
+    pub submit_timeout: Duration,
+    /// Deadline of each monitoring command.
+    pub command_timeout: Duration,
+    /// Deadline of the cleanup command.
+    pub cleanup_timeout: Duration,
+    /// reused-session: failures in a row, without a whole successful poll between, that end monitoring.
+    /// per-command: unused (see `command_attempts`).
+    pub max_reconnect_attempts: u32,
+    /// per-command: tries of one monitoring command after OS-level errors.
+    pub command_attempts: u32,
+    /// Time between polls.
+    pub poll_interval: Duration,
+    /// Bytes asked for in one read of the log.
+    pub log_chunk_size: u64,
+    /// Deadline of the TCP connect, operator side.
+    pub conn_timeout: Duration,
+    /// Deadline of the identification string after the TCP connect, operator side.
+    pub banner_timeout: Duration,
+    /// Deadline from the call of `connect()` to authenticated on the monitoring side; on the operator side, of key
+    /// exchange and authentication.
+    pub login_timeout: Duration,
+    /// Keepalive interval of operator-side connections and of reused monitoring sessions; zero is off.
+    pub keepalive_interval: Duration,
+}
+
+impl Tunables {
+    /// The shortest deadline that a strategy of this kind has.
+    #[must_use]
+    pub fn shortest_deadline(&self, kind: StrategyKind) -> Duration {
+        let connecting = [self.conn_timeout, self.banner_timeout, self.login_timeout];
+        let commands = [
+            self.detect_timeout,
+            self.submit_timeout,
+            self.command_timeout,
+            self.cleanup_timeout,
+        ];
+        let commands = commands.into_iter().filter(|_| kind.has_job());
+        connecting
+            .into_iter()
+            .chain(commands)
+            .fold(Duration::MAX, Duration::min)
+    }
+
+    /// The provider's defaults for a strategy.
+    #[must_use]
+    pub fn defaults(kind: StrategyKind) -> Self {
+        let old = kind == StrategyKind::PerCommand;
+        Tunables {
+            conn_retry_attempts: if old { 3 } else { 5 },
+            conn_retry_wait: Duration::from_secs(3),
+            conn_retry_jitter: Duration::from_secs(2),
+            cleanup_retries: if old { 1 } else { 3 },
+            cleanup: CleanupPolicy::Never,
+            detect_timeout: Duration::from_secs(10),
+            submit_timeout: Duration::from_secs(60),
+            command_timeout: Duration::from_secs(30),
+            cleanup_timeout: Duration::from_secs(30),
+            max_reconnect_attempts: 5,
+            command_attempts: 3,
+            poll_interval: Duration::from_secs(5),
+            log_chunk_size: 65_536,
+            conn_timeout: Duration::from_secs(10),
+            banner_timeout: Duration::from_secs(30),
+            login_timeout: Duration::from_secs(120),
+            keepalive_interval: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Settings of the server under test.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SshdConfig {
+    /// `MaxStartups`; always written in the three-number form and exactly once.
+    pub max_startups: MaxStartups,
+    /// Oldest OpenSSH release the scenario says something about.
+    pub min_release: Option<Release>,
+    /// Further `sshd_config` keywords as the scenario spells them, in order; none of those the harness owns
+    /// (`MaxStartups`, `Port`, `ListenAddress`, `HostKey`, `AuthorizedKeysFile`, `PidFile`, `LogLevel`, `LogVerbose`, …).
+    pub keywords: Vec<(String, String)>,
+    /// Keywords in force for monitoring connections only. When there are any, monitoring connects from
+    /// [`MONITORING_SOURCE`], as a triggerer on a host of its own would, and the server applies them to that
+    /// address (`Match Address`).
+    pub monitoring_keywords: Vec<(String, String)>,
+}
+
+/// Source address of monitoring connections when the server is to tell them from the submitting ones.
+pub const MONITORING_SOURCE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+impl SshdConfig {
+    /// The value of a keyword, compared as sshd does: without regard to case, the first one wins.
+    #[must_use]
+    pub fn keyword(&self, name: &str) -> Option<&str> {
+        self.keywords
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+impl SshdConfig {
+    /// Sets a keyword, replacing an earlier value.
+    ///
+    /// # Errors
+    /// [`KeywordError`] when the harness owns the keyword or it cannot be written as one line.
+    pub fn set_keyword(&mut self, keyword: &str, value: &str) -> Result<(), KeywordError> {
+        super::keywords::check(keyword, value)?;
+        self.keywords
+            .retain(|(present, _)| !present.eq_ignore_ascii_case(keyword));
+        self.keywords.push((keyword.to_owned(), value.to_owned()));
+        Ok(())
+    }
+}
+
+/// `MaxStartups start:rate:full` (sshd servconf.c, `sMaxStartups`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MaxStartups {
+    /// Unauthenticated connections below which none is refused.
+    pub start: u32,
+    /// Per cent refused at `start`.
+    pub rate: u32,
+    /// Unauthenticated connections at which all are refused.
+    pub full: u32,
+}
+
+/// Why a `MaxStartups` value is not one sshd would take.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidMaxStartups {
+    /// Not three numbers.
+    #[error(
+        "`{0}` is not `start:rate:full`, three whole numbers such as `10:30:100` (OpenSSH 10.1 and 10.2 misread the one-number form)"
+    )]
+    Form(String),
+    /// `start` or `full` is zero.
+    #[error(
+        "`start` and `full` must be at least 1 (OpenSSH 9.2 and later refuse 0, older ones die of it)"
+    )]
+    Zero,
+    /// `start` is greater than `full`.
+    #[error("`start` {0} is greater than `full` {1}; sshd refuses that")]
+    StartAboveFull(u32, u32),
+    /// `rate` is not a per cent value from 1 to 100.
+    #[error("`rate` {0} is not between 1 and 100 per cent")]
+    Rate(u32),
+    /// So large that sshd's own integer arithmetic overflows.
+    #[error("`full` {0} overflows sshd's arithmetic; use at most 1000000")]
+    TooLarge(u32),
+}
+
+impl MaxStartups {
+    /// Slots in use from which every connection is refused: `full`, or `start` where the rate leaves nothing to chance
+    /// (sshd.c:should_drop_connection).
+    #[must_use]
+    pub fn shut_from(self) -> u32 {
+        if self.rate >= 100 {
+            self.start
+        } else {
+            self.full
+        }
+    }
+
+    /// Checks the numbers as sshd does.
+    ///
+    /// # Errors
+    /// [`InvalidMaxStartups`] where sshd would refuse them or misbehave.
+    pub fn new(start: u32, rate: u32, full: u32) -> Result<Self, InvalidMaxStartups> {
+        if start == 0 || full == 0 {
+            return Err(InvalidMaxStartups::Zero);
+        }
+        if start > full {
+            return Err(InvalidMaxStartups::StartAboveFull(start, full));
+        }
+        if !(1..=100).contains(&rate) {
+            return Err(InvalidMaxStartups::Rate(rate));
+        }
+        if full > 1_000_000 {
+            return Err(InvalidMaxStartups::TooLarge(full));
+        }
+        Ok(MaxStartups { start, rate, full })
+    }
+}
+
+impl FromStr for MaxStartups {
+    type Err = InvalidMaxStartups;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let form = || InvalidMaxStartups::Form(text.to_owned());
+        let numbers: Vec<u32> = text
+            .split(':')
+            .map(|part| part.parse::<u32>().map_err(|_| form()))
+            .collect::<Result<_, _>>()?;
+        match numbers[..] {
+            [start, rate, full] => MaxStartups::new(start, rate, full),
+            _ => Err(form()),
+        }
+    }
+}
+
+impl fmt::Display for MaxStartups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.start, self.rate, self.full)
+    }
+}

@@ -1,0 +1,456 @@
+//! Reading a scenario from its strict TOML form.
+//!
+//! A typing error must not change an experiment: unknown keys, wrong units and impossible values are errors, and all
+//! of them are reported at once.
+
+use std::path::Path;
+use std::time::Duration;
+
+use toml::de::DeTable;
+
+use super::config::{
+    ArrivalConfig, ArrivalShape, JobConfig, MaxStartups, Scenario, SshdConfig, StrategyConfig,
+    StrategyKind, Tunables,
+};
+use super::keywords;
+use super::problem::ScenarioErrors;
+use super::reader::{Problems, Table};
+use crate::ids::StrategyName;
+use crate::release::Release;
+use crate::vocabulary::CleanupPolicy;
+
+const CLEANUP: [(&str, CleanupPolicy); 3] = [
+    ("never", CleanupPolicy::Never),
+    ("on_success", CleanupPolicy::OnSuccess),
+    ("always", CleanupPolicy::Always),
+];
+
+/// Tunables that mean something only where a job is run.
+pub(super) const JOB_TUNABLES: [&str; 14] = [
+    "cleanup",
+    "conn_retry_attempts",
+    "conn_retry_wait",
+    "conn_retry_jitter",
+    "cleanup_retries",
+    "detect_timeout",
+    "submit_timeout",
+    "command_timeout",
+    "cleanup_timeout",
+    "max_reconnect_attempts",
+    "command_attempts",
+    "poll_interval",
+    "log_chunk_size",
+    "keepalive_interval",
+];
+
+impl Scenario {
+    /// Reads a scenario from TOML text; `origin` names it in errors.
+    ///
+    /// # Errors
+    /// Every problem of the text at once.
+    pub fn parse(origin: &str, text: &str) -> Result<Scenario, ScenarioErrors> {
+        let (table, syntax) = DeTable::parse_recoverable(text);
+        let problems = Problems::default();
+        for error in syntax {
+            let span = error.span().unwrap_or(0..0);
+            problems.add(span, format!("not TOML: {}", error.message()), None);
+        }
+        // What could not be read would only be said to be missing.
+        let scenario = match problems.is_empty() {
+            true => read(Table::new(table.get_ref(), 0..0, "", &problems)),
+            false => None,
+        };
+        let problems = problems.into_inner();
+        match scenario {
+            Some(scenario) if problems.is_empty() => Ok(scenario),
+            _ => Err(ScenarioErrors::new(origin, text, problems)),
+        }
+    }
+
+    /// Reads a scenario file.
+    ///
+    /// # Errors
+    /// That it cannot be read, or every problem of its text at once.
+    pub fn load(path: &Path) -> Result<Scenario, ScenarioErrors> {
+        let origin = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            ScenarioErrors::without_text(&origin, format!("cannot read {origin}: {error}"), None)
+        })?;
+        Scenario::parse(&origin, &text)
+    }
+}
+
+fn read(root: Table<'_, '_>) -> Option<Scenario> {
+    let name = root
+        .required("name", "name = \"my-scenario\"")
+        .then(|| root.string("name"))
+        .flatten();
+    if let Some(name) = &name {
+        let valid = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if name.is_empty() || name.len() > 60 || !name.chars().all(valid) {
+            root.problem(
+                "name",
+                "letters, digits, `-` and `_` only, at most 60 of them",
+                None,
+            );
+        }
+    }
+    let description = root.string("description").unwrap_or_default();
+    root.required("tasks", "tasks = 120");
+    let tasks = root.integer("tasks", 1..=100_000);
+    let rounds = root.integer("rounds", 1..=1000).unwrap_or(1);
+    let seed = root.integer("seed", 0..=i128::from(i64::MAX)).unwrap_or(1);
+    let time_scale = root
+        .number(
+            "time_scale",
+            |scale| scale > 0.0 && scale <= 10.0,
+            "above 0 and at most 10",
+        )
+        .unwrap_or(1.0);
+    let max_duration = root
+        .positive_duration("max_duration")
+        .unwrap_or(Duration::from_secs(600));
+
+    let arrival = root.table("arrival").map_or(
+        Some(ArrivalConfig {
+            shape: ArrivalShape::Burst,
+            max_in_flight: None,
+        }),
+        |table| arrival(table),
+    );
+    let job = root
+        .table("job")
+        .map_or_else(|| Some(default_job()), |table| Some(job(table)));
+    let strategies = strategies(&root);
+    let sshd = if root.required("sshd", "[sshd]\nmax_startups = \"10:30:100\"") {
+        root.table("sshd").and_then(sshd)
+    } else {
+        None
+    };
+    let gate = root
+        .tables("gate")
+        .into_iter()
+        .filter_map(|table| {
+            table.required(
+                "threshold",
+                "threshold = \"reused-session.banner_eof == 0\"",
+            );
+            let threshold = table.string("threshold");
+            table.finish();
+            threshold
+        })
+        .collect();
+    if let (Some(tasks), Some(limit)) = (
+        tasks,
+        arrival.as_ref().and_then(|arrival| arrival.max_in_flight),
+    ) && limit < tasks
+        && strategies.iter().any(|strategy| !strategy.kind.has_job())
+    {
+        root.problem(
+            "arrival",
+            &format!(
+                "max_in_flight {limit} is less than {tasks} tasks, and a `stalled` task ends only when all have begun"
+            ),
+            Some("remove max_in_flight, or the `stalled` strategy".to_owned()),
+        );
+    }
+    if tasks.is_some_and(|tasks| tasks > 1)
+        && strategies
+            .iter()
+            .any(|strategy| strategy.kind == StrategyKind::Staircase)
+    {
+        root.problem(
+            "tasks",
+            "a `staircase` must be alone to know how many slots are in use",
+            Some("tasks = 1".to_owned()),
+        );
+    }
+    root.finish();
+    Some(Scenario {
+        name: name?,
+        description,
+        tasks: tasks?,
+        arrival: arrival?,
+        job: job?,
+        strategies,
+        rounds,
+        seed,
+        time_scale,
+        max_duration,
+        sshd: sshd?,
+        gate,
+    })
+}
+
+fn arrival(table: Table<'_, '_>) -> Option<ArrivalConfig> {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Shape {
+        Burst,
+        Ramp,
+        Poisson,
+    }
+    table.required("shape", "shape = \"burst\"");
+    let shape = table.word(
+        "shape",
+        &[
+            ("burst", Shape::Burst),
+            ("ramp", Shape::Ramp),
+            ("poisson", Shape::Poisson),
+        ],
+    );
+    let max_in_flight = table.integer("max_in_flight", 1..=100_000);
+    let over = table.positive_duration("over");
+    let rate_per_s = table.number("rate_per_s", |rate| rate > 0.0, "above 0");
+    for (key, given, of) in [
+        ("over", over.is_some(), Shape::Ramp),
+        ("rate_per_s", rate_per_s.is_some(), Shape::Poisson),
+    ] {
+        if given && shape.is_some_and(|shape| shape != of) {
+            let name = if of == Shape::Ramp { "ramp" } else { "poisson" };
+            table.problem(
+                key,
+                &format!("belongs to shape `{name}` only"),
+                Some("remove it".to_owned()),
+            );
+        }
+    }
+    let shape = match shape? {
+        Shape::Burst => Some(ArrivalShape::Burst),
+        Shape::Ramp => {
+            table.required("over", "over = \"30s\"");
+            over.map(|over| ArrivalShape::Ramp { over })
+        }
+        Shape::Poisson => {
+            table.required("rate_per_s", "rate_per_s = 10");
+            rate_per_s.map(|rate_per_s| ArrivalShape::Poisson { rate_per_s })
+        }
+    };
+    table.finish();
+    Some(ArrivalConfig {
+        shape: shape?,
+        max_in_flight,
+    })
+}
+
+fn default_job() -> JobConfig {
+    JobConfig {
+        duration: Duration::from_secs(5),
+        log_lines: 10,
+        log_bytes: 1000,
+        exit_code: 0,
+        killed_share: 0.0,
+    }
+}
+
+fn job(table: Table<'_, '_>) -> JobConfig {
+    let default = default_job();
+    let log_lines = table.integer("log_lines", 0..=1_000_000);
+    let log_bytes = table.bytes("log_bytes");
+    let lines = log_lines.unwrap_or(default.log_lines);
+    let bytes = log_bytes.unwrap_or(u64::from(lines) * 100);
+    if bytes < u64::from(lines) || (lines == 0 && bytes > 0) {
+        table.problem(
+            if log_bytes.is_some() {
+                "log_bytes"
+            } else {
+                "log_lines"
+            },
+            &format!("{bytes} bytes cannot be written in {lines} lines"),
+            Some("every line has at least one byte, its end; no lines have no bytes".to_owned()),
+        );
+    }
+    let job = JobConfig {
+        duration: table.duration("duration").unwrap_or(default.duration),
+        log_lines: lines,
+        log_bytes: bytes,
+        exit_code: table
+            .integer("exit_code", 0..=255)
+            .unwrap_or(default.exit_code),
+        killed_share: table
+            .number(
+                "killed_share",
+                |share| (0.0..=1.0).contains(&share),
+                "a share from 0 to 1",
+            )
+            .unwrap_or(default.killed_share),
+    };
+    table.finish();
+    job
+}
+
+fn strategies(root: &Table<'_, '_>) -> Vec<StrategyConfig> {
+    let mut strategies: Vec<StrategyConfig> = Vec::new();
+    if !root.required("strategy", "[[strategy]]\nkind = \"per-command\"") {
+        return strategies;
+    }
+    for table in root.tables("strategy") {
+        let Some(strategy) = strategy(&table) else {
+            // Without a kind its tunables have no defaults, but its keys can still be checked.
+            let _ = tunables(&table, StrategyKind::ReusedSession);
+            table.finish();
+            continue;
+        };
+        if strategies.iter().any(|other| other.name == strategy.name) {
+            table.problem(
+                "name",
+                &format!("a second strategy is named `{}`", strategy.name),
+                Some("give each its own `name`".to_owned()),
+            );
+        }
+        strategies.push(strategy);
+        table.finish();
+    }
+    strategies
+}
+
+fn strategy(table: &Table<'_, '_>) -> Option<StrategyConfig> {
+    let name = table.string("name");
+    table.required("kind", "kind = \"per-command\"");
+    let kinds = StrategyKind::ALL.map(|kind| (kind.as_str(), kind));
+    let kind = table.word("kind", &kinds)?;
+    if let Some(name) = &name {
+        // A dot would make thresholds ambiguous: `strategy.phase.metric`.
+        let valid = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        if name.is_empty()
+            || !name.chars().all(valid)
+            || !name.starts_with(|c: char| c.is_ascii_alphabetic())
+        {
+            table.problem(
+                "name",
+                "letters, digits and `-` only, beginning with a letter",
+                None,
+            );
+        }
+    }
+    Some(StrategyConfig {
+        name: StrategyName(name.unwrap_or_else(|| kind.as_str().to_owned())),
+        kind,
+        tunables: tunables(table, kind),
+    })
+}
+
+fn tunables(table: &Table<'_, '_>, kind: StrategyKind) -> Tunables {
+    let default = Tunables::defaults(kind);
+    if !kind.has_job() {
+        for key in JOB_TUNABLES.into_iter().filter(|key| table.has(key)) {
+            table.problem(
+                key,
+                &format!(
+                    "`{}` runs no job and does not use this tunable",
+                    kind.as_str()
+                ),
+                Some("remove it".to_owned()),
+            );
+        }
+    }
+    for (key, of) in [
+        ("max_reconnect_attempts", StrategyKind::ReusedSession),
+        ("command_attempts", StrategyKind::PerCommand),
+    ] {
+        if of != kind && kind.has_job() && table.has(key) {
+            table.problem(
+                key,
+                &format!(
+                    "`{}` does not use this tunable, only `{}` does",
+                    kind.as_str(),
+                    of.as_str()
+                ),
+                Some("remove it".to_owned()),
+            );
+        }
+    }
+    let count = |key, default| table.integer(key, 1..=1000).unwrap_or(default);
+    let wait = |key, default| table.duration(key).unwrap_or(default);
+    let deadline = |key, default| table.positive_duration(key).unwrap_or(default);
+    Tunables {
+        conn_retry_attempts: count("conn_retry_attempts", default.conn_retry_attempts),
+        conn_retry_wait: wait("conn_retry_wait", default.conn_retry_wait),
+        conn_retry_jitter: wait("conn_retry_jitter", default.conn_retry_jitter),
+        cleanup_retries: count("cleanup_retries", default.cleanup_retries),
+        cleanup: table.word("cleanup", &CLEANUP).unwrap_or(default.cleanup),
+        detect_timeout: deadline("detect_timeout", default.detect_timeout),
+        submit_timeout: deadline("submit_timeout", default.submit_timeout),
+        command_timeout: deadline("command_timeout", default.command_timeout),
+        cleanup_timeout: deadline("cleanup_timeout", default.cleanup_timeout),
+        max_reconnect_attempts: table
+            .integer("max_reconnect_attempts", 0..=1000)
+            .unwrap_or(default.max_reconnect_attempts),
+        command_attempts: count("command_attempts", default.command_attempts),
+        poll_interval: deadline("poll_interval", default.poll_interval),
+        log_chunk_size: table
+            .bytes("log_chunk_size")
+            .filter(|size| {
+                if *size == 0 {
+                    table.problem("log_chunk_size", "must be at least one byte", None);
+                }
+                *size > 0
+            })
+            .unwrap_or(default.log_chunk_size),
+        conn_timeout: deadline("conn_timeout", default.conn_timeout),
+        banner_timeout: deadline("banner_timeout", default.banner_timeout),
+        login_timeout: deadline("login_timeout", default.login_timeout),
+        keepalive_interval: wait("keepalive_interval", default.keepalive_interval),
+    }
+}
+
+fn sshd(table: Table<'_, '_>) -> Option<SshdConfig> {
+    table.required("max_startups", "max_startups = \"10:30:100\"");
+    let max_startups =
+        table
+            .string("max_startups")
+            .and_then(|text| match text.parse::<MaxStartups>() {
+                Ok(max_startups) => Some(max_startups),
+                Err(error) => {
+                    table.problem("max_startups", &error.to_string(), None);
+                    None
+                }
+            });
+    let sshd = SshdConfig {
+        // A stand-in while there are problems; it is never used then.
+        max_startups: max_startups.unwrap_or(MaxStartups {
+            start: 10,
+            rate: 30,
+            full: 100,
+        }),
+        min_release: table
+            .string("min_release")
+            .and_then(|text| match text.parse::<Release>() {
+                Ok(release) => Some(release),
+                Err(error) => {
+                    table.problem("min_release", &error.to_string(), None);
+                    None
+                }
+            }),
+        keywords: options(&table, "options", keywords::check),
+        monitoring_keywords: options(&table, "monitoring_options", keywords::check_in_match),
+    };
+    table.finish();
+    max_startups.map(|_| sshd)
+}
+
+/// A table of sshd_config keywords in the order of the text.
+fn options(
+    table: &Table<'_, '_>,
+    key: &'static str,
+    check: impl Fn(&str, &str) -> Result<(), keywords::KeywordError>,
+) -> Vec<(String, String)> {
+    let mut keywords: Vec<(String, String)> = Vec::new();
+    let Some(options) = table.table(key) else {
+        return keywords;
+    };
+    for (keyword, span, value) in options.entries() {
+        let repeated = keywords
+            .iter()
+            .any(|(other, _)| other.eq_ignore_ascii_case(&keyword));
+        match check(&keyword, &value) {
+            Ok(()) if !repeated => keywords.push((keyword, value)),
+            Ok(()) => options.note(
+                span,
+                format!("sshd.{key}.{keyword}: given twice (sshd ignores case)"),
+                Some("which of two counts differs between releases: keep one".to_owned()),
+            ),
+            Err(error) => options.note(span, format!("sshd.{key}.{keyword}: {error}"), None),
+        }
+    }
+    keywords
+}

@@ -1,0 +1,354 @@
+//! The mirror of a scenario file: what its schema is generated from, and how a scenario is written.
+//!
+//! Owns the form only; `file` reads it, and does not need this.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::config::{ArrivalShape, Scenario, StrategyConfig, StrategyKind};
+use super::file::JOB_TUNABLES;
+use super::units::format_duration;
+use crate::vocabulary::CleanupPolicy;
+
+impl Scenario {
+    /// The scenario as TOML that reads back as the same scenario.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        // Serializing plain structs of numbers and strings cannot fail.
+        let jobless: Vec<&str> = StrategyKind::ALL
+            .into_iter()
+            .filter(|kind| !kind.has_job())
+            .map(StrategyKind::as_str)
+            .collect();
+        let mut file = toml::Table::try_from(ScenarioFile::from(self)).unwrap_or_default();
+        for strategy in file
+            .get_mut("strategy")
+            .and_then(toml::Value::as_array_mut)
+            .into_iter()
+            .flatten()
+            .filter_map(toml::Value::as_table_mut)
+        {
+            if strategy
+                .get("kind")
+                .and_then(toml::Value::as_str)
+                .is_some_and(|kind| jobless.contains(&kind))
+            {
+                for key in JOB_TUNABLES {
+                    strategy.remove(key);
+                }
+            }
+        }
+        toml::to_string_pretty(&file).unwrap_or_default()
+    }
+}
+
+/// A scenario file.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "sshchurn scenario")]
+pub(super) struct ScenarioFile {
+    /// Name: letters, digits, `-` and `_`.
+    name: String,
+    /// One sentence for lists and reports.
+    #[schemars(default)]
+    description: String,
+    /// Tasks per round.
+    #[schemars(range(min = 1, max = 100_000))]
+    tasks: u32,
+    /// Rounds of each strategy. Default 1.
+    #[schemars(default, range(min = 1, max = 1000))]
+    rounds: u32,
+    /// Seed of every random draw of the client. Default 1.
+    #[schemars(default)]
+    seed: u64,
+    /// Factor on every wait (job duration, arrival, poll interval, retry and backoff waits, keepalive), not on
+    /// deadlines. Above 0, at most 10. Default 1.
+    #[schemars(default)]
+    time_scale: f64,
+    /// Bound on the whole run, not scaled. Default `10m`.
+    #[schemars(default)]
+    max_duration: String,
+    /// When tasks begin. Default: all at once.
+    #[schemars(default)]
+    arrival: ArrivalFile,
+    /// What each task runs.
+    #[schemars(default)]
+    job: JobFile,
+    /// The strategies to compare.
+    strategy: Vec<StrategyFile>,
+    /// The server under test.
+    sshd: SshdFile,
+    /// Thresholds the run is judged by.
+    #[schemars(default)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    gate: Vec<GateFile>,
+}
+
+#[derive(Debug, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum ShapeFile {
+    #[default]
+    Burst,
+    Ramp,
+    Poisson,
+}
+
+#[derive(Debug, Default, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ArrivalFile {
+    /// The pattern of intended starts.
+    shape: ShapeFile,
+    /// `ramp`: from the first start to the last, such as `30s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    over: Option<String>,
+    /// `poisson`: mean arrivals per second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate_per_s: Option<f64>,
+    /// At most this many tasks at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_in_flight: Option<u32>,
+}
+
+#[derive(Debug, Default, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(default)]
+struct JobFile {
+    /// How long it runs. Default `5s`.
+    duration: String,
+    /// Lines it writes to its log, spread over its duration. Default 10.
+    log_lines: u32,
+    /// Bytes it writes in all: a number, or a string with a unit (`64KiB`). Default 100 for each line.
+    #[schemars(with = "BytesFile")]
+    log_bytes: u64,
+    /// Its exit code. Default 0.
+    exit_code: u8,
+    /// Share of tasks killed before the job completes, 0 to 1. Default 0.
+    killed_share: f64,
+}
+
+/// A number of bytes, or a string with a unit.
+struct BytesFile;
+
+impl JsonSchema for BytesFile {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Bytes".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": ["integer", "string"], "minimum": 0 })
+    }
+}
+
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum KindFile {
+    PerCommand,
+    ReusedSession,
+    Stalled,
+    Staircase,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum CleanupFile {
+    Never,
+    OnSuccess,
+    Always,
+}
+
+/// One strategy; every tunable has the provider's default of its kind.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct StrategyFile {
+    /// Which connection strategy.
+    kind: KindFile,
+    /// Name in reports and thresholds. Default: the kind's.
+    #[schemars(default)]
+    name: String,
+    /// When job directories are removed. Default `never`.
+    #[schemars(default)]
+    cleanup: Option<CleanupFile>,
+    /// Connect attempts of one operator-side connection. Default 3 (per-command), 5 (reused-session).
+    #[schemars(default)]
+    conn_retry_attempts: u32,
+    /// Fixed part of the wait between them. Default `3s`.
+    #[schemars(default)]
+    conn_retry_wait: String,
+    /// Upper end of the uniform random part. Default `2s`.
+    #[schemars(default)]
+    conn_retry_jitter: String,
+    /// Rounds of cleanup. Default 1 (per-command), 3 (reused-session).
+    #[schemars(default)]
+    cleanup_retries: u32,
+    /// Deadline of the detect command. Default `10s`.
+    #[schemars(default)]
+    detect_timeout: String,
+    /// Deadline of the submit command. Default `60s`.
+    #[schemars(default)]
+    submit_timeout: String,
+    /// Deadline of each monitoring command. Default `30s`.
+    #[schemars(default)]
+    command_timeout: String,
+    /// Deadline of the cleanup command. Default `30s`.
+    #[schemars(default)]
+    cleanup_timeout: String,
+    /// reused-session only: failures in a row that are survived. Default 5.
+    #[schemars(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_reconnect_attempts: Option<u32>,
+    /// per-command only: tries of one monitoring command after OS-level errors. Default 3.
+    #[schemars(default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command_attempts: Option<u32>,
+    /// Time between polls. Default `5s`.
+    #[schemars(default)]
+    poll_interval: String,
+    /// Bytes asked for in one read of the log. Default `64KiB`.
+    #[schemars(default, with = "BytesFile")]
+    log_chunk_size: u64,
+    /// Deadline of the operator's TCP connect. Default `10s`.
+    #[schemars(default)]
+    conn_timeout: String,
+    /// Deadline of the operator's identification string. Default `30s`.
+    #[schemars(default)]
+    banner_timeout: String,
+    /// Deadline of a login: monitoring from the TCP connect on, operator for key exchange and authentication.
+    /// Default `120s`.
+    #[schemars(default)]
+    login_timeout: String,
+    /// Keepalive interval, `0s` is off. Default `30s`.
+    #[schemars(default)]
+    keepalive_interval: String,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct SshdFile {
+    /// `start:rate:full`, three numbers.
+    max_startups: String,
+    /// Oldest OpenSSH release the scenario says something about, such as `9.8`. Default: any.
+    #[schemars(regex(pattern = r"^[0-9]+\.[0-9]+$"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_release: Option<String>,
+    /// Further sshd_config keywords.
+    #[schemars(default, with = "BTreeMap<String, OptionFile>")]
+    #[serde(skip_serializing_if = "toml::Table::is_empty")]
+    options: toml::Table,
+    /// Keywords for monitoring connections only, which then come from 127.0.0.2 (`Match Address`).
+    #[schemars(default, with = "BTreeMap<String, OptionFile>")]
+    #[serde(skip_serializing_if = "toml::Table::is_empty")]
+    monitoring_options: toml::Table,
+}
+
+/// A string, a whole number or a boolean (`yes`/`no`).
+struct OptionFile;
+
+impl JsonSchema for OptionFile {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "SshdOption".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": ["string", "integer", "boolean"] })
+    }
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct GateFile {
+    /// `[strategy.][phase.]metric[.aggregate] op value`.
+    threshold: String,
+}
+
+impl From<&Scenario> for ScenarioFile {
+    fn from(scenario: &Scenario) -> Self {
+        let (shape, over, rate_per_s) = match &scenario.arrival.shape {
+            ArrivalShape::Burst => (ShapeFile::Burst, None, None),
+            ArrivalShape::Ramp { over } => (ShapeFile::Ramp, Some(format_duration(*over)), None),
+            ArrivalShape::Poisson { rate_per_s } => (ShapeFile::Poisson, None, Some(*rate_per_s)),
+        };
+        ScenarioFile {
+            name: scenario.name.clone(),
+            description: scenario.description.clone(),
+            tasks: scenario.tasks,
+            rounds: scenario.rounds,
+            seed: scenario.seed,
+            time_scale: scenario.time_scale,
+            max_duration: format_duration(scenario.max_duration),
+            arrival: ArrivalFile {
+                shape,
+                over,
+                rate_per_s,
+                max_in_flight: scenario.arrival.max_in_flight,
+            },
+            job: JobFile {
+                duration: format_duration(scenario.job.duration),
+                log_lines: scenario.job.log_lines,
+                log_bytes: scenario.job.log_bytes,
+                exit_code: scenario.job.exit_code,
+                killed_share: scenario.job.killed_share,
+            },
+            strategy: scenario.strategies.iter().map(StrategyFile::from).collect(),
+            sshd: SshdFile {
+                max_startups: scenario.sshd.max_startups.to_string(),
+                min_release: scenario.sshd.min_release.map(|release| release.to_string()),
+                options: option_table(&scenario.sshd.keywords),
+                monitoring_options: option_table(&scenario.sshd.monitoring_keywords),
+            },
+            gate: scenario
+                .gate
+                .iter()
+                .map(|threshold| GateFile {
+                    threshold: threshold.clone(),
+                })
+                .collect(),
+        }
+    }
+}
+
+fn option_table(keywords: &[(String, String)]) -> toml::Table {
+    keywords
+        .iter()
+        .map(|(keyword, value)| (keyword.clone(), toml::Value::String(value.clone())))
+        .collect()
+}
+
+impl From<&StrategyConfig> for StrategyFile {
+    fn from(strategy: &StrategyConfig) -> Self {
+        let tunables = &strategy.tunables;
+        StrategyFile {
+            kind: match strategy.kind {
+                StrategyKind::PerCommand => KindFile::PerCommand,
+                StrategyKind::ReusedSession => KindFile::ReusedSession,
+                StrategyKind::Stalled => KindFile::Stalled,
+                StrategyKind::Staircase => KindFile::Staircase,
+            },
+            name: strategy.name.0.clone(),
+            cleanup: Some(match tunables.cleanup {
+                CleanupPolicy::Never => CleanupFile::Never,
+                CleanupPolicy::OnSuccess => CleanupFile::OnSuccess,
+                CleanupPolicy::Always => CleanupFile::Always,
+            }),
+            conn_retry_attempts: tunables.conn_retry_attempts,
+            conn_retry_wait: format_duration(tunables.conn_retry_wait),
+            conn_retry_jitter: format_duration(tunables.conn_retry_jitter),
+            cleanup_retries: tunables.cleanup_retries,
+            detect_timeout: format_duration(tunables.detect_timeout),
+            submit_timeout: format_duration(tunables.submit_timeout),
+            command_timeout: format_duration(tunables.command_timeout),
+            cleanup_timeout: format_duration(tunables.cleanup_timeout),
+            max_reconnect_attempts: (strategy.kind == StrategyKind::ReusedSession)
+                .then_some(tunables.max_reconnect_attempts),
+            command_attempts: (strategy.kind == StrategyKind::PerCommand)
+                .then_some(tunables.command_attempts),
+            poll_interval: format_duration(tunables.poll_interval),
+            log_chunk_size: tunables.log_chunk_size,
+            conn_timeout: format_duration(tunables.conn_timeout),
+            banner_timeout: format_duration(tunables.banner_timeout),
+            login_timeout: format_duration(tunables.login_timeout),
+            keepalive_interval: format_duration(tunables.keepalive_interval),
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Scenarios: what to run.
+//!
+//! `file` is the strict TOML mirror (every problem at once, with its place and the nearest valid key),
+//! `config` the validated types everything downstream uses, `library` the scenarios shipped with the program,
+//! `schema` the JSON Schema generated from the mirror. A scenario must not know the environment or the network.
+
+mod config;
+mod file;
+mod keywords;
+mod library;
+mod mirror;
+mod problem;
+mod reader;
+pub mod schema;
+#[cfg(test)]
+mod tests;
+mod units;
+
+pub use config::{
+    ArrivalConfig, ArrivalShape, InvalidMaxStartups, JobConfig, MONITORING_SOURCE, MaxStartups,
+    Scenario, SshdConfig, StrategyConfig, StrategyKind, Tunables,
+};
+pub use keywords::KeywordError;
+pub use library::Library;
+pub use problem::{Problem, ScenarioErrors};
+pub use units::{UnitError, parse_duration};

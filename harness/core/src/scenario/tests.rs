@@ -1,0 +1,262 @@
+//! Scenario files: what is accepted, what is refused and how it is said.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const GOOD: &str = r#"
+name = "good"
+tasks = 12
+
+[[strategy]]
+kind = "per-command"
+
+[[strategy]]
+kind = "reused-session"
+
+[sshd]
+max_startups = "10:30:100"
+"#;
+
+fn errors(text: &str) -> String {
+    Scenario::parse("bad.toml", text)
+        .expect_err("the scenario is wrong")
+        .render()
+}
+
+#[test]
+fn smallest_scenario_has_the_providers_defaults() {
+    let scenario = Scenario::parse("good.toml", GOOD).expect("a good scenario");
+    assert_eq!(
+        scenario.strategies[0].tunables,
+        Tunables::defaults(StrategyKind::PerCommand)
+    );
+    assert_eq!(
+        scenario.strategies[1].tunables,
+        Tunables::defaults(StrategyKind::ReusedSession)
+    );
+    assert_eq!(scenario.strategies[0].tunables.conn_retry_attempts, 3);
+    assert_eq!(scenario.strategies[1].tunables.conn_retry_attempts, 5);
+    assert_eq!(scenario.strategies[1].tunables.cleanup_retries, 3);
+}
+
+#[test]
+fn least_release_is_read_written_and_refused_where_it_is_none() {
+    let with = |value: &str| GOOD.replace("[sshd]\n", &format!("[sshd]\nmin_release = {value}\n"));
+    let scenario = Scenario::parse("good.toml", &with("\"9.8\"")).expect("a good scenario");
+    assert_eq!(
+        scenario.sshd.min_release,
+        Some(crate::release::Release::new(9, 8))
+    );
+    let again = Scenario::parse("again.toml", &scenario.to_toml()).expect("it reads back");
+    assert_eq!(again, scenario);
+    for wrong in ["\"9.8p1\"", "\"newest\"", "9.8"] {
+        let errors = errors(&with(wrong));
+        assert!(errors.contains("sshd.min_release"), "{errors}");
+    }
+}
+
+#[test]
+fn all_problems_are_reported_at_once() {
+    let text = r#"
+name = "bad name"
+taks = 12
+time_scale = 0
+max_duration = 600
+
+[arrival]
+shape = "burts"
+
+[job]
+duration = "5 sec"
+killed_share = 1.5
+log_lines = 10
+log_bytes = 5
+
+[[strategy]]
+kind = "per-command"
+max_reconnect_attempts = 3
+poll_intervall = "5s"
+
+[[strategy]]
+kind = "per-command"
+
+[sshd]
+max_startups = "10:30"
+
+[sshd.options]
+MaxSessions = 10
+maxsessions = 5
+Port = 22
+"#;
+    insta::assert_snapshot!(errors(text));
+}
+
+#[test]
+fn syntax_errors_have_a_place() {
+    insta::assert_snapshot!(errors("name = \"x\ntasks = 3\n"));
+}
+
+#[test]
+fn each_wrong_value_is_named_with_its_key() {
+    for (line, expected) in [
+        ("tasks = 0", "tasks: 0 is out of range"),
+        (
+            "tasks = \"many\"",
+            "tasks: a whole number is needed, not a string",
+        ),
+        ("seed = -1", "seed: -1 is out of range"),
+        (
+            "rounds = 1.5",
+            "rounds: a whole number is needed, not a float",
+        ),
+        (
+            "time_scale = nan",
+            "time_scale: this number is out of range",
+        ),
+        (
+            "max_duration = \"0s\"",
+            "max_duration: must be longer than zero",
+        ),
+        ("job = 5", "job: a table `[job]` is needed, not an integer"),
+        (
+            "arrival = { shape = \"ramp\" }",
+            "arrival.over: this key is missing",
+        ),
+        (
+            "arrival = { shape = \"burst\", over = \"5s\" }",
+            "arrival.over: belongs to shape `ramp` only",
+        ),
+        (
+            "arrival = { shape = \"poisson\", rate_per_s = inf }",
+            "arrival.rate_per_s: this number is out of range",
+        ),
+        (
+            "gate = [{ threshhold = \"x\" }]",
+            "gate[1].threshhold: unknown key",
+        ),
+    ] {
+        let key = line.split(' ').next().unwrap_or_default();
+        let mut text: String = GOOD
+            .lines()
+            .filter(|kept| !kept.starts_with(key))
+            .map(|kept| format!("{kept}\n"))
+            .collect();
+        text.insert_str(0, &format!("{line}\n"));
+        let rendered = errors(&text);
+        assert!(rendered.contains(expected), "{line}: {rendered}");
+    }
+}
+
+#[test]
+fn nearest_key_and_nearest_scenario_are_offered() {
+    assert!(errors(&GOOD.replace("tasks", "taks")).contains("did you mean `tasks`?"));
+    let missing = Library(&[("airflow-68115", GOOD)])
+        .resolve("airflow-6815")
+        .expect_err("no such scenario")
+        .render();
+    assert!(
+        missing.contains("did you mean `airflow-68115`?"),
+        "{missing}"
+    );
+}
+
+#[test]
+fn max_startups_is_checked_as_sshd_does() {
+    for (text, error) in [
+        ("10:30", "start:rate:full"),
+        ("100", "one-number form"),
+        ("0:30:100", "at least 1"),
+        ("50:30:10", "greater than"),
+        ("10:0:100", "between 1 and 100"),
+        ("10:101:100", "between 1 and 100"),
+        ("10:30:100x", "start:rate:full"),
+    ] {
+        let refused = text.parse::<MaxStartups>().expect_err(text).to_string();
+        assert!(refused.contains(error), "{text}: {refused}");
+    }
+    assert_eq!(
+        "10:30:100"
+            .parse::<MaxStartups>()
+            .map(|value| value.to_string()),
+        Ok("10:30:100".to_owned())
+    );
+}
+
+/// The schema says what the reader reads: a scenario with every key of the schema has no unknown key.
+#[test]
+fn every_key_of_the_schema_is_read() {
+    let schema: serde_json::Value = serde_json::from_str(&schema::json()).expect("JSON");
+    let keys = |properties: &serde_json::Value| -> Vec<String> {
+        properties
+            .as_object()
+            .expect("properties")
+            .keys()
+            .cloned()
+            .collect()
+    };
+    let mut text = String::new();
+    for key in keys(&schema["properties"]) {
+        if !["arrival", "job", "strategy", "sshd", "gate"].contains(&key.as_str()) {
+            text.push_str(&format!("{key} = \"x\"\n"));
+        }
+    }
+    for (header, definition) in [
+        ("[arrival]", "ArrivalFile"),
+        ("[job]", "JobFile"),
+        ("[[strategy]]", "StrategyFile"),
+        ("[[gate]]", "GateFile"),
+        ("[sshd]", "SshdFile"),
+    ] {
+        text.push_str(&format!("{header}\n"));
+        for key in keys(&schema["$defs"][definition]["properties"]) {
+            text.push_str(&format!("{key} = \"x\"\n"));
+        }
+    }
+    assert!(!errors(&text).contains("unknown key"), "{}", errors(&text));
+}
+
+proptest! {
+    #[test]
+    fn effective_scenario_reads_back_as_itself(
+        tasks in 1_u32..5000,
+        rounds in 1_u32..50,
+        seed in 0_u64..i64::MAX as u64,
+        scale in 0.001_f64..10.0,
+        ramp in proptest::option::of(1_u64..100_000),
+        in_flight in proptest::option::of(1_u32..500),
+        lines in 0_u32..100,
+        extra in 0_u64..10_000,
+        killed in 0.0_f64..=1.0,
+        poll_ms in 1_u64..60_000,
+        chunk in 1_u64..1_000_000,
+    ) {
+        let mut scenario = Scenario::parse("good.toml", GOOD).expect("a good scenario");
+        scenario.tasks = tasks;
+        scenario.rounds = rounds;
+        scenario.seed = seed;
+        scenario.time_scale = scale;
+        scenario.arrival.max_in_flight = in_flight;
+        if let Some(ms) = ramp {
+            scenario.arrival.shape = ArrivalShape::Ramp { over: std::time::Duration::from_millis(ms) };
+        }
+        scenario.job.log_lines = lines;
+        scenario.job.log_bytes = if lines == 0 { 0 } else { u64::from(lines) + extra };
+        scenario.job.killed_share = killed;
+        scenario.strategies[1].tunables.poll_interval = std::time::Duration::from_millis(poll_ms);
+        scenario.strategies[1].tunables.log_chunk_size = chunk;
+        scenario.sshd.keywords = vec![("MaxSessions".to_owned(), "7".to_owned())];
+        scenario.sshd.monitoring_keywords = vec![("MaxSessions".to_owned(), "0".to_owned())];
+        scenario.gate = vec!["reused-session.banner_eof == 0".to_owned()];
+        let text = scenario.to_toml();
+        match Scenario::parse("again.toml", &text) {
+            Ok(again) => prop_assert_eq!(again, scenario),
+            Err(errors) => prop_assert!(false, "{}\n{}", text, errors.render()),
+        }
+    }
+
+    #[test]
+    fn arbitrary_text_never_panics(text in "\\PC{0,200}") {
+        let _ = Scenario::parse("fuzz.toml", &text);
+    }
+}

@@ -1,0 +1,93 @@
+//! The generator looks at itself: CPU, event-loop lag, open files. A generator fault must never be counted as a
+//! failure of the server, so the evidence goes into the ledger beside everything else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::resource::{UsageWho, getrusage};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::collector::Collector;
+use sshchurn_core::ledger::{Event, GeneratorSample};
+use sshchurn_core::quantity::nanoseconds;
+
+/// How often the event loop's lag is measured.
+const PROBE_EVERY: Duration = Duration::from_millis(20);
+/// Probes for each sample in the ledger.
+const PROBES_PER_SAMPLE: u32 = 10;
+
+/// Samples until it is dropped.
+pub struct HealthSampler {
+    task: JoinHandle<()>,
+    stop: Arc<Notify>,
+}
+
+impl HealthSampler {
+    /// Starts sampling into `collector`. Must be called within a tokio runtime.
+    #[must_use]
+    pub fn start(collector: Collector) -> Self {
+        let stop = Arc::new(Notify::new());
+        let stopped = Arc::clone(&stop);
+        let task = tokio::spawn(async move {
+            let mut last = false;
+            while !last {
+                let mut worst = Duration::ZERO;
+                for _ in 0..PROBES_PER_SAMPLE {
+                    let due = Instant::now() + PROBE_EVERY;
+                    tokio::select! {
+                        () = tokio::time::sleep_until(due) => {}
+                        // What has been seen of the last sample is recorded: a stall at the end counts as well.
+                        () = stopped.notified() => last = true,
+                    }
+                    // tokio's timer has a granularity of 1 ms, which is part of the reading. Zero before it is due.
+                    worst = worst.max(due.elapsed());
+                    if last {
+                        break;
+                    }
+                }
+                collector.record(Event::GeneratorSampled {
+                    sample: GeneratorSample {
+                        cpu_seconds: cpu_seconds(),
+                        loop_lag_ns: nanoseconds(worst),
+                        open_files: open_files(),
+                    },
+                });
+            }
+        });
+        HealthSampler { task, stop }
+    }
+}
+
+impl HealthSampler {
+    /// Stops sampling after a last sample. When this returns, no further one is recorded: a ledger may be closed after it.
+    pub async fn stop(mut self) {
+        self.stop.notify_one();
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for HealthSampler {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// User and system CPU time of this process, seconds.
+fn cpu_seconds() -> f64 {
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else {
+        return 0.0;
+    };
+    [usage.user_time(), usage.system_time()]
+        .iter()
+        .map(|time| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6)
+        .sum()
+}
+
+/// Open file descriptors of this process; 0 where `/proc` is not there.
+fn open_files() -> u32 {
+    std::fs::read_dir("/proc/self/fd").map_or(0, |entries| {
+        u32::try_from(entries.count()).unwrap_or(u32::MAX)
+    })
+}

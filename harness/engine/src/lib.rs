@@ -1,0 +1,33 @@
+//! The engine: pacing × strategy × stop rule over N tasks, told as events.
+//!
+//! `arrival` says when tasks begin, `strategy` how each uses connections, `stop` when to end early: three
+//! values on separate axes, put together by `round`. `link` is the only door to the network and records every
+//! attempt and command that passes. The engine must not know targets, analysis or reports: it gets a
+//! `Connector` and a directory name, and its result is the ledger.
+
+pub mod clock;
+pub mod collector;
+pub mod ssh;
+
+mod arrival;
+mod calibration;
+mod draws;
+mod health;
+mod job;
+mod link;
+mod rendezvous;
+mod round;
+mod stop;
+mod strategy;
+mod task;
+
+pub use calibration::{Calibration, calibrate};
+pub use health::HealthSampler;
+pub use round::{Engine, RoundPlan, plan_rounds};
+pub use stop::{StopController, StopLevel, StopSignal};
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod testing;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,363 @@
+//! The link: the strategies' only door to the network, and the place where every attempt, command and
+//! connection end is recorded, exactly once each, also when a future is dropped half-way.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use crate::collector::Collector;
+use crate::ssh::{CommandOutput, ConnectLimits, Connector, Held, Session, Tap};
+use sshchurn_core::ids::{AttemptId, CommandId, RoundId, TaskId};
+use sshchurn_core::ledger::Event;
+use sshchurn_core::vocabulary::{
+    AttemptOutcome, Close, CommandOutcome, ConnectionEnd, Phase, RetryKind, Step,
+};
+
+/// Gives out identifiers that are unique within a run.
+#[derive(Debug, Default)]
+pub(crate) struct IdSource {
+    attempts: AtomicU64,
+    commands: AtomicU64,
+}
+
+/// One task's recorded access to the network.
+pub(crate) struct Link<C> {
+    connector: C,
+    collector: Collector,
+    ids: Arc<IdSource>,
+    round: RoundId,
+    task: TaskId,
+}
+
+impl<C: Connector> Link<C> {
+    pub(crate) fn new(
+        connector: C,
+        collector: Collector,
+        ids: Arc<IdSource>,
+        round: RoundId,
+        task: TaskId,
+    ) -> Self {
+        Link {
+            connector,
+            collector,
+            ids,
+            round,
+            task,
+        }
+    }
+
+    /// Makes the first attempt's socket ready before the barrier.
+    pub(crate) fn prepare(&self) -> Result<(), AttemptOutcome> {
+        self.connector.prepare()
+    }
+
+    /// Makes one recorded attempt; `ordinal` is 1 for the first try at this connection.
+    pub(crate) async fn connect(
+        &self,
+        phase: Phase,
+        ordinal: u32,
+        limits: &ConnectLimits,
+    ) -> Result<LinkSession<C::Session>, AttemptOutcome> {
+        let mut open = self.open_attempt(phase, ordinal);
+        match self.connector.connect(limits, &open.tap).await {
+            Ok(session) => {
+                open.end(AttemptOutcome::Handshake);
+                Ok(LinkSession {
+                    session: Some(session),
+                    connection: OpenConnection {
+                        collector: self.collector.clone(),
+                        attempt: open.attempt,
+                        tap: open.tap.clone(),
+                        end: ConnectionEnd::AbandonedByClient,
+                    },
+                    ids: Arc::clone(&self.ids),
+                    round: self.round,
+                    task: self.task,
+                })
+            }
+            Err(outcome) => {
+                open.end(outcome.clone());
+                Err(outcome)
+            }
+        }
+    }
+
+    /// Makes one recorded attempt that stays silent once it is admitted. It ends when the result is released, lost or
+    /// dropped.
+    pub(crate) async fn hold(
+        &self,
+        phase: Phase,
+        ordinal: u32,
+        limits: &ConnectLimits,
+    ) -> Result<HeldLink<C::Held>, AttemptOutcome> {
+        let mut open = self.open_attempt(phase, ordinal);
+        match self.connector.hold(limits, &open.tap).await {
+            Ok(held) => Ok(HeldLink { held, open }),
+            Err(outcome) => {
+                open.end(outcome.clone());
+                Err(outcome)
+            }
+        }
+    }
+
+    fn open_attempt(&self, phase: Phase, ordinal: u32) -> OpenAttempt {
+        let attempt = AttemptId(self.ids.attempts.fetch_add(1, Relaxed));
+        self.collector.record(Event::AttemptStarted {
+            round: self.round,
+            task: self.task,
+            attempt,
+            phase,
+            ordinal,
+        });
+        OpenAttempt {
+            collector: self.collector.clone(),
+            attempt,
+            tap: Tap::new(self.collector.clock()),
+            ended: false,
+        }
+    }
+
+    /// Records a wait before another try, and waits.
+    pub(crate) async fn wait_to_retry(&self, phase: Phase, retry: RetryKind, wait: Duration) {
+        self.collector.record(Event::RetryScheduled {
+            round: self.round,
+            task: self.task,
+            phase,
+            retry,
+            wait,
+        });
+        self.collector.clock().sleep(wait).await;
+    }
+
+    /// Waits without recording: pauses that are part of the plan, such as the poll interval.
+    pub(crate) async fn pause(&self, wait: Duration) {
+        self.collector.clock().sleep(wait).await;
+    }
+
+    /// Records the end of a whole poll.
+    pub(crate) fn poll_ended(&self, commands: u32, completed: bool) {
+        self.collector.record(Event::PollEnded {
+            round: self.round,
+            task: self.task,
+            commands,
+            completed,
+        });
+    }
+
+    /// Enters a phase; it is left when the guard is dropped.
+    pub(crate) fn phase(&self, phase: Phase) -> PhaseGuard {
+        self.collector.record(Event::PhaseStarted {
+            round: self.round,
+            task: self.task,
+            phase,
+        });
+        PhaseGuard {
+            collector: self.collector.clone(),
+            round: self.round,
+            task: self.task,
+            phase,
+        }
+    }
+}
+
+/// An attempt under way; dropped before its end, it ends as interrupted.
+struct OpenAttempt {
+    collector: Collector,
+    attempt: AttemptId,
+    tap: Tap,
+    ended: bool,
+}
+
+impl OpenAttempt {
+    fn end(&mut self, outcome: AttemptOutcome) {
+        self.ended = true;
+        self.tap.ended();
+        self.collector.record(Event::AttemptEnded {
+            attempt: self.attempt,
+            outcome,
+            trace: self.tap.trace(),
+        });
+    }
+}
+
+impl Drop for OpenAttempt {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.end(AttemptOutcome::Interrupted);
+        }
+    }
+}
+
+/// A connection that is held silent. Dropped before it is released, its attempt ends as interrupted.
+pub(crate) struct HeldLink<H: Held> {
+    held: H,
+    open: OpenAttempt,
+}
+
+impl<H: Held> HeldLink<H> {
+    /// Holds until `release` resolves.
+    ///
+    /// # Errors
+    /// How the attempt ended when the server ended the connection before.
+    pub(crate) async fn until(
+        mut self,
+        release: impl Future<Output = ()>,
+    ) -> Result<(), AttemptOutcome> {
+        let lost = tokio::select! {
+            biased;
+            outcome = self.held.ended() => Some(outcome),
+            () = release => None,
+        };
+        match lost {
+            Some(outcome) => {
+                self.open.end(outcome.clone());
+                Err(outcome)
+            }
+            None => {
+                self.open.end(AttemptOutcome::Held);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A phase under way.
+pub(crate) struct PhaseGuard {
+    collector: Collector,
+    round: RoundId,
+    task: TaskId,
+    phase: Phase,
+}
+
+impl Drop for PhaseGuard {
+    fn drop(&mut self) {
+        self.collector.record(Event::PhaseEnded {
+            round: self.round,
+            task: self.task,
+            phase: self.phase,
+        });
+    }
+}
+
+/// A recorded, established connection. Dropping it abandons it.
+pub(crate) struct LinkSession<S: Session> {
+    /// `None` only while it is being closed. Dropped before the record of its end.
+    session: Option<S>,
+    connection: OpenConnection,
+    ids: Arc<IdSource>,
+    round: RoundId,
+    task: TaskId,
+}
+
+impl<S: Session> LinkSession<S> {
+    /// Runs one recorded command.
+    pub(crate) async fn run(
+        &mut self,
+        step: Step,
+        command: &str,
+        within: Duration,
+    ) -> Result<CommandOutput, CommandOutcome> {
+        let Some(session) = &mut self.session else {
+            return Err(CommandOutcome::ConnectionLost { close: Close::Eof });
+        };
+        let id = CommandId(self.ids.commands.fetch_add(1, Relaxed));
+        self.connection.collector.record(Event::CommandStarted {
+            command: id,
+            attempt: self.connection.attempt,
+            round: self.round,
+            task: self.task,
+            step,
+        });
+        let mut open = OpenCommand {
+            collector: self.connection.collector.clone(),
+            command: id,
+            ended: false,
+        };
+        let result = session.run(command, within).await;
+        match &result {
+            Ok(output) => open.end(
+                CommandOutcome::Completed {
+                    exit_status: output.exit_status,
+                },
+                output.stdout.len() as u64,
+            ),
+            Err(outcome) => open.end(outcome.clone(), 0),
+        }
+        result
+    }
+
+    /// Closes in good order. Dropped half-way, the connection has been closed all the same.
+    pub(crate) async fn close(mut self) {
+        if let Some(session) = self.session.take() {
+            self.connection
+                .ends(session.lost(), ConnectionEnd::ClosedByClient);
+            session.close().await;
+        }
+    }
+}
+
+impl<S: Session> Drop for LinkSession<S> {
+    fn drop(&mut self) {
+        if let Some(session) = &self.session {
+            self.connection
+                .ends(session.lost(), ConnectionEnd::AbandonedByClient);
+        }
+    }
+}
+
+/// An established connection; its end is recorded when this is dropped, wherever that happens.
+struct OpenConnection {
+    collector: Collector,
+    attempt: AttemptId,
+    tap: Tap,
+    end: ConnectionEnd,
+}
+
+impl OpenConnection {
+    /// Says how it will have ended: by the server when it was lost before, else as the client means it to.
+    fn ends(&mut self, lost: Option<Close>, otherwise: ConnectionEnd) {
+        self.end = match lost {
+            Some(Close::Eof) => ConnectionEnd::LostEof,
+            Some(Close::Reset) => ConnectionEnd::LostReset,
+            None => otherwise,
+        };
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        let trace = self.tap.trace();
+        self.collector.record(Event::ConnectionEnded {
+            attempt: self.attempt,
+            end: self.end,
+            bytes_in: trace.bytes_in,
+            bytes_out: trace.bytes_out,
+        });
+    }
+}
+
+/// A command under way; dropped before its end, it ends as interrupted.
+struct OpenCommand {
+    collector: Collector,
+    command: CommandId,
+    ended: bool,
+}
+
+impl OpenCommand {
+    fn end(&mut self, outcome: CommandOutcome, stdout_bytes: u64) {
+        self.ended = true;
+        self.collector.record(Event::CommandEnded {
+            command: self.command,
+            outcome,
+            stdout_bytes,
+        });
+    }
+}
+
+impl Drop for OpenCommand {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.end(CommandOutcome::Interrupted, 0);
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! A round: one strategy, N tasks, everything prepared behind a barrier, then started as the arrival pattern says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Barrier, Semaphore, watch};
+use tokio::task::JoinSet;
+
+use super::arrival::intended_starts;
+use super::draws::{Draws, Purpose};
+use super::job::JobCommands;
+use super::link::{IdSource, Link};
+use super::rendezvous::Rendezvous;
+use super::stop::{StopLevel, StopSignal};
+use super::strategy::Strategy;
+use super::task::{TaskEntry, TaskPlan, run_task};
+use crate::collector::Collector;
+use crate::ssh::Connector;
+use sshchurn_core::ids::{RoundId, TaskId};
+use sshchurn_core::instant::RunInstant;
+use sshchurn_core::ledger::{Event, RoundEnd};
+use sshchurn_core::scenario::{Scenario, StrategyConfig};
+
+/// Between the last preparation and the release: long enough to write all intended starts into the ledger before
+/// the first of them is due.
+const RELEASE_LEAD: Duration = Duration::from_millis(50);
+
+/// One round of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RoundPlan {
+    /// Its number in execution order.
+    pub round: RoundId,
+    /// Which repetition of its strategy, from 1.
+    pub repetition: u32,
+    /// The strategy.
+    pub strategy: StrategyConfig,
+}
+
+/// All rounds of a scenario in execution order: strategies interleaved within each repetition, in seeded order, so
+/// that neither a drift of the machine nor the position after the other strategy favours one of them.
+#[must_use]
+pub fn plan_rounds(scenario: &Scenario) -> Vec<RoundPlan> {
+    let mut plans = Vec::new();
+    for repetition in 1..=scenario.rounds {
+        let mut draws = Draws::for_repetition(scenario.seed, repetition, Purpose::Order);
+        let mut remaining: Vec<&StrategyConfig> = scenario.strategies.iter().collect();
+        while !remaining.is_empty() {
+            let strategy = remaining.remove(draws.index(remaining.len())).clone();
+            let round = RoundId(u32::try_from(plans.len()).unwrap_or(u32::MAX) + 1);
+            plans.push(RoundPlan {
+                round,
+                repetition,
+                strategy,
+            });
+        }
+    }
+    plans
+}
+
+/// Executes rounds of one scenario, one at a time.
+pub struct Engine {
+    scenario: Scenario,
+    jobs_directory: String,
+    collector: Collector,
+    stop: StopSignal,
+    ids: Arc<IdSource>,
+}
+
+impl Engine {
+    /// An engine for `scenario` whose jobs live under `jobs_directory` on the target.
+    #[must_use]
+    pub fn new(
+        scenario: Scenario,
+        jobs_directory: String,
+        collector: Collector,
+        stop: StopSignal,
+    ) -> Self {
+        Engine {
+            scenario,
+            jobs_directory,
+            collector,
+            stop,
+            ids: Arc::new(IdSource::default()),
+        }
+    }
+
+    /// Runs one round to its end; `connector` makes one connector for each task. The caller records
+    /// `RoundStarted` and `RoundEnded`, which say what only it can know about the target.
+    pub async fn run_round<C: Connector>(
+        &self,
+        plan: &RoundPlan,
+        connector: impl Fn() -> C,
+    ) -> RoundEnd {
+        let starts = intended_starts(&self.scenario, plan.repetition);
+        let ready = Arc::new(Barrier::new(starts.len() + 1));
+        let others = Arc::new(Rendezvous::new(self.scenario.tasks));
+        let slots = self
+            .scenario
+            .arrival
+            .max_in_flight
+            .map(|limit| Arc::new(Semaphore::new(limit as usize)));
+        let (release, released) = watch::channel(None::<RunInstant>);
+        let kills = kill_times(&self.scenario, plan.repetition);
+
+        let mut tasks = JoinSet::new();
+        let mut scheduled = Vec::with_capacity(starts.len());
+        for (index, offset) in starts.into_iter().enumerate() {
+            let task = TaskId(u32::try_from(index).unwrap_or(u32::MAX));
+            let job = JobCommands::new(
+                &self.jobs_directory,
+                &self.scenario,
+                plan.repetition,
+                plan.round,
+                task,
+            );
+            scheduled.push((task, offset, job.id.clone()));
+            let link = Link::new(
+                connector(),
+                self.collector.clone(),
+                Arc::clone(&self.ids),
+                plan.round,
+                task,
+            );
+            let task_plan = TaskPlan {
+                task,
+                job,
+                strategy: Strategy::new(&self.scenario, &plan.strategy),
+                cleanup: plan.strategy.tunables.cleanup,
+                kill_after: kills[index],
+                waits: Draws::for_task(self.scenario.seed, plan.repetition, task, Purpose::Waits),
+            };
+            tasks.spawn(wait_and_run(Waiting {
+                link,
+                plan: task_plan,
+                round: plan.round,
+                offset,
+                ready: Arc::clone(&ready),
+                others: Arc::clone(&others),
+                released: released.clone(),
+                slots: slots.clone(),
+                collector: self.collector.clone(),
+                stop: self.stop.clone(),
+            }));
+        }
+
+        ready.wait().await;
+        let release_at = self.collector.clock().now() + RELEASE_LEAD;
+        for (task, offset, job_id) in scheduled {
+            self.collector.record(Event::TaskScheduled {
+                round: plan.round,
+                task,
+                intended: release_at + offset,
+                job_id,
+            });
+        }
+        release.send_replace(Some(release_at));
+
+        while let Some(joined) = tasks.join_next().await {
+            if let Err(error) = joined
+                && error.is_panic()
+            {
+                std::panic::resume_unwind(error.into_panic());
+            }
+        }
+        match self.stop.level() {
+            StopLevel::Run => RoundEnd::Complete,
+            StopLevel::Drain => RoundEnd::Drained,
+            StopLevel::Abort => RoundEnd::Aborted,
+        }
+    }
+}
+
+struct Waiting<C> {
+    link: Link<C>,
+    plan: TaskPlan,
+    round: RoundId,
+    offset: Duration,
+    ready: Arc<Barrier>,
+    others: Arc<Rendezvous>,
+    released: watch::Receiver<Option<RunInstant>>,
+    slots: Option<Arc<Semaphore>>,
+    collector: Collector,
+    stop: StopSignal,
+}
+
+/// A task from behind the barrier to its end.
+async fn wait_and_run<C: Connector>(mut waiting: Waiting<C>) {
+    // A generator that cannot even make a socket says so again, recorded, at the first attempt.
+    let _ = waiting.link.prepare();
+    waiting.ready.wait().await;
+    let release_at = match waiting.released.wait_for(Option::is_some).await {
+        Ok(instant) => instant.unwrap_or_default(),
+        Err(_) => return,
+    };
+    let entry = TaskEntry::new(
+        waiting.collector.clone(),
+        waiting.round,
+        waiting.plan.task,
+        waiting.plan.cleanup,
+    );
+
+    let intended = release_at + waiting.offset;
+    let turn = async {
+        waiting.collector.clock().sleep_until(intended).await;
+        match &waiting.slots {
+            Some(slots) => Arc::clone(slots).acquire_owned().await.ok(),
+            None => None,
+        }
+    };
+    let _slot = tokio::select! {
+        biased;
+        () = waiting.stop.at_least(StopLevel::Drain) => {
+            // Tasks that hold their slots until all have their answers must not wait for this one.
+            waiting.others.arrive();
+            entry.not_started();
+            return;
+        }
+        slot = turn => slot,
+    };
+    entry.started();
+    tokio::select! {
+        biased;
+        // Dropping the task's future records every open attempt, command and the task itself as interrupted.
+        () = waiting.stop.at_least(StopLevel::Abort) => {}
+        () = run_task(&waiting.link, &mut waiting.plan, &waiting.others, entry) => {}
+    }
+}
+
+/// When each task is killed, after its submission: exactly `killed_share` of the tasks, chosen by their draws, at a
+/// moment before the job can complete.
+fn kill_times(scenario: &Scenario, repetition: u32) -> Vec<Option<Duration>> {
+    let tasks = scenario.tasks as usize;
+    let killed = (scenario.job.killed_share * f64::from(scenario.tasks)).round() as usize;
+    let mut draws: Vec<(f64, Duration)> = (0..scenario.tasks)
+        .map(|task| {
+            let mut draws = Draws::for_task(scenario.seed, repetition, TaskId(task), Purpose::Kill);
+            let rank = draws.unit();
+            (rank, scenario.scaled(draws.duration(scenario.job.duration)))
+        })
+        .collect();
+    let mut ranks: Vec<usize> = (0..tasks).collect();
+    ranks.sort_by(|a, b| draws[*a].0.total_cmp(&draws[*b].0));
+    let mut kills = vec![None; tasks];
+    for index in ranks.into_iter().take(killed) {
+        kills[index] = Some(std::mem::take(&mut draws[index].1));
+    }
+    kills
+}

@@ -1,0 +1,143 @@
+//! Classification: from what the tap saw to the one outcome of an attempt. Pure.
+//!
+//! Order matters: the earliest stage that was not reached names the failure, and local errors are never
+//! laid at the server's door.
+
+use std::io;
+
+use sshchurn_core::vocabulary::{
+    AttemptOutcome, AttemptTrace, Close, CommandOutcome, GeneratorFault, StageFailure,
+};
+
+/// Which of the two error paths of the old monitor a failure takes: Python's `OSError` family (refused, reset,
+/// timeout), which is retried per command, or the SSH library's own errors, which are logged and swallowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// An error of the operating system or a timeout.
+    Os,
+    /// An error of the SSH layer: lost or closed in good order, protocol, channel.
+    Ssh,
+}
+
+/// Classifies a failed `connect()` or `socket()` call.
+#[must_use]
+pub fn connect_error(error: &io::Error) -> AttemptOutcome {
+    use nix::errno::Errno;
+    let generator = |fault| AttemptOutcome::GeneratorFault { fault };
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EMFILE | Errno::ENFILE) => generator(GeneratorFault::OpenFiles),
+        Some(Errno::EADDRNOTAVAIL | Errno::EADDRINUSE) => generator(GeneratorFault::EphemeralPorts),
+        Some(Errno::ENOBUFS | Errno::ENOMEM) => generator(GeneratorFault::Memory),
+        Some(Errno::ECONNREFUSED | Errno::EHOSTUNREACH | Errno::ENETUNREACH | Errno::EHOSTDOWN) => {
+            AttemptOutcome::ConnectRefused
+        }
+        Some(Errno::ETIMEDOUT) => AttemptOutcome::ConnectTimeout,
+        // The server accepted and reset before the call returned: a refusal, not a closed port.
+        Some(Errno::ECONNRESET | Errno::EPIPE) => AttemptOutcome::BannerEof {
+            close: Close::Reset,
+        },
+        _ => generator(GeneratorFault::Other),
+    }
+}
+
+/// Classifies an attempt that failed after the TCP connection stood. `detail` is the library's own word.
+#[must_use]
+pub fn after_connect(trace: &AttemptTrace, detail: &str) -> AttemptOutcome {
+    let close = close_of(trace);
+    if trace.identified.is_none() {
+        return match (close, trace.errno.as_deref()) {
+            (Some(close), _) => AttemptOutcome::BannerEof { close },
+            (None, Some("ETIMEDOUT")) => AttemptOutcome::BannerTimeout,
+            (None, Some("ENOBUFS" | "ENOMEM")) => AttemptOutcome::GeneratorFault {
+                fault: GeneratorFault::Memory,
+            },
+            // Not an SSH server, or one that talks too much before its identification.
+            (None, _) => AttemptOutcome::KexFailed {
+                failure: protocol(detail),
+            },
+        };
+    }
+    let failure = match (close, trace.errno.as_deref()) {
+        (Some(close), _) => StageFailure::Lost { close },
+        (None, Some("ETIMEDOUT")) => StageFailure::TimedOut,
+        (None, _) => protocol(detail),
+    };
+    if trace.keyed.is_none() {
+        AttemptOutcome::KexFailed { failure }
+    } else {
+        AttemptOutcome::AuthFailed { failure }
+    }
+}
+
+/// Classifies an attempt whose deadline passed after the TCP connection stood.
+#[must_use]
+pub fn timed_out(trace: &AttemptTrace) -> AttemptOutcome {
+    let failure = StageFailure::TimedOut;
+    if trace.identified.is_none() {
+        AttemptOutcome::BannerTimeout
+    } else if trace.keyed.is_none() {
+        AttemptOutcome::KexFailed { failure }
+    } else {
+        AttemptOutcome::AuthFailed { failure }
+    }
+}
+
+/// How the peer ended the stream, when it did.
+#[must_use]
+pub fn close_of(trace: &AttemptTrace) -> Option<Close> {
+    match trace.errno.as_deref() {
+        Some("ECONNRESET" | "EPIPE" | "ECONNABORTED") => Some(Close::Reset),
+        Some(_) => None,
+        None => trace.saw_eof.then_some(Close::Eof),
+    }
+}
+
+fn protocol(detail: &str) -> StageFailure {
+    StageFailure::Protocol {
+        detail: detail.to_owned(),
+    }
+}
+
+/// Which error path a failed attempt takes in the old monitor.
+#[must_use]
+pub fn severity_of_attempt(outcome: &AttemptOutcome) -> Severity {
+    match outcome {
+        AttemptOutcome::BannerEof {
+            close: Close::Reset,
+        }
+        | AttemptOutcome::ConnectRefused
+        | AttemptOutcome::ConnectTimeout
+        | AttemptOutcome::BannerTimeout
+        | AttemptOutcome::GeneratorFault { .. } => Severity::Os,
+        AttemptOutcome::BannerEof { close: Close::Eof }
+        | AttemptOutcome::Handshake
+        | AttemptOutcome::Held
+        | AttemptOutcome::Interrupted => Severity::Ssh,
+        AttemptOutcome::KexFailed { failure } | AttemptOutcome::AuthFailed { failure } => {
+            match failure {
+                StageFailure::Lost {
+                    close: Close::Reset,
+                }
+                | StageFailure::TimedOut => Severity::Os,
+                StageFailure::Lost { close: Close::Eof }
+                | StageFailure::Rejected
+                | StageFailure::Protocol { .. } => Severity::Ssh,
+            }
+        }
+    }
+}
+
+/// Which error path a failed command takes in the old monitor.
+#[must_use]
+pub fn severity_of_command(outcome: &CommandOutcome) -> Severity {
+    match outcome {
+        CommandOutcome::ConnectionLost {
+            close: Close::Reset,
+        }
+        | CommandOutcome::TimedOut => Severity::Os,
+        CommandOutcome::ConnectionLost { close: Close::Eof }
+        | CommandOutcome::ChannelRefused
+        | CommandOutcome::Completed { .. }
+        | CommandOutcome::Interrupted => Severity::Ssh,
+    }
+}

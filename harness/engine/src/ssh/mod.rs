@@ -1,0 +1,115 @@
+//! SSH as the harness sees it: the `Connector`/`Session` seam, russh behind it, a byte-level stream tap and
+//! the classification of every failure. Must not know scenarios, targets or reports.
+//!
+//! `tap` watches the bytes of one connection, `classify` turns what it saw into the one outcome of the
+//! attempt, `client` is the real connector, `held` its connections that stay silent, `keys` makes and reads keys.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use sshchurn_core::vocabulary::{AttemptOutcome, Close, CommandOutcome};
+
+pub mod classify;
+mod client;
+mod held;
+pub mod keys;
+mod tap;
+
+pub use classify::{Severity, severity_of_attempt, severity_of_command};
+pub use client::{ClientError, RusshConnector, RusshSession};
+pub use held::HeldConnection;
+pub use tap::Tap;
+
+/// Deadlines and keepalive of one connection attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnectLimits {
+    /// For the TCP connect, from the call of `connect()`.
+    pub connect: Duration,
+    /// For the identification string, from the established TCP connection.
+    pub banner: Duration,
+    /// For key exchange and authentication, from the identification string.
+    pub login: Duration,
+    /// For all of it, from the call of `connect()`; `None` is no bound but those above.
+    pub whole: Option<Duration>,
+    /// Source address to bind to; `None` leaves the choice to the kernel.
+    pub source: Option<IpAddr>,
+    /// Keepalive interval of the established connection; `None` is off.
+    pub keepalive: Option<Duration>,
+}
+
+/// What a completed command gave back.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CommandOutput {
+    /// Exit status; 128 plus the signal number when the command died of a signal.
+    pub exit_status: u32,
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error.
+    pub stderr: Vec<u8>,
+}
+
+/// Makes connections: the one seam between the strategies and the network. Strategies see this, a clock and
+/// their seeded draws, never a socket; tests put a scripted connector behind it.
+pub trait Connector: Send + Sync + 'static {
+    /// An established, authenticated connection.
+    type Session: Session;
+    /// A connection that was admitted and then kept silent.
+    type Held: Held;
+
+    /// Makes everything ready that can be made ready before the barrier (a socket), so that the first
+    /// `connect` starts with the `connect()` call itself.
+    ///
+    /// # Errors
+    /// The generator fault that prevents it.
+    fn prepare(&self) -> Result<(), AttemptOutcome>;
+
+    /// Connects and authenticates; stage instants, bytes and texts go into `tap`.
+    ///
+    /// # Errors
+    /// The outcome of the attempt: any but `Handshake` and `Interrupted`.
+    fn connect(
+        &self,
+        limits: &ConnectLimits,
+        tap: &Tap,
+    ) -> impl Future<Output = Result<Self::Session, AttemptOutcome>> + Send;
+
+    /// Connects, sends nothing, and waits for the server's identification string: the connection then occupies a
+    /// startup slot until it is dropped or the server's `LoginGraceTime` ends it.
+    ///
+    /// # Errors
+    /// The outcome of the attempt: any but `Handshake`, `Held` and `Interrupted`.
+    fn hold(
+        &self,
+        limits: &ConnectLimits,
+        tap: &Tap,
+    ) -> impl Future<Output = Result<Self::Held, AttemptOutcome>> + Send;
+}
+
+/// A connection that was admitted and then kept silent. Dropping it closes it.
+pub trait Held: Send + 'static {
+    /// Waits until the server ends the connection, and says how the attempt ended then; for ever if it does not.
+    fn ended(&mut self) -> impl Future<Output = AttemptOutcome> + Send;
+}
+
+/// An established, authenticated connection. Dropping it abandons it, as a killed client process would.
+pub trait Session: Send + 'static {
+    /// Runs one command through an exec request without a PTY and waits for its end.
+    ///
+    /// # Errors
+    /// Any command outcome but `Completed` and `Interrupted`.
+    fn run(
+        &mut self,
+        command: &str,
+        within: Duration,
+    ) -> impl Future<Output = Result<CommandOutput, CommandOutcome>> + Send;
+
+    /// How the server ended the connection, when it has.
+    fn lost(&self) -> Option<Close>;
+
+    /// Closes in good order (`SSH_MSG_DISCONNECT`, then FIN), waiting a bounded time for it.
+    fn close(self) -> impl Future<Output = ()> + Send;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! The operator side, the same in both strategies: connect attempts with a fixed wait plus jitter, and the
+//! cleanup rounds. Only the numbers differ (3 attempts and 1 round before, 5 and 3 after).
+
+use std::time::Duration;
+
+use super::{Hands, Strategy};
+use crate::link::LinkSession;
+use crate::ssh::Connector;
+use sshchurn_core::vocabulary::{
+    AttemptOutcome, CleanupResult, Phase, RetryKind, Step, TaskFailure,
+};
+
+/// Up to `conn_retry_attempts` attempts, waiting `conn_retry_wait` plus uniform(0, `conn_retry_jitter`) between.
+pub(super) async fn connect<C: Connector>(
+    strategy: &Strategy,
+    hands: &mut Hands<'_, C>,
+    phase: Phase,
+) -> Result<LinkSession<C::Session>, AttemptOutcome> {
+    let tunables = &strategy.tunables;
+    let limits = strategy.operator_limits();
+    let mut ordinal = 1;
+    loop {
+        match hands.link.connect(phase, ordinal, &limits).await {
+            Ok(session) => return Ok(session),
+            Err(outcome) if ordinal >= tunables.conn_retry_attempts => return Err(outcome),
+            Err(_) => {
+                let wait =
+                    tunables.conn_retry_wait + hands.waits.duration(tunables.conn_retry_jitter);
+                hands
+                    .link
+                    .wait_to_retry(phase, RetryKind::Connect, wait)
+                    .await;
+                ordinal += 1;
+            }
+        }
+    }
+}
+
+/// Runs one submitting command on an established connection; its failure fails the task.
+pub(super) async fn submit_step<C: Connector>(
+    hands: &Hands<'_, C>,
+    session: &mut LinkSession<C::Session>,
+    step: Step,
+    within: Duration,
+) -> Result<(), TaskFailure> {
+    let command = match step {
+        Step::Detect => hands.job.detect(),
+        _ => hands.job.submit(),
+    };
+    match session.run(step, &command, within).await {
+        Ok(output) if output.exit_status == 0 => Ok(()),
+        _ => Err(TaskFailure::SubmitCommand),
+    }
+}
+
+/// `cleanup_retries` rounds, each with its own connect attempts, `min(2^round, 10)` s between rounds; then given
+/// up and the directory stays.
+pub(super) async fn cleanup<C: Connector>(
+    strategy: &Strategy,
+    hands: &mut Hands<'_, C>,
+) -> CleanupResult {
+    let rounds = strategy.tunables.cleanup_retries;
+    let mut result = CleanupResult::ConnectFailed;
+    for round in 1..=rounds {
+        result = cleanup_round(strategy, hands).await;
+        if result == CleanupResult::Removed {
+            break;
+        }
+        if round < rounds {
+            let wait = strategy.seconds(
+                2_f64
+                    .powi(i32::try_from(round).unwrap_or(i32::MAX))
+                    .min(10.0),
+            );
+            hands
+                .link
+                .wait_to_retry(Phase::Cleanup, RetryKind::CleanupRound, wait)
+                .await;
+        }
+    }
+    result
+}
+
+async fn cleanup_round<C: Connector>(
+    strategy: &Strategy,
+    hands: &mut Hands<'_, C>,
+) -> CleanupResult {
+    let Ok(mut session) = connect(strategy, hands, Phase::Cleanup).await else {
+        return CleanupResult::ConnectFailed;
+    };
+    let removed = session
+        .run(
+            Step::Cleanup,
+            &hands.job.cleanup(),
+            strategy.tunables.cleanup_timeout,
+        )
+        .await;
+    session.close().await;
+    match removed {
+        Ok(output) if output.exit_status == 0 => CleanupResult::Removed,
+        _ => CleanupResult::CommandFailed,
+    }
+}

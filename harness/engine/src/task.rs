@@ -1,0 +1,169 @@
+//! One task from its start to its end: submit, monitor, cleanup by policy; killed on purpose or interrupted.
+
+use std::time::Duration;
+
+use super::draws::Draws;
+use super::job::JobCommands;
+use super::link::Link;
+use super::rendezvous::Rendezvous;
+use super::strategy::{Hands, Strategy};
+use crate::collector::Collector;
+use crate::ssh::Connector;
+use sshchurn_core::ids::{RoundId, TaskId};
+use sshchurn_core::ledger::Event;
+use sshchurn_core::vocabulary::{CleanupPolicy, CleanupResult, Phase, TaskFailure, TaskFate};
+
+/// Everything that is decided about a task beforehand.
+pub(crate) struct TaskPlan {
+    pub(crate) task: TaskId,
+    pub(crate) job: JobCommands,
+    pub(crate) strategy: Strategy,
+    pub(crate) cleanup: CleanupPolicy,
+    /// Killed this long after submission; always before the job can complete.
+    pub(crate) kill_after: Option<Duration>,
+    pub(crate) waits: Draws,
+}
+
+/// The task's entry in the ledger: scheduled once, ended once, also when the future is dropped.
+pub(crate) struct TaskEntry {
+    collector: Collector,
+    round: RoundId,
+    task: TaskId,
+    policy: CleanupPolicy,
+    ended: bool,
+}
+
+impl TaskEntry {
+    /// Opens the entry; the caller records `TaskScheduled` itself, with the intended start.
+    pub(crate) fn new(
+        collector: Collector,
+        round: RoundId,
+        task: TaskId,
+        policy: CleanupPolicy,
+    ) -> Self {
+        TaskEntry {
+            collector,
+            round,
+            task,
+            policy,
+            ended: false,
+        }
+    }
+
+    pub(crate) fn started(&self) {
+        self.collector.record(Event::TaskStarted {
+            round: self.round,
+            task: self.task,
+        });
+    }
+
+    pub(crate) fn not_started(mut self) {
+        self.end(TaskFate::NotStarted, false, CleanupResult::NotRequired);
+    }
+
+    fn end(&mut self, fate: TaskFate, removal_required: bool, cleanup: CleanupResult) {
+        self.ended = true;
+        self.collector.record(Event::TaskEnded {
+            round: self.round,
+            task: self.task,
+            fate,
+            removal_required,
+            cleanup,
+        });
+    }
+
+    /// What a task that ended without a chance to clean up owes.
+    fn end_without_cleanup(&mut self, fate: TaskFate) {
+        let required = self.policy == CleanupPolicy::Always;
+        let cleanup = if required {
+            CleanupResult::NotAttempted
+        } else {
+            CleanupResult::NotRequired
+        };
+        self.end(fate, required, cleanup);
+    }
+}
+
+impl Drop for TaskEntry {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.end_without_cleanup(TaskFate::Interrupted);
+        }
+    }
+}
+
+/// Runs a task that has been started to its end. Dropping the future interrupts it.
+pub(crate) async fn run_task<C: Connector>(
+    link: &Link<C>,
+    plan: &mut TaskPlan,
+    others: &Rendezvous,
+    mut entry: TaskEntry,
+) {
+    let mut hands = Hands {
+        link,
+        job: &plan.job,
+        waits: &mut plan.waits,
+    };
+    let strategy = &plan.strategy;
+
+    if !strategy.has_job() {
+        let occupied = {
+            let _phase = link.phase(Phase::Submit);
+            strategy.occupy(&mut hands, others).await
+        };
+        let fate = match occupied {
+            Ok(()) => TaskFate::Succeeded,
+            Err(failure) => TaskFate::Failed { failure },
+        };
+        entry.end(fate, false, CleanupResult::NotRequired);
+        return;
+    }
+
+    let submitted = {
+        let _phase = link.phase(Phase::Submit);
+        strategy.submit(&mut hands).await
+    };
+    if let Err(failure) = submitted {
+        // The provider raises before it defers: nothing is monitored and nothing is cleaned up.
+        entry.end_without_cleanup(TaskFate::Failed { failure });
+        return;
+    }
+
+    let monitored = {
+        let _phase = link.phase(Phase::Poll);
+        let monitor = strategy.monitor(&mut hands);
+        match plan.kill_after {
+            None => monitor.await,
+            // Dropping the monitor abandons its connection without a word, as a killed process would.
+            Some(after) => tokio::select! {
+                biased;
+                () = link.pause(after) => Err(TaskFailure::Killed),
+                monitored = monitor => monitored,
+            },
+        }
+    };
+    let fate = match monitored {
+        Ok(0) => TaskFate::Succeeded,
+        Ok(_) => TaskFate::Failed {
+            failure: TaskFailure::JobExit,
+        },
+        Err(failure) => TaskFate::Failed { failure },
+    };
+    if monitored == Err(TaskFailure::Killed) {
+        entry.end_without_cleanup(fate);
+        return;
+    }
+
+    let required = match plan.cleanup {
+        CleanupPolicy::Never => false,
+        CleanupPolicy::OnSuccess => fate == TaskFate::Succeeded,
+        CleanupPolicy::Always => true,
+    };
+    let cleanup = if required {
+        let _phase = link.phase(Phase::Cleanup);
+        strategy.cleanup(&mut hands).await
+    } else {
+        CleanupResult::NotRequired
+    };
+    entry.end(fate, required, cleanup);
+}

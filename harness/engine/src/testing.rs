@@ -1,0 +1,340 @@
+//! A scripted server behind the connector seam, for tests on a paused clock.
+//!
+//! It plays a remote job by the commands' own text: what it does not recognise is a test failure.
+
+use std::collections::VecDeque;
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::clock::RunClock;
+use crate::collector::Collector;
+use crate::ssh::{CommandOutput, ConnectLimits, Connector, Held, Session, Tap};
+use crate::{Engine, StopController, plan_rounds};
+use sshchurn_core::ids::StrategyName;
+use sshchurn_core::instant::RunInstant;
+use sshchurn_core::ledger::{Event, Record, RoundEnd};
+use sshchurn_core::scenario::{
+    ArrivalConfig, ArrivalShape, JobConfig, MaxStartups, Scenario, SshdConfig, StrategyConfig,
+    StrategyKind, Tunables,
+};
+use sshchurn_core::vocabulary::{
+    AttemptOutcome, CleanupPolicy, Close, CommandOutcome, Phase, RetryKind, StageFailure, Step,
+    TaskFate,
+};
+
+pub(crate) const EOF: AttemptOutcome = AttemptOutcome::BannerEof { close: Close::Eof };
+pub(crate) const RESET: AttemptOutcome = AttemptOutcome::BannerEof {
+    close: Close::Reset,
+};
+
+/// Script of one server: what the next connects and the next commands of a kind meet; afterwards all is well.
+#[derive(Default)]
+pub(crate) struct Script {
+    pub(crate) connects: VecDeque<Option<AttemptOutcome>>,
+    pub(crate) commands: Vec<(Step, VecDeque<Option<CommandOutcome>>)>,
+    /// Refuses every connect from now on.
+    pub(crate) refuse_all: Option<AttemptOutcome>,
+    /// Time one connect takes.
+    pub(crate) connect_takes: Duration,
+    /// Time an orderly close takes.
+    pub(crate) close_takes: Duration,
+    /// The server ends a held connection after this time.
+    pub(crate) held_lost_after: Option<Duration>,
+    pub(crate) started: Option<RunInstant>,
+    pub(crate) removed: bool,
+}
+
+#[derive(Clone)]
+pub(crate) struct FakeConnector {
+    script: Arc<Mutex<Script>>,
+    clock: RunClock,
+    job: JobConfig,
+}
+
+pub(crate) struct FakeSession(FakeConnector);
+
+/// Held until the script's server gives up on it.
+pub(crate) struct FakeHeld {
+    lost_after: Option<Duration>,
+}
+
+impl Held for FakeHeld {
+    async fn ended(&mut self) -> AttemptOutcome {
+        match self.lost_after {
+            None => std::future::pending().await,
+            Some(after) => {
+                tokio::time::sleep(after).await;
+                AttemptOutcome::KexFailed {
+                    failure: StageFailure::Lost { close: Close::Eof },
+                }
+            }
+        }
+    }
+}
+
+impl Connector for FakeConnector {
+    type Session = FakeSession;
+    type Held = FakeHeld;
+
+    fn prepare(&self) -> Result<(), AttemptOutcome> {
+        Ok(())
+    }
+
+    async fn connect(&self, _: &ConnectLimits, tap: &Tap) -> Result<FakeSession, AttemptOutcome> {
+        self.answer(tap).await?;
+        Ok(FakeSession(self.clone()))
+    }
+
+    async fn hold(&self, _: &ConnectLimits, tap: &Tap) -> Result<FakeHeld, AttemptOutcome> {
+        self.answer(tap).await?;
+        Ok(FakeHeld {
+            lost_after: self.script.lock().unwrap().held_lost_after,
+        })
+    }
+}
+
+impl FakeConnector {
+    async fn answer(&self, tap: &Tap) -> Result<(), AttemptOutcome> {
+        tap.connect_called();
+        let takes = self.script.lock().unwrap().connect_takes;
+        tokio::time::sleep(takes).await;
+        let mut script = self.script.lock().unwrap();
+        match script
+            .connects
+            .pop_front()
+            .unwrap_or_else(|| script.refuse_all.clone())
+        {
+            Some(outcome) => Err(outcome),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Session for FakeSession {
+    async fn run(&mut self, command: &str, _: Duration) -> Result<CommandOutput, CommandOutcome> {
+        let FakeConnector { script, clock, job } = &self.0;
+        let mut script = script.lock().unwrap();
+        let step = match command {
+            text if text.starts_with("uname") => Step::Detect,
+            text if text.starts_with("mkdir") => Step::Submit,
+            text if text.contains("/exit_code") => Step::Check,
+            text if text.contains("wc -c") => Step::Size,
+            text if text.starts_with("tail") => Step::Read,
+            text if text.starts_with("rm") => Step::Cleanup,
+            text => panic!("unknown command {text}"),
+        };
+        let scripted = script
+            .commands
+            .iter_mut()
+            .find(|(of, _)| *of == step)
+            .and_then(|(_, outcomes)| outcomes.pop_front());
+        if let Some(Some(outcome)) = scripted {
+            return Err(outcome);
+        }
+        let running = script.started.map(|started| clock.now().since(started));
+        let stdout = match step {
+            Step::Detect => "Linux\n".to_owned(),
+            Step::Submit => {
+                script.started = Some(clock.now());
+                "job\n".to_owned()
+            }
+            Step::Check if running >= Some(job.duration) => format!("{}\n", job.exit_code),
+            Step::Check => String::new(),
+            // The whole log is there as soon as the job has ended, nothing before.
+            Step::Size if running >= Some(job.duration) => format!("{}\n", job.log_bytes),
+            Step::Size => "0\n".to_owned(),
+            Step::Read => "x".repeat(10),
+            Step::Cleanup => {
+                script.removed = true;
+                String::new()
+            }
+        };
+        Ok(CommandOutput {
+            exit_status: 0,
+            stdout: stdout.into_bytes(),
+            stderr: Vec::new(),
+        })
+    }
+
+    fn lost(&self) -> Option<Close> {
+        None
+    }
+
+    async fn close(self) {
+        let takes = self.0.script.lock().unwrap().close_takes;
+        tokio::time::sleep(takes).await;
+    }
+}
+
+/// A scenario for tests: one task, a 12 s job, provider defaults, cleanup always.
+pub(crate) fn scenario(kind: StrategyKind, tasks: u32) -> Scenario {
+    Scenario {
+        name: "test".to_owned(),
+        description: String::new(),
+        tasks,
+        arrival: ArrivalConfig {
+            shape: ArrivalShape::Burst,
+            max_in_flight: None,
+        },
+        job: JobConfig {
+            duration: Duration::from_secs(12),
+            log_lines: 1,
+            log_bytes: 100,
+            exit_code: 0,
+            killed_share: 0.0,
+        },
+        strategies: vec![StrategyConfig {
+            name: StrategyName(kind.as_str().to_owned()),
+            kind,
+            tunables: Tunables {
+                cleanup: CleanupPolicy::Always,
+                ..Tunables::defaults(kind)
+            },
+        }],
+        rounds: 1,
+        seed: 7,
+        time_scale: 1.0,
+        max_duration: Duration::from_secs(600),
+        sshd: SshdConfig {
+            max_startups: MaxStartups {
+                start: 10,
+                rate: 30,
+                full: 100,
+            },
+            min_release: None,
+            keywords: Vec::new(),
+            monitoring_keywords: Vec::new(),
+        },
+        gate: Vec::new(),
+    }
+}
+
+/// What a run of the first round left behind.
+pub(crate) struct Told {
+    pub(crate) records: Vec<Record>,
+    pub(crate) end: RoundEnd,
+    pub(crate) removed: Vec<bool>,
+}
+
+/// Runs the first round of `scenario` with one scripted server for each task.
+pub(crate) async fn tell(scenario: &Scenario, scripts: Vec<Script>) -> Told {
+    tell_with(scenario, scripts, |_| ()).await
+}
+
+/// As [`tell`]; `control` gets the stop controller before the round starts.
+pub(crate) async fn tell_with(
+    scenario: &Scenario,
+    scripts: Vec<Script>,
+    control: impl FnOnce(StopController),
+) -> Told {
+    let clock = RunClock::start();
+    let (sender, receiver) = mpsc::channel();
+    let collector = Collector::new(clock, sender);
+    let (controller, signal) = StopController::new();
+    control(controller.clone());
+    let engine = Engine::new(
+        scenario.clone(),
+        "/jobs".to_owned(),
+        collector.clone(),
+        signal,
+    );
+    let scripts: Vec<_> = scripts
+        .into_iter()
+        .map(|script| Arc::new(Mutex::new(script)))
+        .collect();
+    let handed_out = Mutex::new(scripts.iter());
+    let plan = plan_rounds(scenario).remove(0);
+    let end = engine
+        .run_round(&plan, || FakeConnector {
+            script: Arc::clone(
+                handed_out
+                    .lock()
+                    .unwrap()
+                    .next()
+                    .expect("a script for each task"),
+            ),
+            clock,
+            job: scenario.job.clone(),
+        })
+        .await;
+    collector.finish();
+    Told {
+        records: receiver.into_iter().collect(),
+        end,
+        removed: scripts
+            .iter()
+            .map(|script| script.lock().unwrap().removed)
+            .collect(),
+    }
+}
+
+impl Told {
+    /// Attempts by phase: submit, poll, cleanup.
+    pub(crate) fn attempts(&self) -> [usize; 3] {
+        Phase::ALL.map(|wanted| {
+            self.records
+                .iter()
+                .filter(|record| matches!(record.event, Event::AttemptStarted { phase, .. } if phase == wanted))
+                .count()
+        })
+    }
+
+    /// Ordinals of a phase's attempts: 1 begins another connection.
+    pub(crate) fn ordinals(&self, of: Phase) -> Vec<u32> {
+        self.records
+            .iter()
+            .filter_map(|record| match record.event {
+                Event::AttemptStarted { phase, ordinal, .. } if phase == of => Some(ordinal),
+                _ => None,
+            })
+            .collect()
+    }
+
+    pub(crate) fn fates(&self) -> Vec<TaskFate> {
+        self.records
+            .iter()
+            .filter_map(|record| match record.event {
+                Event::TaskEnded { fate, .. } => Some(fate),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Commands of every poll and the number of polls.
+    pub(crate) fn polls(&self) -> Vec<u32> {
+        self.records
+            .iter()
+            .filter_map(|record| match record.event {
+                Event::PollEnded { commands, .. } => Some(commands),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Waits before retries of one kind, seconds.
+    pub(crate) fn waits(&self, wanted: RetryKind) -> Vec<f64> {
+        self.records
+            .iter()
+            .filter_map(|record| match record.event {
+                Event::RetryScheduled { retry, wait, .. } if retry == wanted => {
+                    Some(wait.as_secs_f64())
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Instants of the starts of commands of one kind, seconds.
+    pub(crate) fn commands_at(&self, wanted: Step) -> Vec<f64> {
+        self.records
+            .iter()
+            .filter_map(|record| match record.event {
+                Event::CommandStarted { step, .. } if step == wanted => {
+                    Some(record.at.0 as f64 / 1e9)
+                }
+                _ => None,
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,543 @@
+//! Both strategies to the last retry, on a paused clock against a scripted server.
+
+use std::time::Duration;
+
+use super::testing::{EOF, RESET, Script, Told, scenario, tell, tell_with};
+use super::{StopLevel, plan_rounds};
+use sshchurn_core::ledger::{Event, RoundEnd};
+use sshchurn_core::scenario::StrategyKind::{PerCommand, ReusedSession};
+use sshchurn_core::scenario::{ArrivalShape, StrategyKind};
+use sshchurn_core::vocabulary::{
+    AttemptOutcome, CleanupPolicy, CleanupResult, Close, CommandOutcome, Phase, RetryKind, Step,
+    TaskFailure, TaskFate,
+};
+
+fn failed(failure: TaskFailure) -> Vec<TaskFate> {
+    vec![TaskFate::Failed { failure }]
+}
+
+fn cleanup_of(told: &Told) -> (bool, CleanupResult) {
+    told.records
+        .iter()
+        .find_map(|record| match record.event {
+            Event::TaskEnded {
+                removal_required,
+                cleanup,
+                ..
+            } => Some((removal_required, cleanup)),
+            _ => None,
+        })
+        .expect("the task ended")
+}
+
+/// Every attempt, command, phase, connection and task that began also ended, exactly once.
+fn everything_ended_once(told: &Told) {
+    use std::collections::HashMap;
+    let mut open: HashMap<String, i64> = HashMap::new();
+    let mut add = |key: String, by: i64| *open.entry(key).or_default() += by;
+    for record in &told.records {
+        match &record.event {
+            Event::AttemptStarted { attempt, .. } => add(format!("attempt {attempt}"), 1),
+            Event::AttemptEnded {
+                attempt, outcome, ..
+            } => {
+                add(format!("attempt {attempt}"), -1);
+                if *outcome == AttemptOutcome::Handshake {
+                    add(format!("connection {attempt}"), 1);
+                }
+            }
+            Event::ConnectionEnded { attempt, .. } => add(format!("connection {attempt}"), -1),
+            Event::CommandStarted { command, .. } => add(format!("command {command}"), 1),
+            Event::CommandEnded { command, .. } => add(format!("command {command}"), -1),
+            Event::PhaseStarted { task, phase, .. } => add(format!("phase {task} {phase:?}"), 1),
+            Event::PhaseEnded { task, phase, .. } => add(format!("phase {task} {phase:?}"), -1),
+            Event::TaskScheduled { task, .. } => add(format!("task {task}"), 1),
+            Event::TaskEnded { task, .. } => add(format!("task {task}"), -1),
+            _ => {}
+        }
+    }
+    let unbalanced: Vec<_> = open.iter().filter(|(_, count)| **count != 0).collect();
+    assert!(unbalanced.is_empty(), "{unbalanced:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn undisturbed_reused_session_makes_exactly_three_connections() {
+    let told = tell(&scenario(ReusedSession, 1), vec![Script::default()]).await;
+    assert_eq!(told.attempts(), [1, 1, 1]);
+    assert_eq!(told.fates(), [TaskFate::Succeeded]);
+    assert_eq!(told.removed, [true]);
+    everything_ended_once(&told);
+}
+
+#[tokio::test(start_paused = true)]
+async fn undisturbed_per_command_makes_two_plus_polls_plus_one_connections() {
+    let told = tell(&scenario(PerCommand, 1), vec![Script::default()]).await;
+    // A 12 s job polled every 5 s: at 0, 5, 10 and 15 s; only the last finds the log grown.
+    assert_eq!(told.polls(), [2, 2, 2, 3]);
+    assert_eq!(told.attempts(), [2, 9, 1]);
+    assert_eq!(told.fates(), [TaskFate::Succeeded]);
+    everything_ended_once(&told);
+}
+
+#[tokio::test(start_paused = true)]
+async fn old_monitor_swallows_an_eof_and_polls_one_interval_later() {
+    let mut script = Script::default();
+    // detect, submit, then the first poll's check and size are refused in good order.
+    script.connects.extend([None, None, Some(EOF), Some(EOF)]);
+    let told = tell(&scenario(PerCommand, 1), vec![script]).await;
+    assert_eq!(told.fates(), [TaskFate::Succeeded]);
+    assert_eq!(told.waits(RetryKind::Command), Vec::<f64>::new());
+    let checks = told.commands_at(Step::Check);
+    assert!(
+        (checks[0] - 5.0).abs() < 0.2,
+        "first check to get through: {checks:?}"
+    );
+    everything_ended_once(&told);
+}
+
+#[tokio::test(start_paused = true)]
+async fn old_monitor_retries_a_reset_after_one_and_two_seconds() {
+    let mut script = Script::default();
+    script
+        .connects
+        .extend([None, None, Some(RESET), Some(RESET)]);
+    let told = tell(&scenario(PerCommand, 1), vec![script]).await;
+    assert_eq!(told.waits(RetryKind::Command), [1.0, 2.0]);
+    assert_eq!(told.fates(), [TaskFate::Succeeded]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn old_monitor_fails_the_task_after_three_resets_of_one_command() {
+    let mut script = Script::default();
+    script
+        .connects
+        .extend([None, None, Some(RESET), Some(RESET), Some(RESET)]);
+    let told = tell(&scenario(PerCommand, 1), vec![script]).await;
+    assert_eq!(told.fates(), failed(TaskFailure::Monitor));
+    // Cleanup `always` still runs.
+    assert_eq!(cleanup_of(&told), (true, CleanupResult::Removed));
+    everything_ended_once(&told);
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_of_the_read_asks_for_the_size_again() {
+    let mut script = Script::default();
+    script.commands.push((
+        Step::Read,
+        [Some(CommandOutcome::ConnectionLost {
+            close: Close::Reset,
+        })]
+        .into(),
+    ));
+    let told = tell(&scenario(PerCommand, 1), vec![script]).await;
+    assert_eq!(
+        told.commands_at(Step::Size).len(),
+        5,
+        "four polls and one size repeated with the read"
+    );
+    assert_eq!(told.commands_at(Step::Read).len(), 2);
+    assert_eq!(told.waits(RetryKind::Command), [1.0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn size_and_read_retries_nest() {
+    let mut script = Script::default();
+    script.connects.extend([None, None, None]);
+    script.connects.extend(std::iter::repeat_n(Some(RESET), 9));
+    let told = tell(&scenario(PerCommand, 1), vec![script]).await;
+    // Three tries of the size in each of three tries of the read.
+    assert_eq!(
+        told.waits(RetryKind::Command),
+        [1.0, 2.0, 1.0, 1.0, 2.0, 2.0, 1.0, 2.0]
+    );
+    assert_eq!(told.fates(), failed(TaskFailure::Monitor));
+}
+
+#[tokio::test(start_paused = true)]
+async fn operator_connects_three_times_before_and_five_times_after() {
+    for (kind, attempts) in [(PerCommand, 3), (ReusedSession, 5)] {
+        for refusal in [EOF, RESET, AttemptOutcome::ConnectRefused] {
+            let script = Script {
+                refuse_all: Some(refusal),
+                ..Script::default()
+            };
+            let told = tell(&scenario(kind, 1), vec![script]).await;
+            assert_eq!(told.attempts(), [attempts, 0, 0]);
+            let waits = told.waits(RetryKind::Connect);
+            assert_eq!(waits.len(), attempts - 1);
+            assert!(
+                waits.iter().all(|wait| (3.0..5.0).contains(wait)),
+                "{waits:?}"
+            );
+            assert_eq!(told.fates(), failed(TaskFailure::SubmitConnect));
+            assert_eq!(cleanup_of(&told), (true, CleanupResult::NotAttempted));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_channels_spend_the_reconnect_budget() {
+    let mut script = Script::default();
+    script.commands.push((
+        Step::Check,
+        std::iter::repeat_n(Some(CommandOutcome::ChannelRefused), 100).collect(),
+    ));
+    let told = tell(&scenario(ReusedSession, 1), vec![script]).await;
+    assert_eq!(told.fates(), failed(TaskFailure::Monitor));
+    // max_reconnect_attempts 5: the sixth failure in a row ends it.
+    assert_eq!(told.attempts(), [1, 6, 1]);
+    // Every one of them was another connection, and was had at the first try.
+    assert_eq!(told.ordinals(Phase::Poll), [1; 6]);
+    let waits = told.waits(RetryKind::Reconnect);
+    assert_eq!(waits.len(), 5);
+    for (wait, base) in waits.iter().zip([1.0, 2.0, 4.0, 8.0, 16.0]) {
+        assert!((base..2.0 * base).contains(wait), "{wait} of {base}");
+    }
+    everything_ended_once(&told);
+}
+
+#[tokio::test(start_paused = true)]
+async fn tries_are_counted_at_the_connection_that_is_wanted() {
+    // Refused twice, then there; its first command fails, and the next connection is refused once.
+    let mut script = Script::default();
+    script
+        .connects
+        .extend([None, Some(EOF), Some(RESET), None, Some(EOF), None]);
+    script.commands.push((
+        Step::Check,
+        [Some(CommandOutcome::ChannelRefused)].into_iter().collect(),
+    ));
+    let told = tell(&scenario(ReusedSession, 1), vec![script]).await;
+    assert_eq!(told.ordinals(Phase::Poll), [1, 2, 3, 1, 2]);
+
+    // Two connects of submit, three polls of two, a check; the size is reset three times, asked for again, and the log read.
+    let mut script = Script::default();
+    script.connects.extend(std::iter::repeat_n(None, 9));
+    script.connects.extend(std::iter::repeat_n(Some(RESET), 3));
+    let told = tell(&scenario(PerCommand, 1), vec![script]).await;
+    let (undisturbed, last) = ([1; 7], [1, 2, 3, 1, 1]);
+    assert_eq!(
+        told.ordinals(Phase::Poll),
+        [&undisturbed[..], &last].concat()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_whole_poll_restores_the_reconnect_budget() {
+    let refused = || Some(CommandOutcome::ChannelRefused);
+    let mut script = Script::default();
+    // Five failures, of which the fourth and fifth get as far as the size; then a whole poll, then five more.
+    script.commands.push((
+        Step::Check,
+        [
+            refused(),
+            refused(),
+            refused(),
+            None,
+            None,
+            None,
+            refused(),
+            refused(),
+            refused(),
+            refused(),
+            refused(),
+        ]
+        .into(),
+    ));
+    script
+        .commands
+        .push((Step::Size, [refused(), refused()].into()));
+    let mut scenario = scenario(ReusedSession, 1);
+    scenario.job.duration = Duration::from_secs(300);
+    let told = tell(&scenario, vec![script]).await;
+    assert_eq!(told.fates(), [TaskFate::Succeeded]);
+    let waits = told.waits(RetryKind::Reconnect);
+    assert_eq!(waits.len(), 10);
+    assert!((16.0..32.0).contains(&waits[4]), "{waits:?}");
+    assert!((1.0..2.0).contains(&waits[5]), "{waits:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn cleanup_gives_up_after_its_rounds_and_the_directory_stays() {
+    for (kind, attempts, rounds) in [(PerCommand, 3, vec![]), (ReusedSession, 15, vec![2.0, 4.0])] {
+        let mut script = Script::default();
+        let undisturbed = if kind == PerCommand { 11 } else { 2 };
+        script
+            .connects
+            .extend(std::iter::repeat_n(None, undisturbed));
+        script.refuse_all = Some(EOF);
+        let told = tell(&scenario(kind, 1), vec![script]).await;
+        assert_eq!(told.attempts()[2], attempts, "{kind:?}");
+        assert_eq!(told.waits(RetryKind::CleanupRound), rounds);
+        assert_eq!(cleanup_of(&told), (true, CleanupResult::ConnectFailed));
+        // The task itself succeeded: the failure to clean up is swallowed.
+        assert_eq!(told.fates(), [TaskFate::Succeeded]);
+        assert_eq!(told.removed, [false]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_success_leaves_the_directory_of_a_task_without_exit_code() {
+    let mut script = Script::default();
+    script
+        .connects
+        .extend([None, None, Some(RESET), Some(RESET), Some(RESET)]);
+    let mut scenario = scenario(PerCommand, 1);
+    scenario.strategies[0].tunables.cleanup = CleanupPolicy::OnSuccess;
+    let told = tell(&scenario, vec![script]).await;
+    assert_eq!(cleanup_of(&told), (false, CleanupResult::NotRequired));
+}
+
+#[tokio::test(start_paused = true)]
+async fn killed_tasks_end_before_their_job_and_leave_their_directory() {
+    let mut scenario = scenario(ReusedSession, 20);
+    scenario.job.killed_share = 0.25;
+    let told = tell(&scenario, (0..20).map(|_| Script::default()).collect()).await;
+    let killed = told
+        .fates()
+        .into_iter()
+        .filter(|fate| *fate == failed(TaskFailure::Killed)[0])
+        .count();
+    assert_eq!(killed, 5);
+    assert_eq!(told.removed.iter().filter(|removed| !**removed).count(), 5);
+    everything_ended_once(&told);
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_scale_shrinks_waits() {
+    let mut scenario = scenario(PerCommand, 1);
+    scenario.time_scale = 0.1;
+    let script = Script {
+        refuse_all: Some(EOF),
+        ..Script::default()
+    };
+    let told = tell(&scenario, vec![script]).await;
+    let waits = told.waits(RetryKind::Connect);
+    assert!(
+        waits.iter().all(|wait| (0.3..0.5).contains(wait)),
+        "{waits:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn drain_lets_running_tasks_finish_and_starts_no_others() {
+    let mut scenario = scenario(ReusedSession, 10);
+    scenario.arrival.shape = ArrivalShape::Ramp {
+        over: Duration::from_secs(9),
+    };
+    let told = tell_with(
+        &scenario,
+        (0..10).map(|_| Script::default()).collect(),
+        |stop| {
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(4500)).await;
+                stop.raise(StopLevel::Drain);
+            });
+        },
+    )
+    .await;
+    assert_eq!(told.end, RoundEnd::Drained);
+    let fates = told.fates();
+    assert_eq!(
+        fates
+            .iter()
+            .filter(|fate| **fate == TaskFate::Succeeded)
+            .count(),
+        5
+    );
+    assert_eq!(
+        fates
+            .iter()
+            .filter(|fate| **fate == TaskFate::NotStarted)
+            .count(),
+        5
+    );
+    everything_ended_once(&told);
+}
+
+#[tokio::test(start_paused = true)]
+async fn abort_interrupts_attempts_commands_and_tasks_and_records_their_ends() {
+    for kind in [PerCommand, ReusedSession, StrategyKind::Stalled] {
+        // Without a job a round is over as soon as everybody has an answer.
+        let moments: &[u64] = match kind.has_job() {
+            // At 450 ms of per-command: while the connection of detect is being closed.
+            true => &[60, 450, 500, 2_000, 10_900, 14_000],
+            false => &[60, 300],
+        };
+        for after_ms in moments.iter().copied() {
+            let scripts = (0..10)
+                .map(|_| Script {
+                    connect_takes: Duration::from_millis(400),
+                    close_takes: Duration::from_millis(100),
+                    ..Script::default()
+                })
+                .collect();
+            let told = tell_with(&scenario(kind, 10), scripts, |stop| {
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(after_ms)).await;
+                    stop.raise(StopLevel::Abort);
+                });
+            })
+            .await;
+            assert_eq!(told.end, RoundEnd::Aborted);
+            assert_eq!(told.fates().len(), 10, "after {after_ms} ms");
+            everything_ended_once(&told);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn staircase_does_not_go_on_where_everything_is_refused() {
+    let mut scenario = scenario(StrategyKind::Staircase, 1);
+    for (max_startups, admitted, attempts) in [("5:100:10", 5, 35), ("3:50:4", 4, 34)] {
+        scenario.sshd.max_startups = max_startups.parse().expect("valid");
+        let mut script = Script {
+            refuse_all: Some(EOF),
+            ..Script::default()
+        };
+        script.connects.extend(std::iter::repeat_n(None, admitted));
+        let told = tell(&scenario, vec![script]).await;
+        assert_eq!(told.attempts(), [attempts, 0, 0], "{max_startups}");
+        everything_ended_once(&told);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn max_in_flight_holds_later_tasks_back_but_keeps_their_intended_start() {
+    let mut scenario = scenario(ReusedSession, 4);
+    scenario.arrival.max_in_flight = Some(1);
+    let told = tell(&scenario, (0..4).map(|_| Script::default()).collect()).await;
+    let intended: std::collections::HashSet<_> = told
+        .records
+        .iter()
+        .filter_map(|record| match record.event {
+            Event::TaskScheduled { intended, .. } => Some(intended),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        intended.len(),
+        1,
+        "a burst: all were meant to start at once"
+    );
+    let submits = told.commands_at(Step::Submit);
+    assert!(
+        submits.windows(2).all(|pair| pair[1] - pair[0] > 14.0),
+        "{submits:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn same_seed_gives_the_same_draws_whatever_other_tasks_do() {
+    let waits = |disturb: bool| async move {
+        let scripts = (0..3)
+            .map(|task| Script {
+                refuse_all: (task == 1 || disturb).then_some(EOF),
+                ..Script::default()
+            })
+            .collect();
+        let told = tell(&scenario(ReusedSession, 3), scripts).await;
+        told.records
+            .into_iter()
+            .filter_map(|record| match record.event {
+                Event::RetryScheduled { task, wait, .. } if task.0 == 1 => Some(wait),
+                _ => None,
+            })
+            .collect::<Vec<_>>()
+    };
+    let (alone, among_others) = (waits(false).await, waits(true).await);
+    assert_eq!(alone.len(), 4);
+    assert_eq!(alone, among_others);
+}
+
+#[test]
+fn rounds_interleave_strategies_and_number_them_in_order() {
+    let mut scenario = scenario(PerCommand, 1);
+    scenario.strategies.push(
+        super::testing::scenario(ReusedSession, 1)
+            .strategies
+            .remove(0),
+    );
+    scenario.rounds = 5;
+    let plans = plan_rounds(&scenario);
+    assert_eq!(plans.len(), 10);
+    for (index, pair) in plans.chunks(2).enumerate() {
+        assert_ne!(pair[0].strategy.name, pair[1].strategy.name);
+        assert_eq!(pair[0].repetition, pair[1].repetition);
+        assert_eq!(pair[0].round.0 as usize, 2 * index + 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn stalled_tasks_hold_their_slot_until_every_task_has_its_answer() {
+    let answered_after = |ms, connects: &[Option<AttemptOutcome>]| Script {
+        connect_takes: Duration::from_millis(ms),
+        connects: connects.iter().cloned().collect(),
+        ..Script::default()
+    };
+    let scripts = vec![
+        answered_after(100, &[]),
+        answered_after(900, &[]),
+        answered_after(300, &[Some(EOF)]),
+    ];
+    let told = tell(&scenario(StrategyKind::Stalled, 3), scripts).await;
+    everything_ended_once(&told);
+    assert_eq!(told.attempts(), [3, 0, 0]);
+    let fates = told.fates();
+    assert_eq!(
+        fates
+            .iter()
+            .filter(|fate| **fate == TaskFate::Succeeded)
+            .count(),
+        2
+    );
+    assert!(fates.contains(&TaskFate::Failed {
+        failure: TaskFailure::SubmitConnect
+    }));
+    let start = told
+        .records
+        .iter()
+        .find(|record| matches!(record.event, Event::AttemptStarted { .. }))
+        .expect("attempts")
+        .at;
+    let released: Vec<_> = told
+        .records
+        .iter()
+        .filter_map(|record| match &record.event {
+            Event::AttemptEnded {
+                outcome: AttemptOutcome::Held,
+                ..
+            } => Some(record.at.since(start)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(released.len(), 2);
+    for after in released {
+        assert!(after >= Duration::from_millis(900), "{after:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_held_connection_that_the_server_ends_is_no_held_one() {
+    let scripts = vec![
+        Script {
+            held_lost_after: Some(Duration::from_millis(500)),
+            ..Script::default()
+        },
+        Script {
+            connect_takes: Duration::from_secs(2),
+            ..Script::default()
+        },
+    ];
+    let told = tell(&scenario(StrategyKind::Stalled, 2), scripts).await;
+    everything_ended_once(&told);
+    let outcomes: Vec<_> = told
+        .records
+        .iter()
+        .filter_map(|record| match &record.event {
+            Event::AttemptEnded { outcome, .. } => Some(outcome.metric()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(outcomes, ["kex_failed", "attempts_held"]);
+}

@@ -1,0 +1,147 @@
+//! What happened, in one sentence and three numbers for each strategy; shared by the renderers for people.
+//!
+//! Owns the words. Plain text: every renderer escapes it for its own format. Computes nothing but shares of counts.
+
+use super::document::{RunReport, StrategyReport};
+use sshchurn_core::analysis::summary::Spread;
+use sshchurn_core::gate::{GateOutcome, Verdict};
+use sshchurn_core::quantity::number;
+
+/// The first line of everything that comes from the stand-in.
+pub(super) const EMBEDDED: &str = "EMBEDDED STAND-IN: not an OpenSSH server; refusals follow OpenSSH's rule, rates and latencies do not";
+
+/// One number of a headline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fact {
+    /// What it counts.
+    pub(super) label: &'static str,
+    /// Its sum over all rounds; `None` when it is not known.
+    pub(super) value: Option<u64>,
+    /// Its spread between rounds, or why it is not known.
+    pub(super) note: String,
+}
+
+/// The three numbers of a strategy.
+pub(super) fn facts(report: &RunReport, strategy: &StrategyReport) -> [Fact; 3] {
+    let counts = &strategy.totals.total.counts;
+    let ran = strategy.rounds > 0;
+    let leftovers = strategy.totals.leftovers.map(|found| found.leftover_dirs);
+    let known = |label, metric: &str, value: u64| Fact {
+        label,
+        value: ran.then_some(value),
+        note: if ran {
+            spread(strategy, strategy.spread.get(metric))
+        } else {
+            "no round was run".to_owned()
+        },
+    };
+    [
+        known("connection attempts", "attempts", counts.attempts),
+        known("banner-EOF failures", "banner_eof", counts.banner_eof),
+        match leftovers {
+            Some(found) => known("leftover directories", "leftover_dirs", found),
+            None => Fact {
+                label: "leftover directories",
+                value: None,
+                note: if !ran {
+                    "no round was run"
+                } else if report.target.inventory_available {
+                    "not counted after every round"
+                } else {
+                    "this target's file system cannot be listed"
+                }
+                .to_owned(),
+            },
+        },
+    ]
+}
+
+fn spread(strategy: &StrategyReport, spread: Option<&Spread>) -> String {
+    match (strategy.rounds, spread) {
+        (0 | 1, _) => "one round".to_owned(),
+        // Counts are whole, and a median of them whole or a half.
+        (_, Some(spread)) if spread.min < spread.max => format!(
+            "{} to {} a round, median {}",
+            spread.min, spread.max, spread.median
+        ),
+        (_, Some(spread)) => format!("{} in every round", spread.median),
+        (rounds, None) => format!("over {rounds} rounds"),
+    }
+}
+
+/// What happened. One sentence for a pass, a failure and a run without conclusion alike.
+pub(super) fn sentence(report: &RunReport) -> String {
+    let all = report.gates.len();
+    let failed = report
+        .gates
+        .iter()
+        .filter(|gate| gate.outcome == GateOutcome::Fail)
+        .count();
+    let lead = match (report.verdict, all) {
+        (Verdict::Pass, 0) => "No threshold was set".to_owned(),
+        (Verdict::Pass, 1) => "The threshold holds".to_owned(),
+        (Verdict::Pass, 2) => "Both thresholds hold".to_owned(),
+        (Verdict::Pass, _) => format!("All {all} thresholds hold"),
+        (Verdict::Fail, 1) => "The threshold does not hold".to_owned(),
+        (Verdict::Fail, _) => format!("{failed} of {all} thresholds do not hold"),
+        (Verdict::Inconclusive, _) => match report.reasons.first() {
+            Some(reason) => {
+                format!(
+                    "Nothing can be concluded ({})",
+                    reason.trim_end_matches('.')
+                )
+            }
+            None => "Nothing can be concluded".to_owned(),
+        },
+    };
+    let lead = if report.embedded_stand_in {
+        let mut characters = lead.chars();
+        let first = characters.next().map(|first| first.to_ascii_lowercase());
+        let lead: String = first.into_iter().chain(characters).collect();
+        format!("Measured on an in-process stand-in and not on OpenSSH, {lead}")
+    } else {
+        lead
+    };
+    let strategies: Vec<String> = report.strategies.iter().map(clause).collect();
+    if strategies.is_empty() {
+        return format!("{lead}; nothing was run.");
+    }
+    format!("{lead}: {}.", strategies.join("; "))
+}
+
+fn clause(strategy: &StrategyReport) -> String {
+    let name = &strategy.strategy;
+    let (counts, tasks) = (&strategy.totals.total.counts, &strategy.totals.tasks);
+    if counts.attempts == 0 {
+        return format!("{name} made no connection attempt");
+    }
+    let refused = match counts.banner_eof {
+        0 => "was never refused".to_owned(),
+        refused => format!(
+            "was refused {refused} times before the banner ({})",
+            percent(refused, counts.attempts)
+        ),
+    };
+    let left = match strategy.totals.leftovers.map(|found| found.leftover_dirs) {
+        None | Some(0) => String::new(),
+        Some(1) => ", leaving 1 job directory behind".to_owned(),
+        Some(left) => format!(", leaving {left} job directories behind"),
+    };
+    format!(
+        "{name} made {} connection attempts and {refused}, with {} of {} tasks succeeding{left}",
+        counts.attempts, tasks.tasks_succeeded, tasks.tasks_scheduled
+    )
+}
+
+/// A share, of whole per cents where that says enough.
+pub(super) fn percent(part: u64, whole: u64) -> String {
+    if whole == 0 {
+        return "–".to_owned();
+    }
+    let share = number(part) / number(whole) * 100.0;
+    match share {
+        _ if part > 0 && share < 1.0 => format!("{share:.1} %"),
+        _ if part < whole && share > 99.0 => format!("{share:.1} %"),
+        _ => format!("{share:.0} %"),
+    }
+}

@@ -1,0 +1,237 @@
+//! The side-by-side table: one column for each strategy.
+//!
+//! Owns which rows it has, and their order.
+
+use super::rows::{NONE, Row, Rows};
+use super::{decimal, server, time};
+use crate::document::{LeftoverReport, NumbersReport, RunReport, ScopeReport, StrategyReport};
+use crate::ruled_table;
+use sshchurn_core::analysis::latency::{LatencySummary, Stage};
+use sshchurn_core::vocabulary::CleanupPolicy;
+
+const WIDTH: u16 = 100;
+/// The whole table, for a terminal.
+pub(super) fn render(report: &RunReport) -> String {
+    let head = std::iter::once(String::new())
+        .chain(report.strategies.iter().map(|s| s.strategy.0.clone()));
+    let rows = rows(report)
+        .into_iter()
+        .map(|row| std::iter::once(row.label).chain(row.cells).collect());
+    ruled_table::render_within(WIDTH, head, rows, 1..report.strategies.len() + 1)
+}
+
+/// Its lines, for every renderer.
+pub(crate) fn rows(report: &RunReport) -> Vec<Row> {
+    let mut rows = Rows {
+        rows: Vec::new(),
+        strategies: &report.strategies,
+    };
+    tasks(&mut rows);
+    scope_rows(&mut rows, "all phases", "", |numbers| &numbers.total);
+    server::rows(&mut rows);
+    leftovers(&mut rows);
+    type Phase = (
+        &'static str,
+        &'static str,
+        fn(&NumbersReport) -> &ScopeReport,
+    );
+    let phases: [Phase; 3] = [
+        ("submit", "submit.", |numbers| &numbers.phases.submit),
+        ("poll", "poll.", |numbers| &numbers.phases.poll),
+        ("cleanup", "cleanup.", |numbers| &numbers.phases.cleanup),
+    ];
+    for (title, prefix, scope) in phases {
+        // A strategy without a job has one phase only.
+        let reached = |s: &StrategyReport| scope(&s.totals).counts.attempts > 0;
+        if rows.strategies.iter().any(reached) {
+            scope_rows(&mut rows, title, prefix, scope);
+        }
+    }
+    rows.section("latency p50 / p95 / p99 / max");
+    for (stage, label) in [
+        (Stage::Tcp, "  TCP connect"),
+        (Stage::Banner, "  identification string"),
+        (Stage::Kex, "  key exchange"),
+        (Stage::Auth, "  authentication"),
+        (Stage::Refusal, "  connect to refusal"),
+        (Stage::Exec, "  command"),
+        (Stage::Submit, "  task until submitted"),
+        (Stage::Task, "  task until its end"),
+    ] {
+        let times = |strategy: &StrategyReport| strategy.totals.total.times.get(&stage).copied();
+        if rows.strategies.iter().any(|s| times(s).is_some()) {
+            rows.row(label, |strategy| quantiles(times(strategy).as_ref()));
+        }
+    }
+    rows.row("  start spread, worst burst", |strategy| {
+        strategy
+            .totals
+            .start_spread_ns
+            .map_or_else(|| NONE.to_owned(), time)
+    });
+    rows.rows
+}
+
+fn tasks(rows: &mut Rows<'_>) {
+    rows.metric("tasks", "tasks_scheduled", |n| {
+        Some(n.tasks.tasks_scheduled)
+    });
+    rows.metric("  succeeded", "tasks_succeeded", |n| {
+        Some(n.tasks.tasks_succeeded)
+    });
+    rows.metric("  failed", "tasks_failed", |n| Some(n.tasks.tasks_failed));
+    let stopped = |n: &NumbersReport| n.tasks.tasks_interrupted + n.tasks.tasks_not_started;
+    if rows.strategies.iter().any(|s| stopped(&s.totals) > 0) {
+        rows.row("  interrupted / not started", |s| {
+            let tasks = &s.totals.tasks;
+            format!("{} / {}", tasks.tasks_interrupted, tasks.tasks_not_started)
+        });
+    }
+}
+
+fn scope_rows(
+    rows: &mut Rows<'_>,
+    title: &str,
+    prefix: &str,
+    scope: fn(&NumbersReport) -> &ScopeReport,
+) {
+    rows.section(title);
+    let counts = move |n: &NumbersReport| scope(n).counts;
+    rows.metric("  attempts", &format!("{prefix}attempts"), |n| {
+        Some(counts(n).attempts)
+    });
+    rows.metric("  handshakes", &format!("{prefix}handshakes"), |n| {
+        Some(counts(n).handshakes)
+    });
+    rows.metric(
+        "  banner-EOF failures",
+        &format!("{prefix}banner_eof"),
+        |n| Some(counts(n).banner_eof),
+    );
+    // Rare outcomes have a row only where they happened; the sum of all outcomes is a checked law.
+    type Count = fn(&ScopeReport) -> u64;
+    let rare: [(&str, &str, Count); 11] = [
+        ("  held silent on purpose", "attempts_held", |s| {
+            s.counts.attempts_held
+        }),
+        ("  refused by TCP", "connect_refused", |s| {
+            s.counts.connect_refused
+        }),
+        ("  connect timeouts", "connect_timeout", |s| {
+            s.counts.connect_timeout
+        }),
+        ("  banner timeouts", "banner_timeout", |s| {
+            s.counts.banner_timeout
+        }),
+        ("  key exchange failed", "kex_failed", |s| {
+            s.counts.kex_failed
+        }),
+        ("  authentication failed", "auth_failed", |s| {
+            s.counts.auth_failed
+        }),
+        ("  generator faults", "generator_fault", |s| {
+            s.counts.generator_fault
+        }),
+        ("  attempts interrupted", "attempts_interrupted", |s| {
+            s.counts.attempts_interrupted
+        }),
+        ("  channels refused", "channel_refused", |s| {
+            s.counts.channel_refused
+        }),
+        ("  connections lost", "connection_lost", |s| {
+            s.counts.connection_lost
+        }),
+        ("  command timeouts", "command_timeout", |s| {
+            s.counts.command_timeout
+        }),
+    ];
+    for (label, name, count) in rare {
+        if rows.strategies.iter().any(|s| count(scope(&s.totals)) > 0) {
+            rows.metric(label, &format!("{prefix}{name}"), |n| Some(count(scope(n))));
+        }
+    }
+    rows.metric("  retries", &format!("{prefix}retries"), |n| {
+        Some(counts(n).retries)
+    });
+    rows.row("  had: first try / at last / of", |s| {
+        let counts = counts(&s.totals);
+        format!(
+            "{} / {} / {}",
+            counts.first_attempt_ok, counts.final_ok, counts.connections
+        )
+    });
+    rows.row("  handshakes/s: mean / peak", |s| {
+        match scope(&s.totals).handshake_rate_per_s {
+            None => NONE.to_owned(),
+            Some(rate) => format!("{:.1} / {}", rate.mean, rate.peak),
+        }
+    });
+    if prefix.is_empty() {
+        rows.row("  handshakes/task: min/mean/max", |s| {
+            match scope(&s.totals).handshakes_per_task {
+                None => NONE.to_owned(),
+                Some(spread) => {
+                    format!("{} / {} / {}", spread.min, decimal(spread.mean), spread.max)
+                }
+            }
+        });
+    }
+}
+
+fn leftovers(rows: &mut Rows<'_>) {
+    rows.metric("leftover directories", "leftover_dirs", |n| {
+        n.leftovers.map(|found| found.leftover_dirs)
+    });
+    rows.row("  cleanup policy", |strategy| {
+        match strategy.cleanup {
+            None => NONE,
+            Some(CleanupPolicy::Never) => "never",
+            Some(CleanupPolicy::OnSuccess) => "on_success",
+            Some(CleanupPolicy::Always) => "always",
+        }
+        .to_owned()
+    });
+    type Count = fn(&LeftoverReport) -> u64;
+    let causes: [(&str, Count); 10] = [
+        ("  no cleanup connection", |f| f.cleanup_connect_failed),
+        ("  cleanup command failed", |f| f.cleanup_command_failed),
+        ("  task killed", |f| f.killed),
+        ("  submit failed", |f| f.submit_failed),
+        ("  monitoring failed", |f| f.monitor_failed),
+        ("  run stopped", |f| f.interrupted),
+        ("  reported removed", |f| f.reported_removed),
+        ("  cause unknown", |f| f.unknown),
+        ("  (kept by policy)", |f| f.kept_by_policy),
+        ("  (unexplained)", |f| f.unexplained),
+    ];
+    for (label, count) in causes {
+        let of = |s: &StrategyReport| s.totals.leftovers.as_ref().map(count);
+        if rows.strategies.iter().any(|s| of(s).is_some_and(|n| n > 0)) {
+            rows.row(label, |s| {
+                of(s).map_or_else(|| NONE.to_owned(), |n| n.to_string())
+            });
+        }
+    }
+}
+
+/// p50 / p95 / p99 / max in one unit, three significant digits.
+#[expect(clippy::cast_precision_loss, reason = "for display")]
+fn quantiles(times: Option<&LatencySummary>) -> String {
+    let Some(times) = times else {
+        return NONE.to_owned();
+    };
+    let (unit, divisor) = match times.max_ns {
+        ns if ns >= 1_000_000_000 => ("s", 1e9),
+        ns if ns >= 1_000_000 => ("ms", 1e6),
+        _ => ("µs", 1e3),
+    };
+    let values = [times.p50_ns, times.p95_ns, times.p99_ns, times.max_ns].map(|ns| {
+        let value = ns as f64 / divisor;
+        match value {
+            _ if value >= 99.95 => format!("{value:.0}"),
+            _ if value >= 9.995 => format!("{value:.1}"),
+            _ => format!("{value:.2}"),
+        }
+    });
+    format!("{} {unit}", values.join(" / "))
+}

@@ -1,0 +1,122 @@
+//! Looking at the listener from inside its container, for engines whose processes this machine's `/proc` does not show
+//! (a virtual machine, another process namespace).
+//!
+//! Owns the two commands that do it. They run beside sshd and are not of its process tree.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use futures::StreamExt;
+use testcontainers::bollard::exec::StartExecResults;
+use testcontainers::bollard::models::ExecConfig;
+
+use super::engine::Engine;
+
+/// The listener's `stat`, its namespace's `netstat`, and the container's CPU accounting: of control groups v2, else of v1
+/// in the same form.
+const COUNTERS: &str = "
+cat /proc/\"$1\"/stat /proc/\"$1\"/net/netstat
+cat /sys/fs/cgroup/cpu.stat 2>/dev/null ||
+    echo usage_nsec \"$(cat /sys/fs/cgroup/cpuacct/cpuacct.usage 2>/dev/null)\"
+";
+
+/// Reads the title some 100 times a second without a process for each reading, and prints `READINGS TITLE` when it has
+/// changed or every 50 readings. Its first line is its own pid.
+const TITLES: &str = "
+exec 9<> <(:)
+echo $$
+count=0
+last=
+while IFS= read -r -d '' title < \"/proc/$1/cmdline\"; do
+    count=$((count + 1))
+    if [ \"$title\" != \"$last\" ] || [ $count -ge 50 ]; then
+        printf '%s %s\\n' $count \"$title\"
+        count=0
+        last=$title
+    fi
+    read -r -t 0.01 -u 9
+done
+";
+/// How soon a stop is noticed.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// A way into a container.
+#[derive(Debug)]
+pub struct InsideContainer {
+    engine: Engine,
+    container: String,
+    /// Pid of the listener inside the container.
+    listener: u32,
+}
+
+impl InsideContainer {
+    pub(super) fn new(engine: Engine, container: String, listener: u32) -> Self {
+        InsideContainer {
+            engine,
+            container,
+            listener,
+        }
+    }
+
+    /// The counters as text; `None` when the engine does not answer.
+    pub(crate) async fn counters(&self) -> Option<String> {
+        let listener = self.listener.to_string();
+        let command = ["sh", "-c", COUNTERS, "counters", &listener];
+        let ran = self.engine.exec_ok(&self.container, &command).await.ok()?;
+        Some(ran.text())
+    }
+
+    /// Hands out titles, with the number of readings each stands for, until `stopped` or the listener is gone. Returns
+    /// whether it went on until it was stopped.
+    pub(crate) async fn titles(
+        &self,
+        stopped: &AtomicBool,
+        mut on_title: impl FnMut(&[u8], u64),
+    ) -> bool {
+        let listener = self.listener.to_string();
+        let config = ExecConfig {
+            cmd: Some(
+                ["bash", "-c", TITLES, "titles", &listener]
+                    .map(str::to_owned)
+                    .to_vec(),
+            ),
+            attach_stdout: Some(true),
+            ..ExecConfig::default()
+        };
+        let docker = self.engine.docker();
+        let Ok(exec) = docker.create_exec(&self.container, config).await else {
+            return false;
+        };
+        let Ok(StartExecResults::Attached { mut output, .. }) =
+            docker.start_exec(&exec.id, None).await
+        else {
+            return false;
+        };
+        let mut shell: Option<String> = None;
+        let mut partial = Vec::new();
+        while !stopped.load(Relaxed) {
+            let piece = match tokio::time::timeout(LOOK_AGAIN, output.next()).await {
+                Err(_) => continue,
+                Ok(Some(Ok(piece))) => piece.into_bytes(),
+                Ok(None | Some(Err(_))) => return false,
+            };
+            partial.extend_from_slice(&piece);
+            while let Some(end) = partial.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = partial.drain(..=end).collect();
+                let line = line.trim_ascii_end();
+                let Some(space) = line.iter().position(|byte| *byte == b' ') else {
+                    shell = Some(String::from_utf8_lossy(line).into_owned());
+                    continue;
+                };
+                let (count, title) = line.split_at(space);
+                let count = String::from_utf8_lossy(count).parse().unwrap_or(1);
+                on_title(title, count);
+            }
+        }
+        if let Some(shell) = shell {
+            // It ends with the container otherwise.
+            let _ = self.engine.exec(&self.container, &["kill", &shell]).await;
+        }
+        true
+    }
+}

@@ -1,0 +1,340 @@
+//! The `docker` target: OpenSSH in a container, through testcontainers.
+//!
+//! Owns the container, its labels and its files. Connections go to 127.0.0.1 only: the host's network namespace, or a
+//! port published there. A container of a run that was killed is found by its label and removed by the next run.
+
+mod engine;
+pub mod image;
+mod inside;
+mod look_inside;
+mod start;
+mod suite;
+mod tar;
+
+use std::time::{Duration, Instant};
+
+use testcontainers::{ContainerAsync, GenericImage};
+
+use self::engine::{Engine, Removal, failed};
+pub use self::image::Recipe;
+use self::inside::CLEAR;
+pub use self::look_inside::InsideContainer;
+pub use self::suite::Suite;
+use super::owner::{Liveness, Owner};
+use super::witness::Witness;
+use super::{Endpoint, Idle, JobDirectory, ServerError, ServerRequest, log_tail};
+use sshchurn_core::manifest::ServerDescription;
+use sshchurn_core::release::Release;
+
+/// Label: process that owns the container.
+const OWNER_LABEL: &str = "sshchurn.owner";
+/// Label: the run.
+const RUN_LABEL: &str = "sshchurn.run";
+/// Base directory of the jobs, the provider's own.
+const JOBS: &str = "/tmp/airflow-ssh-jobs";
+const LOG: &str = "/var/log/sshd.log";
+const PORT_TRIES: u32 = 5;
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// How the container is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DockerNetwork {
+    /// The host's network namespace, bound to 127.0.0.1.
+    #[default]
+    Host,
+    /// A port published on 127.0.0.1, through Docker's proxy.
+    Published,
+}
+
+/// What only this kind needs.
+#[derive(Debug, Clone, Copy)]
+pub struct DockerOptions {
+    /// How its image is made.
+    pub recipe: Recipe,
+    /// How the container is reached.
+    pub network: DockerNetwork,
+}
+
+/// A running container.
+#[derive(Debug)]
+pub struct DockerServer {
+    engine: Engine,
+    endpoint: Endpoint,
+    description: ServerDescription,
+    /// Pid of the listener inside the container.
+    inner_listener: u32,
+    /// Pid of the listener on this host, where `/proc` shows it.
+    listener: Option<u32>,
+    container: ContainerAsync<GenericImage>,
+    removal: Removal,
+}
+
+/// Says which engine answers and whether the image is there.
+///
+/// # Errors
+/// [`ServerError::Unavailable`] with the fix.
+pub async fn probe(recipe: &Recipe) -> Result<String, ServerError> {
+    Engine::connect().await?;
+    let images = image::list().await?;
+    Ok(
+        match images
+            .iter()
+            .find(|image| image.is_current(recipe, Suite::DEFAULT))
+        {
+            Some(image) => format!("answers; image {} is there", image.name),
+            None => "answers; the image will be built by the first run (some 30 s)".to_owned(),
+        },
+    )
+}
+
+impl DockerServer {
+    /// Starts a container and waits until its sshd's identification line was read. Without a `release` it is the default
+    /// one, or the oldest that the scenario allows.
+    ///
+    /// # Errors
+    /// [`ServerError::Unavailable`] without an engine or an image, [`ServerError::ConfigRefused`] and
+    /// [`ServerError::ConfigDiffers`] from sshd's own check, [`ServerError::NotReady`] past the deadline.
+    pub async fn start(
+        request: &ServerRequest,
+        release: Option<Release>,
+        options: &DockerOptions,
+        progress: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<Self, ServerError> {
+        let engine = Engine::connect().await?;
+        if let (DockerNetwork::Host, Some(why)) = (options.network, engine.no_host_network) {
+            return Err(ServerError::Unavailable {
+                what: format!("a container's host network is not this machine's: {why}"),
+                fix: String::from("use `--network published`, or `--target local`"),
+            });
+        }
+        if options.network == DockerNetwork::Published
+            && !request.sshd.monitoring_keywords.is_empty()
+        {
+            return Err(ServerError::ConfigRefused {
+                detail: String::from(
+                    "through a published port every connection comes from the bridge, so `sshd.monitoring_options` would \
+                     never apply; use `--network host`",
+                ),
+            });
+        }
+        let suite = Suite::serving(release, request.sshd.min_release)?;
+        let warnings = remove_stale(&engine).await?;
+        let image = image::ensure(&engine, &options.recipe, suite, progress).await?;
+        for _ in 0..PORT_TRIES {
+            if let Some(target) =
+                Self::start_once(request, options, &engine, &image, &warnings).await?
+            {
+                return Ok(target);
+            }
+        }
+        Err(ServerError::NotReady {
+            what: image.image.name,
+            within: request.ready_within,
+            log: vec![format!("{PORT_TRIES} ports were taken by somebody else")],
+        })
+    }
+
+    /// Where and how to log in.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// The server as it introduced itself and as it was configured.
+    #[must_use]
+    pub fn description(&self) -> &ServerDescription {
+        &self.description
+    }
+
+    /// Id of the container.
+    #[must_use]
+    pub fn container_id(&self) -> &str {
+        self.container.id()
+    }
+
+    /// Waits until the listener has no child process: it serves no connection.
+    ///
+    /// # Errors
+    /// [`ServerError::NotIdle`] past the deadline, [`ServerError::Died`] when the container stopped.
+    pub async fn wait_idle(&self, within: Duration) -> Result<Idle, ServerError> {
+        let deadline = Instant::now() + within;
+        loop {
+            if self.engine.running(self.container.id()).await?.is_none() {
+                return Err(self.death().await);
+            }
+            let children = self.children().await?;
+            if children.is_empty() {
+                return Ok(Idle::Proven);
+            }
+            if Instant::now() >= deadline {
+                return Err(ServerError::NotIdle {
+                    within,
+                    detail: format!("sshd processes {children}"),
+                });
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Pids of the listener's children, as text.
+    async fn children(&self) -> Result<String, ServerError> {
+        let parent = self.inner_listener.to_string();
+        let command = ["ps", "-o", "pid=", "--ppid", &parent];
+        let ran = self.engine.exec(self.container.id(), &command).await?;
+        // ps(1): 0 with processes found, 1 without. Anything else, or a complaint, is no proof of idleness: the container
+        // may be out of processes.
+        if !matches!(ran.exit_code, Some(0 | 1)) || !ran.stderr.is_empty() {
+            return Err(failed(
+                "list the processes of the container",
+                String::from_utf8_lossy(&ran.stderr).into_owned(),
+            ));
+        }
+        Ok(ran.text().split_whitespace().collect::<Vec<_>>().join(" "))
+    }
+
+    /// The job directories there are now, sorted by name; listed by the engine, never through the sshd under test.
+    ///
+    /// # Errors
+    /// [`ServerError::Docker`] when the listing fails.
+    pub async fn job_directories(&self) -> Result<Option<Vec<JobDirectory>>, ServerError> {
+        let listed = self
+            .engine
+            .exec_ok(self.container.id(), &["ls", "-A1", JOBS])
+            .await?
+            .text();
+        let mut directories: Vec<JobDirectory> = listed
+            .lines()
+            .map(|name| JobDirectory {
+                name: name.to_owned(),
+            })
+            .collect();
+        directories.sort();
+        Ok(Some(directories))
+    }
+
+    /// Ends job processes that are left and removes the job directories.
+    ///
+    /// # Errors
+    /// [`ServerError::Docker`] when something could not be removed.
+    pub async fn clear_jobs(&self) -> Result<(), ServerError> {
+        self.engine
+            .exec_ok(self.container.id(), &["/bin/sh", "-c", CLEAR])
+            .await?;
+        Ok(())
+    }
+
+    /// Bytes of log written so far.
+    ///
+    /// # Errors
+    /// [`ServerError::Docker`] when the log cannot be looked at.
+    pub async fn log_len(&self) -> Result<Option<u64>, ServerError> {
+        let text = self
+            .engine
+            .exec_ok(self.container.id(), &["stat", "-c", "%s", LOG])
+            .await?
+            .text();
+        let length = text
+            .trim()
+            .parse()
+            .map_err(|error: std::num::ParseIntError| failed("look at sshd's log", error))?;
+        Ok(Some(length))
+    }
+
+    /// The log from byte `from` on; readable also after the container has stopped.
+    ///
+    /// # Errors
+    /// [`ServerError::Docker`] when the log cannot be read.
+    pub async fn read_log(&self, from: u64) -> Result<Option<Vec<u8>>, ServerError> {
+        let log = self.engine.file(self.container.id(), LOG).await?;
+        let from = usize::try_from(from).unwrap_or(usize::MAX);
+        Ok(log.map(|log| log.get(from..).unwrap_or_default().to_vec()))
+    }
+
+    /// Resolves when the container has stopped, with sshd's last log lines; pending otherwise.
+    pub async fn died(&self) -> ServerError {
+        stopped(&self.engine, self.container.id()).await;
+        self.death().await
+    }
+
+    async fn death(&self) -> ServerError {
+        let log = self
+            .engine
+            .file(self.container.id(), LOG)
+            .await
+            .ok()
+            .flatten()
+            .unwrap_or_default();
+        ServerError::Died {
+            log: log_tail(&log),
+        }
+    }
+
+    /// Where the server's side can be read: on this host where `/proc` shows the listener, else inside the container.
+    #[must_use]
+    pub fn witness(&self) -> Witness {
+        match self.listener {
+            Some(listener) => Witness::container_on_host(listener),
+            None => self.witness_inside(),
+        }
+    }
+
+    /// The same, from inside the container, as it is on machines that do not see its processes.
+    #[must_use]
+    pub fn witness_inside(&self) -> Witness {
+        Witness::inside_container(InsideContainer::new(
+            self.engine.clone(),
+            self.container.id().to_owned(),
+            self.inner_listener,
+        ))
+    }
+
+    /// Process id of the listener on this host, where `/proc` shows it.
+    #[must_use]
+    pub fn listener_pid(&self) -> Option<u32> {
+        self.listener
+    }
+
+    /// Ends and removes the container.
+    ///
+    /// # Errors
+    /// [`ServerError::Docker`] when it could not be removed.
+    pub async fn stop(self) -> Result<(), ServerError> {
+        self.engine.remove(self.container.id()).await?;
+        self.removal.done();
+        // testcontainers would remove it once more.
+        std::mem::forget(self.container);
+        Ok(())
+    }
+}
+
+/// Resolves when a container does not run any more. An engine that does not answer says nothing about the container.
+async fn stopped(engine: &Engine, id: &str) {
+    loop {
+        if let Ok(None) = engine.running(id).await {
+            return;
+        }
+        tokio::time::sleep(LOOK_AGAIN * 5).await;
+    }
+}
+
+/// Removes containers whose owner is certainly gone.
+async fn remove_stale(engine: &Engine) -> Result<Vec<String>, ServerError> {
+    let mut warnings = Vec::new();
+    for container in engine.labelled(OWNER_LABEL).await? {
+        let owner = container
+            .labels
+            .as_ref()
+            .and_then(|labels| labels.get(OWNER_LABEL))
+            .and_then(|label| label.parse::<Owner>().ok());
+        let gone = owner
+            .is_some_and(|owner| matches!(owner.liveness(), Liveness::Dead | Liveness::OtherBoot));
+        if let (true, Some(id)) = (gone, &container.id) {
+            engine.remove(id).await?;
+            warnings.push(format!(
+                "removed container {}, left by a run that was killed",
+                &id[..12.min(id.len())]
+            ));
+        }
+    }
+    Ok(warnings)
+}

@@ -1,0 +1,247 @@
+//! Starting one container: its labels, files, limits and network, until its sshd's identification line was read.
+//!
+//! Owns what the container is made of. It must not choose an image.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use testcontainers::core::{IntoContainerPort, Mount, WaitFor};
+use testcontainers::runners::AsyncRunner;
+use testcontainers::{ContainerRequest, GenericImage, ImageExt};
+
+use super::engine::{Engine, Removal, failed};
+use super::image::Ready;
+use super::inside::{INIT, Limits};
+use super::{
+    DockerNetwork, DockerOptions, DockerServer, JOBS, LOG, OWNER_LABEL, RUN_LABEL, stopped,
+};
+use crate::identification::{self, NoIdentification};
+use crate::owner::Owner;
+use crate::sshd_config::{self, Listen, Paths};
+use crate::{Endpoint, ServerError, ServerRequest, io_error, key_error, log_tail};
+use sshchurn_core::manifest::{NetworkPath, ServerDescription, ServerKind};
+use sshchurn_engine::ssh::keys::KeyPair;
+
+const CONFIG: &str = "/etc/sshchurn/sshd_config";
+/// Port inside the container when it is published.
+const INNER_PORT: u16 = 2222;
+
+/// What the container's sshd is given.
+struct Files {
+    config: String,
+    host_key: KeyPair,
+    user_key: KeyPair,
+}
+
+impl DockerServer {
+    /// One try; `None` when somebody else took the port.
+    pub(super) async fn start_once(
+        request: &ServerRequest,
+        options: &DockerOptions,
+        engine: &Engine,
+        Ready {
+            image,
+            release,
+            release_text,
+        }: &Ready,
+        warnings: &[String],
+    ) -> Result<Option<Self>, ServerError> {
+        let free = identification::free_port().map_err(io_error("find a free port"))?;
+        let (inner_port, listen) = match options.network {
+            DockerNetwork::Host => (free, "127.0.0.1"),
+            DockerNetwork::Published => (INNER_PORT, "0.0.0.0"),
+        };
+        let files = Files {
+            config: sshd_config::render(
+                &request.sshd,
+                *release,
+                Listen {
+                    address: listen,
+                    port: inner_port,
+                },
+                Paths {
+                    host_key: "/etc/sshchurn/host_key",
+                    authorized_keys: "/etc/sshchurn/authorized_keys",
+                },
+            ),
+            host_key: KeyPair::generate().map_err(key_error)?,
+            user_key: KeyPair::generate().map_err(key_error)?,
+        };
+        let name = format!("sshchurn-{}-{free}", std::process::id());
+        let removal = Removal::of(name.clone());
+        let container = container(request, options.network, &image.name, &name, &files)?
+            .start()
+            .await
+            .map_err(|error| failed("start the container", error))?;
+        let id = container.id().to_owned();
+        let port = match options.network {
+            DockerNetwork::Host => free,
+            DockerNetwork::Published => container
+                .get_host_port_ipv4(INNER_PORT.tcp())
+                .await
+                .map_err(|error| failed("read the published port", error))?,
+        };
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let log = async || Ok(engine.file(&id, LOG).await?.unwrap_or_default());
+        let answer = identification::read_own(
+            address,
+            inner_port,
+            request.ready_within,
+            log,
+            stopped(engine, &id),
+        )
+        .await;
+        let identification = match answer {
+            Ok(identification) => identification,
+            Err(NoIdentification::Log(error)) => return Err(error),
+            Err(NoIdentification::TooLate) => {
+                return Err(ServerError::NotReady {
+                    what: image.name.clone(),
+                    within: request.ready_within,
+                    log: log_tail(&log().await?),
+                });
+            }
+            Err(NoIdentification::Ended) => {
+                let log = log().await?;
+                return match engine.file(&id, "/etc/sshchurn/refused").await? {
+                    _ if identification::lost_the_port(&log) => Ok(None),
+                    Some(refused) if !refused.is_empty() => Err(ServerError::ConfigRefused {
+                        detail: String::from_utf8_lossy(&refused).trim().to_owned(),
+                    }),
+                    _ => Err(ServerError::Died {
+                        log: log_tail(&log),
+                    }),
+                };
+            }
+        };
+        let dump = engine
+            .exec_ok(&id, &["cat", "/etc/sshchurn/effective"])
+            .await?
+            .text();
+        let effective = sshd_config::verify(&request.sshd, &dump)?;
+        let inner_listener = engine
+            .exec_ok(&id, &["cat", "/etc/sshchurn/listener"])
+            .await?
+            .text()
+            .trim()
+            .parse()
+            .map_err(|error: std::num::ParseIntError| failed("read the listener's pid", error))?;
+        let listener = engine.running(&id).await?.and_then(host_listener);
+        Ok(Some(DockerServer {
+            endpoint: Endpoint {
+                address,
+                user: "runner".to_owned(),
+                key: Arc::new(files.user_key),
+                host_key: files.host_key.as_host_key(),
+            },
+            description: ServerDescription {
+                kind: ServerKind::Docker,
+                address: address.to_string(),
+                network_path: match options.network {
+                    DockerNetwork::Host => NetworkPath::HostNetwork,
+                    DockerNetwork::Published => NetworkPath::PublishedPort,
+                },
+                identification,
+                release: Some(release_text.clone()),
+                image: Some(format!("{}@{}", image.name, image.id)),
+                effective_max_startups: Some(effective.max_startups),
+                effective_config: effective.settings,
+                sshd_config: Some(files.config),
+                jobs_directory: JOBS.to_owned(),
+                inventory_available: true,
+                log_available: true,
+                log_has_every_drop: sshd_config::logs_every_drop(*release),
+                choice: String::new(),
+                round_trip_ns: None,
+                exec_cost_ns: None,
+                login_shell_cost_ns: None,
+                warnings: warnings.to_vec(),
+            },
+            engine: engine.clone(),
+            inner_listener,
+            listener,
+            container,
+            removal,
+        }))
+    }
+}
+
+/// What the engine is asked for.
+fn container(
+    request: &ServerRequest,
+    network: DockerNetwork,
+    image: &str,
+    name: &str,
+    files: &Files,
+) -> Result<ContainerRequest<GenericImage>, ServerError> {
+    let owner = Owner::this_process().map_err(io_error("read /proc"))?;
+    let limits = Limits::of(&request.sshd);
+    let (repository, tag) = image.split_once(':').unwrap_or((image, "latest"));
+    let mut generic = GenericImage::new(repository, tag);
+    if network == DockerNetwork::Published {
+        generic = generic.with_exposed_port(INNER_PORT.tcp());
+    }
+    let descriptors = i64::from(limits.descriptors);
+    let container = generic
+        .with_entrypoint("/bin/sh")
+        .with_wait_for(WaitFor::Nothing)
+        .with_cmd([
+            "-c".to_owned(),
+            INIT.to_owned(),
+            "init".to_owned(),
+            descriptors.to_string(),
+        ])
+        .with_container_name(name)
+        .with_labels([
+            (OWNER_LABEL, owner.to_string()),
+            (RUN_LABEL, request.run_id.clone()),
+        ])
+        .with_copy_to(CONFIG, files.config.clone().into_bytes())
+        .with_copy_to(
+            "/etc/sshchurn/host_key",
+            files
+                .host_key
+                .private_pem()
+                .map_err(key_error)?
+                .into_bytes(),
+        )
+        .with_copy_to(
+            "/etc/sshchurn/authorized_keys",
+            format!("{}\n", files.user_key.public_line()).into_bytes(),
+        )
+        .with_mount(Mount::tmpfs_mount("/run"))
+        .with_ulimit("nofile", descriptors, Some(descriptors))
+        .with_startup_timeout(request.ready_within);
+    // Left alone it would be the daemon's own limit, and a server that cannot fork refuses without a word.
+    let processes = Some(i64::from(limits.processes));
+    Ok(match network {
+        DockerNetwork::Host => container
+            .with_network("host")
+            .with_host_config_modifier(move |config| config.pids_limit = processes),
+        DockerNetwork::Published => container.with_host_config_modifier(move |config| {
+            config.pids_limit = processes;
+            // Nothing but this one port, and on loopback only.
+            config.publish_all_ports = Some(false);
+            config.port_bindings = Some(HashMap::from([(
+                format!("{INNER_PORT}/tcp"),
+                Some(vec![testcontainers::bollard::models::PortBinding {
+                    host_ip: Some("127.0.0.1".to_owned()),
+                    host_port: Some(String::new()),
+                }]),
+            )]));
+        }),
+    })
+}
+
+/// The one child of process 1 of the container that is called sshd, when this host's `/proc` shows it.
+fn host_listener(init: u32) -> Option<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{init}/task/{init}/children")).ok()?;
+    children
+        .split_whitespace()
+        .filter_map(|pid| pid.parse::<u32>().ok())
+        .find(|pid| {
+            std::fs::read_to_string(format!("/proc/{pid}/comm"))
+                .is_ok_and(|name| name.trim() == "sshd")
+        })
+}

@@ -1,0 +1,465 @@
+//! The `embedded` target: a stand-in for sshd inside this process, for machines with neither Docker nor sshd,
+//! for tests and for scale. **Not OpenSSH.**
+//!
+//! It has OpenSSH's admission rule, the slot held until authentication, LoginGraceTime, MaxSessions and a log
+//! in OpenSSH's words; commands really run, by `/bin/sh`, in a private folder. It has neither sshd's process
+//! model nor its cost, and it shares runtime and CPUs with the client that measures it: figures of speed
+//! against it say something about the harness, none about a server. Each connection also takes two
+//! descriptors of one process (both its ends), and each running command four (three pipes and the process).
+//!
+//! `server` accepts, `session` is one connection, `exec` one command, `processes` what must be gone afterwards.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::witness::Witness;
+use crate::{Endpoint, Idle, JobDirectory, ServerError, ServerRequest, too_old};
+use sshchurn_core::manifest::{NetworkPath, ServerDescription, ServerKind};
+use sshchurn_core::release::Release;
+use sshchurn_core::scenario::MaxStartups;
+use sshchurn_engine::ssh::keys::{KeyError, KeyPair};
+
+mod exec;
+mod gauges;
+mod log;
+mod processes;
+pub mod server;
+mod session;
+mod settings;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+pub use gauges::Gauges;
+pub use log::ServerLog;
+use processes::PrivateFolder;
+pub use server::ServerConfig;
+pub use settings::EmbeddedSettings;
+
+/// The release whose log the stand-in speaks: what later ones added (penalties, rate-limited lines, other words) is not
+/// here.
+pub const WORDED_AS: Release = Release::new(9, 2);
+
+/// The one user.
+const USER: &str = "sshchurn";
+
+/// Lines of the log shown when the server did not come up or died.
+const LAST_LINES: usize = 10;
+
+/// Longest identification line that is read: RFC 4253 section 4.2.
+const IDENTIFICATION_BYTES: u64 = 255;
+
+/// A running stand-in. [`EmbeddedServer::stop`] ends it and says what went wrong; dropping it ends it as well.
+pub struct EmbeddedServer {
+    endpoint: Endpoint,
+    description: ServerDescription,
+    log: ServerLog,
+    gauges: Gauges,
+    max_startups: MaxStartups,
+    /// Cancelled when the server's task is over, for whatever reason.
+    ended: CancellationToken,
+    // Dropped in this order: first no new commands, then no processes, then no folder.
+    shutdown: DropGuard,
+    server: JoinHandle<()>,
+    folder: ProcessesEnded,
+}
+
+/// The private folder, emptied of processes before it is removed.
+#[derive(Debug)]
+struct ProcessesEnded(Option<PrivateFolder>);
+
+impl ProcessesEnded {
+    fn path(&self) -> PathBuf {
+        self.0
+            .as_ref()
+            .map(|folder| folder.path().to_owned())
+            .unwrap_or_default()
+    }
+
+    fn jobs(&self) -> PathBuf {
+        self.0.as_ref().map(PrivateFolder::jobs).unwrap_or_default()
+    }
+
+    /// Ends what runs from the folder and removes it. Blocks.
+    fn finish(&mut self) -> Result<(), ServerError> {
+        let Some(folder) = self.0.take() else {
+            return Ok(());
+        };
+        let left = processes::end_processes(folder.path(), &HashSet::new());
+        folder
+            .remove()
+            .map_err(io_error("remove the folder of the embedded server"))?;
+        if left > 0 {
+            return Err(io_error("end the jobs of the embedded server")(
+                io::Error::other(format!("{left} processes cannot be killed")),
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for ProcessesEnded {
+    fn drop(&mut self) {
+        // Nobody to tell: this is the safety net. The folder and what is left stay for the next run to remove.
+        let _ = self.finish();
+    }
+}
+
+/// Whether the scenario is about something the stand-in has.
+///
+/// # Errors
+/// [`ServerError::Unavailable`] naming both releases.
+pub fn check_release(least: Option<Release>) -> Result<(), ServerError> {
+    match least {
+        Some(least) if least > WORDED_AS => Err(too_old(
+            &format!("the embedded stand-in, which imitates OpenSSH {WORDED_AS},"),
+            least,
+            "use `--target docker`, or `--target local` on a machine with a newer sshd",
+        )),
+        _ => Ok(()),
+    }
+}
+
+impl fmt::Debug for EmbeddedServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbeddedServer")
+            .field("address", &self.endpoint.address)
+            .field("gauges", &self.gauges)
+            .finish_non_exhaustive()
+    }
+}
+
+impl EmbeddedServer {
+    /// Starts a stand-in on a free port of 127.0.0.1, after removing what killed runs left in the system's
+    /// temporary folder. Ready when it returns: the banner was read and the server is idle again.
+    ///
+    /// # Errors
+    /// [`ServerError::ConfigRefused`] for a keyword value sshd would refuse, [`ServerError::NotReady`] past
+    /// `request.ready_within`, [`ServerError::Io`] when folder, keys or socket cannot be made,
+    /// [`ServerError::Unavailable`] for a scenario about a later release than the one it imitates.
+    pub async fn start(request: &ServerRequest) -> Result<Self, ServerError> {
+        Self::start_in(request, &std::env::temp_dir()).await
+    }
+
+    async fn start_in(request: &ServerRequest, parent: &Path) -> Result<Self, ServerError> {
+        check_release(request.sshd.min_release)?;
+        let settings = EmbeddedSettings::read(&request.sshd)?;
+        let parent = parent.to_owned();
+        let folder = blocking(move || {
+            processes::remove_stale(&parent);
+            PrivateFolder::create(&parent)
+        })
+        .await
+        .and_then(|folder| folder)
+        .map_err(io_error("make a private folder for the embedded server"))?;
+        let folder = ProcessesEnded(Some(folder));
+
+        let host_key = KeyPair::generate().map_err(key_error)?;
+        let key = KeyPair::generate().map_err(key_error)?;
+        let listener = listen().map_err(io_error("listen on 127.0.0.1"))?;
+        let address = listener
+            .local_addr()
+            .map_err(io_error("listen on 127.0.0.1"))?;
+        let config = ServerConfig {
+            settings: settings.clone(),
+            host_key: host_key.clone(),
+            user: USER.to_owned(),
+            authorised_key: key.russh().public_key().clone(),
+            home: folder.path(),
+            environment: vec![(
+                processes::MARK.to_owned(),
+                folder.path().to_string_lossy().into_owned(),
+            )],
+            log: ServerLog::new(),
+            gauges: Gauges::default(),
+            // As sshd's arc4random_uniform: another sequence in every run. Rounds, not seeds, even this out.
+            seed: rand::random(),
+        };
+        let log = config.log.clone();
+        let gauges = config.gauges.clone();
+        let shutdown = CancellationToken::new();
+        let ended = CancellationToken::new();
+        let server = tokio::spawn({
+            let shutdown = shutdown.clone();
+            // Fires when the task unwinds, too.
+            let on_end = ended.clone().drop_guard();
+            async move {
+                let _on_end = on_end;
+                server::run(listener, config, shutdown).await;
+            }
+        });
+        let mut target = EmbeddedServer {
+            endpoint: Endpoint {
+                address,
+                user: USER.to_owned(),
+                key: Arc::new(key),
+                host_key: host_key.as_host_key(),
+            },
+            description: describe(&settings, address, &folder.jobs()),
+            log,
+            gauges,
+            max_startups: settings.admission.max_startups(),
+            ended,
+            shutdown: shutdown.drop_guard(),
+            server,
+            folder,
+        };
+        target.description.identification = target.read_banner(request.ready_within).await?;
+        // The probe's own connection must not be in the first round's books.
+        target.wait_idle(request.ready_within).await?;
+        Ok(target)
+    }
+
+    async fn read_banner(&self, within: Duration) -> Result<String, ServerError> {
+        let read = async {
+            let socket = TcpStream::connect(self.endpoint.address).await?;
+            let mut line = String::new();
+            BufReader::new(socket.take(IDENTIFICATION_BYTES))
+                .read_line(&mut line)
+                .await?;
+            io::Result::Ok(line.trim_end().to_owned())
+        };
+        match tokio::time::timeout(within, read).await {
+            Ok(Ok(line)) if line.starts_with("SSH-2.0-") => Ok(line),
+            _ => Err(ServerError::NotReady {
+                what: String::from("the embedded server"),
+                within,
+                log: self.log.last_lines(LAST_LINES),
+            }),
+        }
+    }
+
+    /// Where and how to log in.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// The stand-in as it is configured; says in its warnings that it is one.
+    #[must_use]
+    pub fn description(&self) -> &ServerDescription {
+        &self.description
+    }
+
+    /// The stand-in's own count of startup slots; its CPU time cannot be told from the client's.
+    #[must_use]
+    pub fn witness(&self) -> Witness {
+        let MaxStartups { start, full, .. } = self.max_startups;
+        Witness::embedded(self.gauges.clone(), start, full)
+    }
+
+    /// Waits until no connection is being served. What still waits in the listen queue is not seen.
+    ///
+    /// # Errors
+    /// [`ServerError::NotIdle`] past the deadline, [`ServerError::Died`] when the server ended.
+    pub async fn wait_idle(&self, within: Duration) -> Result<Idle, ServerError> {
+        let mut connections = self.gauges.watch_connections();
+        tokio::select! {
+            biased;
+            died = self.died() => Err(died),
+            idle = tokio::time::timeout(within, connections.wait_for(|count| *count == 0)) => match idle {
+                Ok(Ok(_)) => Ok(Idle::Proven),
+                _ => Err(ServerError::NotIdle {
+                    within,
+                    detail: format!(
+                        "{} connections are open, {} of them not authenticated",
+                        self.gauges.connections(),
+                        self.gauges.startups()
+                    ),
+                }),
+            },
+        }
+    }
+
+    /// The job directories there are now, sorted by name.
+    ///
+    /// # Errors
+    /// [`ServerError::Io`] when the jobs folder cannot be read; one that is missing is empty.
+    pub async fn job_directories(&self) -> Result<Option<Vec<JobDirectory>>, ServerError> {
+        let jobs = self.folder.jobs();
+        blocking(move || list_directories(&jobs))
+            .await
+            .and_then(|listed| listed)
+            .map(Some)
+            .map_err(io_error("list the job directories of the embedded server"))
+    }
+
+    /// Ends every job process, those commands excepted whose main process still runs, and empties the jobs
+    /// folder.
+    ///
+    /// # Errors
+    /// [`ServerError::Io`] when a process cannot be ended or a directory not removed.
+    pub async fn clear_jobs(&self) -> Result<(), ServerError> {
+        let folder = self.folder.path();
+        let jobs = self.folder.jobs();
+        let gauges = self.gauges.clone();
+        blocking(move || {
+            let left = processes::end_processes(&folder, &gauges.command_groups());
+            if left > 0 {
+                return Err(io::Error::other(format!(
+                    "{left} processes cannot be killed"
+                )));
+            }
+            for entry in std::fs::read_dir(&jobs)? {
+                let entry = entry?;
+                if entry.file_type()?.is_dir() {
+                    std::fs::remove_dir_all(entry.path())?;
+                } else {
+                    std::fs::remove_file(entry.path())?;
+                }
+            }
+            Ok(())
+        })
+        .await
+        .and_then(|cleared| cleared)
+        .map_err(io_error("clear the jobs of the embedded server"))
+    }
+
+    /// Bytes of log written so far.
+    ///
+    /// # Errors
+    /// None here; other targets have some.
+    pub async fn log_len(&self) -> Result<Option<u64>, ServerError> {
+        Ok(Some(self.log.len()))
+    }
+
+    /// The log from byte `from` on.
+    ///
+    /// # Errors
+    /// None here; other targets have some.
+    pub async fn read_log(&self, from: u64) -> Result<Option<Vec<u8>>, ServerError> {
+        Ok(Some(self.log.read(from)))
+    }
+
+    /// Waits until the server has ended without being asked to: [`ServerError::Died`].
+    pub async fn died(&self) -> ServerError {
+        self.ended.cancelled().await;
+        ServerError::Died {
+            log: self.log.last_lines(LAST_LINES),
+        }
+    }
+
+    /// There is no process to look at: the server lives in this one.
+    #[must_use]
+    pub fn listener_pid(&self) -> Option<u32> {
+        None
+    }
+
+    /// Connections accepted and not yet authenticated, now.
+    #[must_use]
+    pub fn startups(&self) -> u32 {
+        self.gauges.startups()
+    }
+
+    /// The counts of the server, to wait on.
+    #[must_use]
+    pub fn gauges(&self) -> &Gauges {
+        &self.gauges
+    }
+
+    /// Closes every connection, ends every process that runs from the private folder and removes the folder.
+    ///
+    /// # Errors
+    /// [`ServerError::Died`] when the server had panicked, [`ServerError::Io`] when a process or the folder
+    /// could not be removed; the rest is done all the same.
+    pub async fn stop(self) -> Result<(), ServerError> {
+        let EmbeddedServer {
+            log,
+            shutdown,
+            server,
+            mut folder,
+            ..
+        } = self;
+        drop(shutdown);
+        let ended = server.await;
+        let removed = blocking(move || folder.finish())
+            .await
+            .map_err(io_error("remove the folder of the embedded server"))
+            .and_then(|removed| removed);
+        ended.map_err(|_| ServerError::Died {
+            log: log.last_lines(LAST_LINES),
+        })?;
+        removed
+    }
+}
+
+/// A listening socket on a free port of 127.0.0.1 with sshd's own backlog.
+fn listen() -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    socket.listen(server::LISTEN_BACKLOG)
+}
+
+fn describe(settings: &EmbeddedSettings, address: SocketAddr, jobs: &Path) -> ServerDescription {
+    ServerDescription {
+        kind: ServerKind::Embedded,
+        address: address.to_string(),
+        network_path: NetworkPath::Direct,
+        identification: server::IDENTIFICATION.to_owned(),
+        release: None,
+        image: None,
+        effective_max_startups: Some(settings.admission.max_startups().to_string()),
+        effective_config: settings.effective(),
+        sshd_config: Some(settings.as_sshd_config()),
+        jobs_directory: jobs.to_string_lossy().into_owned(),
+        inventory_available: true,
+        log_available: true,
+        log_has_every_drop: true,
+        choice: String::new(),
+        round_trip_ns: None,
+        exec_cost_ns: None,
+        login_shell_cost_ns: None,
+        warnings: settings.warnings(),
+    }
+}
+
+fn list_directories(jobs: &Path) -> io::Result<Vec<JobDirectory>> {
+    let entries = match std::fs::read_dir(jobs) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => found.push(JobDirectory {
+                name: entry.file_name().to_string_lossy().into_owned(),
+            }),
+            Ok(_) => {}
+            // Removed by a cleanup since the folder was opened.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(io::Error::other)
+}
+
+fn io_error(action: &str) -> impl FnOnce(io::Error) -> ServerError {
+    let action = action.to_owned();
+    |source| ServerError::Io { action, source }
+}
+
+fn key_error(error: KeyError) -> ServerError {
+    ServerError::Io {
+        action: String::from("make a key"),
+        source: io::Error::other(error),
+    }
+}

@@ -1,0 +1,280 @@
+//! The `external` target: a server that was already running, named by the user.
+//!
+//! Owns the consent that a load test of somebody's server needs. It starts, stops and looks at nothing: no inventory,
+//! no log, no configuration.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::identification;
+use super::witness::Witness;
+use super::{Endpoint, Idle, JobDirectory, ServerError, ServerRequest, key_error, too_old};
+use sshchurn_core::manifest::{NetworkPath, ServerDescription, ServerKind};
+use sshchurn_core::release::{Release, release_word};
+use sshchurn_engine::ssh::keys::{HostKeyCheck, KeyPair};
+
+/// Which server, and as whom.
+#[derive(Debug, Clone)]
+pub struct ExternalOptions {
+    /// Address of the server.
+    pub address: SocketAddr,
+    /// User to log in as; its commands run there.
+    pub user: String,
+    /// Private key file without passphrase.
+    pub key: PathBuf,
+    /// The host's address once more, to say that it may be loaded; needed unless it is loopback.
+    pub consent: Option<String>,
+}
+
+/// A server somebody else runs.
+#[derive(Debug)]
+pub struct ExternalServer {
+    endpoint: Endpoint,
+    description: ServerDescription,
+}
+
+impl ExternalServer {
+    /// Checks the consent, reads the key, and waits for the server's identification line.
+    ///
+    /// # Errors
+    /// [`ServerError::Consent`] for a host that is not loopback and was not named; nothing is sent to it then.
+    /// [`ServerError::Io`] when the key cannot be read, [`ServerError::NotReady`] past `request.ready_within`,
+    /// [`ServerError::Unavailable`] for an older server than the scenario needs.
+    pub async fn start(
+        request: &ServerRequest,
+        options: &ExternalOptions,
+    ) -> Result<Self, ServerError> {
+        check_consent(options)?;
+        let key = KeyPair::read(&options.key).map_err(key_error)?;
+        let identification = identification::read(options.address, request.ready_within)
+            .await
+            .map_err(|met| ServerError::NotReady {
+                what: format!("the server at {} ({met})", options.address),
+                within: request.ready_within,
+                log: Vec::new(),
+            })?;
+        check_release(options, &identification, request.sshd.min_release)?;
+        Ok(ExternalServer {
+            endpoint: Endpoint {
+                address: options.address,
+                user: options.user.clone(),
+                key: Arc::new(key),
+                host_key: HostKeyCheck::any(),
+            },
+            description: describe(request, options, identification),
+        })
+    }
+
+    /// Where and how to log in.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// What the server said of itself; its configuration is unknown.
+    #[must_use]
+    pub fn description(&self) -> &ServerDescription {
+        &self.description
+    }
+
+    /// Says at once that idleness cannot be seen from here.
+    ///
+    /// # Errors
+    /// None here; other targets have some.
+    pub async fn wait_idle(&self, _within: Duration) -> Result<Idle, ServerError> {
+        Ok(Idle::Unknown)
+    }
+
+    /// There is no listing but through the sshd under test, and that would disturb it: `None`.
+    ///
+    /// # Errors
+    /// None here; other targets have some.
+    pub async fn job_directories(&self) -> Result<Option<Vec<JobDirectory>>, ServerError> {
+        Ok(None)
+    }
+
+    /// Does nothing: what the jobs leave is the user's to remove; every run has a folder of its own.
+    ///
+    /// # Errors
+    /// None here; other targets have some.
+    pub async fn clear_jobs(&self) -> Result<(), ServerError> {
+        Ok(())
+    }
+
+    /// The log is not ours to read: `None`.
+    ///
+    /// # Errors
+    /// None here; other targets have some.
+    pub async fn log_len(&self) -> Result<Option<u64>, ServerError> {
+        Ok(None)
+    }
+
+    /// The log is not ours to read: `None`.
+    ///
+    /// # Errors
+    /// None here; other targets have some.
+    pub async fn read_log(&self, _from: u64) -> Result<Option<Vec<u8>>, ServerError> {
+        Ok(None)
+    }
+
+    /// Never resolves: whether the server lives cannot be told from a refusal.
+    pub async fn died(&self) -> ServerError {
+        std::future::pending().await
+    }
+
+    /// The server's machine is not ours to look at.
+    #[must_use]
+    pub fn witness(&self) -> Witness {
+        Witness::nothing()
+    }
+
+    /// The server's process is not ours to look at.
+    #[must_use]
+    pub fn listener_pid(&self) -> Option<u32> {
+        None
+    }
+
+    /// Leaves the server as it is.
+    ///
+    /// # Errors
+    /// None here; other targets have some.
+    pub async fn stop(self) -> Result<(), ServerError> {
+        Ok(())
+    }
+}
+
+fn check_consent(options: &ExternalOptions) -> Result<(), ServerError> {
+    let host = options.address.ip().to_string();
+    if options.address.ip().is_loopback() {
+        return Ok(());
+    }
+    match &options.consent {
+        Some(named) if *named == host || *named == options.address.to_string() => Ok(()),
+        Some(named) => Err(ServerError::Consent(format!(
+            "the consent names {named}, but the target is {host}; a load test needs the consent of whoever runs \
+             {host}: pass `--consent {host}` once you have it"
+        ))),
+        None => Err(ServerError::Consent(format!(
+            "{host} is not this machine, and a load test can lock its users out; pass `--consent {host}` if whoever \
+             runs it agrees"
+        ))),
+    }
+}
+
+/// All there is to go by is how the server introduces itself.
+fn check_release(
+    options: &ExternalOptions,
+    identification: &str,
+    least: Option<Release>,
+) -> Result<(), ServerError> {
+    let fix = "use `--target docker`, or name a newer server";
+    match (Release::find(identification), least) {
+        (_, None) => Ok(()),
+        (Some(release), Some(least)) if release >= least => Ok(()),
+        (Some(release), Some(least)) => Err(too_old(
+            &format!("OpenSSH {release} at {}", options.address),
+            least,
+            fix,
+        )),
+        (None, Some(least)) => Err(ServerError::Unavailable {
+            what: format!(
+                "the scenario needs OpenSSH {least} or newer (`sshd.min_release`), and the server at {} introduces \
+                 itself as `{identification}`",
+                options.address
+            ),
+            fix: fix.to_owned(),
+        }),
+    }
+}
+
+fn describe(
+    request: &ServerRequest,
+    options: &ExternalOptions,
+    identification: String,
+) -> ServerDescription {
+    let jobs = format!("/tmp/sshchurn-jobs-{}", request.run_id);
+    ServerDescription {
+        kind: ServerKind::External,
+        address: options.address.to_string(),
+        network_path: if options.address.ip().is_loopback() {
+            NetworkPath::Direct
+        } else {
+            NetworkPath::Remote
+        },
+        release: release_word(&identification).map(str::to_owned),
+        identification,
+        image: None,
+        effective_max_startups: None,
+        effective_config: Vec::new(),
+        sshd_config: None,
+        warnings: vec![
+            format!(
+                "MaxStartups {} and the scenario's other sshd settings are not applied to an external server and its \
+                 own are not known; read them from `sshd -T` there before comparing runs",
+                request.sshd.max_startups
+            ),
+            format!(
+                "leftover directories cannot be counted on an external server; look into {jobs} there and remove it"
+            ),
+        ],
+        jobs_directory: jobs,
+        inventory_available: false,
+        log_available: false,
+        log_has_every_drop: false,
+        choice: String::new(),
+        round_trip_ns: None,
+        exec_cost_ns: None,
+        login_shell_cost_ns: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(address: &str, consent: Option<&str>) -> ExternalOptions {
+        ExternalOptions {
+            address: address.parse().expect("an address"),
+            user: String::from("user"),
+            key: PathBuf::from("/nonexistent"),
+            consent: consent.map(str::to_owned),
+        }
+    }
+
+    // 192.0.2.0/24 is for documentation (RFC 5737); the check itself opens no socket.
+
+    #[test]
+    fn loopback_needs_no_consent() {
+        for address in ["127.0.0.1:22", "127.9.9.9:22", "[::1]:22"] {
+            assert!(check_consent(&options(address, None)).is_ok(), "{address}");
+        }
+    }
+
+    #[test]
+    fn server_must_show_that_it_is_new_enough_where_the_scenario_needs_it() {
+        let options = options("127.0.0.1:22", None);
+        let check = |line: &str| check_release(&options, line, Some(Release::new(9, 8)));
+        assert!(check("SSH-2.0-OpenSSH_9.8").is_ok());
+        for line in ["SSH-2.0-OpenSSH_9.7", "SSH-2.0-dropbear_2022.83"] {
+            let text = check(line).expect_err("too old or unknown").to_string();
+            assert!(text.contains("9.8"), "{text}");
+            assert!(check_release(&options, line, None).is_ok());
+        }
+    }
+
+    #[test]
+    fn another_host_is_refused_until_it_is_named() {
+        for consent in [None, Some("yes"), Some("192.0.2.8"), Some("127.0.0.1")] {
+            let refused = check_consent(&options("192.0.2.7:22", consent));
+            assert!(
+                matches!(&refused, Err(ServerError::Consent(text)) if text.contains("--consent 192.0.2.7")),
+                "{consent:?}: {refused:?}"
+            );
+        }
+        for consent in ["192.0.2.7", "192.0.2.7:22"] {
+            assert!(check_consent(&options("192.0.2.7:22", Some(consent))).is_ok());
+        }
+    }
+}

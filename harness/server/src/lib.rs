@@ -1,0 +1,192 @@
+//! The sshd under test: started, described, listed, logged and removed.
+//!
+//! One closed enum over `docker` (testcontainers), `local` (a process of the machine's own OpenSSH),
+//! `embedded` (an in-process stand-in) and `external`. Targets must not know the ledger, the engine or the
+//! analysis: they hand out plain data.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use sshchurn_core::release::Release;
+use sshchurn_core::scenario::SshdConfig;
+use sshchurn_engine::ssh::RusshConnector;
+use sshchurn_engine::ssh::keys::{HostKeyCheck, KeyError, KeyPair};
+
+pub mod docker;
+pub mod embedded;
+pub mod external;
+mod identification;
+pub mod local;
+mod owner;
+mod running;
+mod sshd_config;
+mod witness;
+
+pub use running::{RunningServer, ServerChoice, ServerOptions, start};
+pub use witness::{GaugeEnd, GaugeWatch, ServerReading, StartupsReading, Witness};
+
+/// Where and how a client logs in.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// Address to connect to.
+    pub address: SocketAddr,
+    /// User to log in as.
+    pub user: String,
+    /// The user's key.
+    pub key: Arc<KeyPair>,
+    /// What host key to accept.
+    pub host_key: HostKeyCheck,
+}
+
+impl Endpoint {
+    /// A client's way in. Tasks get their own by [`RusshConnector::for_another_task`].
+    #[must_use]
+    pub fn connector(&self) -> RusshConnector {
+        RusshConnector::new(self.address, &self.user, &self.key, self.host_key.clone())
+    }
+}
+
+/// What a target is asked for; the same for every kind.
+#[derive(Debug, Clone)]
+pub struct ServerRequest {
+    /// Settings of the server.
+    pub sshd: SshdConfig,
+    /// Label of everything that is created, so that a later run can find and remove it.
+    pub run_id: String,
+    /// Deadline for being ready.
+    pub ready_within: Duration,
+}
+
+/// A job directory found on the target's own file system.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct JobDirectory {
+    /// Its name: the job id.
+    pub name: String,
+}
+
+/// What kept a target from being started, asked or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The kind of target cannot be had on this machine; `auto` goes on to the next.
+    #[error("{what}; {fix}")]
+    Unavailable {
+        /// What is missing.
+        what: String,
+        /// How to get it.
+        fix: String,
+    },
+    /// The server did not become ready.
+    #[error("{what} was not ready within {} s{}", within.as_secs(), last_lines(log))]
+    NotReady {
+        /// Which server.
+        what: String,
+        /// The deadline.
+        within: Duration,
+        /// The last lines of its log.
+        log: Vec<String>,
+    },
+    /// The server refused its configuration.
+    #[error("sshd refused its configuration: {detail}")]
+    ConfigRefused {
+        /// sshd's own words.
+        detail: String,
+    },
+    /// The server runs with another setting than asked for.
+    #[error("sshd runs with {keyword} {effective}, but {requested} was asked for")]
+    ConfigDiffers {
+        /// The keyword.
+        keyword: String,
+        /// As asked.
+        requested: String,
+        /// As `sshd -T` prints it.
+        effective: String,
+    },
+    /// The server died while it was under test.
+    #[error("the server under test died{}", last_lines(log))]
+    Died {
+        /// The last lines of its log.
+        log: Vec<String>,
+    },
+    /// The server was not idle when it should have been.
+    #[error("the server under test was still busy after {} s ({detail}): another client may be using it", within.as_secs())]
+    NotIdle {
+        /// The deadline.
+        within: Duration,
+        /// What was still there.
+        detail: String,
+    },
+    /// An external target without consent.
+    #[error("{0}")]
+    Consent(String),
+    /// The file system or a process call failed.
+    #[error("cannot {action}")]
+    Io {
+        /// What was tried.
+        action: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The Docker engine refused.
+    #[error("cannot {action}")]
+    Docker {
+        /// What was tried.
+        action: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// The server is older than the scenario needs; `what` names it with its release.
+fn too_old(what: &str, least: Release, fix: &str) -> ServerError {
+    ServerError::Unavailable {
+        what: format!(
+            "{what} is older than the OpenSSH {least} that the scenario needs (`sshd.min_release`)"
+        ),
+        fix: fix.to_owned(),
+    }
+}
+
+fn last_lines(log: &[String]) -> String {
+    if log.is_empty() {
+        String::new()
+    } else {
+        format!("; its last log lines:\n  {}", log.join("\n  "))
+    }
+}
+
+/// Lines of a server's log shown when it did not come up or died.
+const LAST_LINES: usize = 10;
+
+/// The last lines of a log, for an error.
+#[must_use]
+pub fn log_tail(log: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(log);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LAST_LINES)..]
+        .iter()
+        .map(|line| (*line).to_owned())
+        .collect()
+}
+
+fn io_error(action: impl Into<String>) -> impl FnOnce(io::Error) -> ServerError {
+    let action = action.into();
+    |source| ServerError::Io { action, source }
+}
+
+fn key_error(error: KeyError) -> ServerError {
+    ServerError::Io {
+        action: String::from("make a key"),
+        source: io::Error::other(error),
+    }
+}
+
+/// What is known of the server's idleness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Idle {
+    /// No connection is being served: seen.
+    Proven,
+    /// Cannot be seen on this kind of target.
+    Unknown,
+}

@@ -1,0 +1,499 @@
+//! The `local` target: this machine's own sshd, as root or as an ordinary user, in a private temporary folder.
+//!
+//! Owns the folder, the keys and the supervisor, a shell that is sshd's parent and adopts what jobs leave behind. The
+//! harness holds the only write end of the supervisor's standard input: however the harness ends, of kill -9 too, the
+//! kernel closes it, and the supervisor ends everything and removes the folder. It must not touch the machine's own
+//! sshd or its configuration.
+
+mod processes;
+mod sshd;
+mod supervisor;
+
+use std::fs;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+
+use self::processes::Table;
+use self::sshd::Sshd;
+use self::supervisor::Supervisor;
+use super::identification::{self, NoIdentification};
+use super::owner::{Liveness, Owner};
+use super::sshd_config::{self, Listen, Paths};
+use super::witness::Witness;
+use super::{
+    Endpoint, Idle, JobDirectory, ServerError, ServerRequest, io_error, key_error, log_tail,
+};
+use sshchurn_core::manifest::{NetworkPath, ServerDescription, ServerKind};
+use sshchurn_core::release::Release;
+use sshchurn_engine::ssh::keys::KeyPair;
+
+/// Names of private folders, so that a later run can find what a killed one left.
+const PREFIX: &str = "sshchurn-local-";
+/// Tries to get a port: somebody else may be faster between choosing it and sshd's bind.
+const PORT_TRIES: u32 = 5;
+/// Between two looks at the process table.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// How long the supervisor may take to end everything.
+const STOP_WITHIN: Duration = Duration::from_secs(20);
+/// First release with `SetEnv`.
+const SET_ENV: Release = Release::new(7, 8);
+/// Room for sshd's log and the jobs, bytes: what a few hundred tasks need.
+const LEAST_SPACE: u64 = 8 * 1024 * 1024;
+/// Descriptors of the listener besides one for each unauthenticated connection.
+const SPARE_DESCRIPTORS: u32 = 128;
+
+/// A running local sshd.
+#[derive(Debug)]
+pub struct LocalServer {
+    endpoint: Endpoint,
+    description: ServerDescription,
+    folder: PathBuf,
+    supervisor: Supervisor,
+}
+
+/// Says which sshd this machine has, or that it has none.
+///
+/// # Errors
+/// [`ServerError::Unavailable`] with the fix.
+pub async fn probe() -> Result<String, ServerError> {
+    let sshd = Sshd::find().await?;
+    sshd::job_user()?;
+    Ok(format!("{} at {}", sshd.release_text, sshd.path.display()))
+}
+
+impl LocalServer {
+    /// Starts sshd and waits until its identification line was read. With a `release` it must be exactly that one.
+    ///
+    /// # Errors
+    /// [`ServerError::Unavailable`] without sshd or a usable account, [`ServerError::ConfigRefused`] and
+    /// [`ServerError::ConfigDiffers`] from its own check, [`ServerError::NotReady`] past the deadline.
+    pub async fn start(
+        request: &ServerRequest,
+        release: Option<Release>,
+    ) -> Result<Self, ServerError> {
+        let sshd = Sshd::find().await?;
+        sshd.check_release(release, request.sshd.min_release)?;
+        let user = sshd::job_user()?;
+        let mut warnings = Vec::new();
+        remove_stale(&mut warnings).await;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match Self::start_on_free_port(request, &sshd, &user, &warnings).await? {
+                Some(target) => return Ok(target),
+                None if tries < PORT_TRIES => {}
+                None => {
+                    return Err(ServerError::NotReady {
+                        what: sshd.path.display().to_string(),
+                        within: request.ready_within,
+                        log: vec![format!("{PORT_TRIES} ports were taken by somebody else")],
+                    });
+                }
+            }
+        }
+    }
+
+    /// One try; `None` when somebody else took the port.
+    async fn start_on_free_port(
+        request: &ServerRequest,
+        sshd: &Sshd,
+        user: &str,
+        warnings: &[String],
+    ) -> Result<Option<Self>, ServerError> {
+        let folder = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .permissions(fs::Permissions::from_mode(0o700))
+            .tempdir()
+            .map_err(io_error("create a private folder"))?;
+        let path = folder.path().to_path_buf();
+        if path.to_string_lossy().contains(['"', '\\', '\n', '#']) {
+            return Err(ServerError::Unavailable {
+                what: format!("sshd_config cannot name files in {}", path.display()),
+                fix: String::from(
+                    "set TMPDIR to a folder without double quotes, backslashes and `#` in its name",
+                ),
+            });
+        }
+        check_space(&path)?;
+        let owner = Owner::this_process().map_err(io_error("read /proc"))?;
+        write(&path.join("owner"), owner.to_string().as_bytes(), 0o600)?;
+        fs::create_dir(path.join("jobs")).map_err(io_error("create the jobs folder"))?;
+
+        let host_key = KeyPair::generate().map_err(key_error)?;
+        let user_key = KeyPair::generate().map_err(key_error)?;
+        write(
+            &path.join("host_key"),
+            host_key.private_pem().map_err(key_error)?.as_bytes(),
+            0o600,
+        )?;
+        write(
+            &path.join("authorized_keys"),
+            format!("{}\n", user_key.public_line()).as_bytes(),
+            0o600,
+        )?;
+        let port = identification::free_port().map_err(io_error("find a free port"))?;
+        let mut sshd_settings = request.sshd.clone();
+        let home = format!("HOME={}", path.display());
+        if sshd.release >= SET_ENV && sshd_settings.keyword("SetEnv").is_none() {
+            // The account's own start-up files would be part of every command (bash reads ~/.bashrc when sshd starts
+            // it), and what is measured would be somebody's dotfiles.
+            sshd_settings
+                .keywords
+                .push(("SetEnv".to_owned(), sshd_config::quoted(&home)));
+        }
+        let config = sshd_config::render(
+            &sshd_settings,
+            sshd.release,
+            Listen {
+                address: "127.0.0.1",
+                port,
+            },
+            Paths {
+                host_key: &path.join("host_key").to_string_lossy(),
+                authorized_keys: &path.join("authorized_keys").to_string_lossy(),
+            },
+        );
+        let config_path = path.join("sshd_config");
+        write(&config_path, config.as_bytes(), 0o600)?;
+        let privsep = sshd.make_privsep_folder(&config_path).await?;
+        let effective = sshd_config::verify(&request.sshd, &sshd.check(&config_path).await?)?;
+
+        let descriptors = request.sshd.max_startups.full + SPARE_DESCRIPTORS;
+        let supervisor =
+            Supervisor::start(&path, &sshd.path, descriptors, privsep.as_deref()).await?;
+        // From here on the folder is the supervisor's to remove.
+        let _ = folder.keep();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let mut target = LocalServer {
+            endpoint: Endpoint {
+                address,
+                user: user.to_owned(),
+                key: Arc::new(user_key),
+                host_key: host_key.as_host_key(),
+            },
+            description: ServerDescription {
+                kind: ServerKind::Local,
+                address: address.to_string(),
+                network_path: NetworkPath::Direct,
+                identification: String::new(),
+                release: Some(sshd.release_text.clone()),
+                image: None,
+                effective_max_startups: Some(effective.max_startups),
+                effective_config: effective.settings,
+                sshd_config: Some(config),
+                jobs_directory: path.join("jobs").to_string_lossy().into_owned(),
+                inventory_available: true,
+                log_available: true,
+                log_has_every_drop: sshd_config::logs_every_drop(sshd.release),
+                choice: String::new(),
+                round_trip_ns: None,
+                exec_cost_ns: None,
+                login_shell_cost_ns: None,
+                warnings: warnings.to_vec(),
+            },
+            folder: path,
+            supervisor,
+        };
+        let log_path = target.log_path();
+        let log = async || {
+            // sshd makes it when it starts.
+            Ok(tokio::fs::read(&log_path).await.unwrap_or_default())
+        };
+        match identification::read_own(address, port, request.ready_within, log, target.ended())
+            .await
+        {
+            Ok(identification) => {
+                target.description.identification = identification;
+                Ok(Some(target))
+            }
+            Err(NoIdentification::Ended) if identification::lost_the_port(&target.log().await) => {
+                Ok(None)
+            }
+            Err(NoIdentification::Ended) => Err(ServerError::Died {
+                log: log_tail(&target.log().await),
+            }),
+            Err(NoIdentification::TooLate) => Err(ServerError::NotReady {
+                what: sshd.path.display().to_string(),
+                within: request.ready_within,
+                log: log_tail(&target.log().await),
+            }),
+            Err(NoIdentification::Log(error)) => Err(error),
+        }
+    }
+
+    /// Where and how to log in.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// The server as it introduced itself and as it was configured.
+    #[must_use]
+    pub fn description(&self) -> &ServerDescription {
+        &self.description
+    }
+
+    /// Waits until the listener has no child process: it serves no connection.
+    ///
+    /// # Errors
+    /// [`ServerError::NotIdle`] past the deadline, [`ServerError::Died`] when sshd died.
+    pub async fn wait_idle(&self, within: Duration) -> Result<Idle, ServerError> {
+        let deadline = Instant::now() + within;
+        loop {
+            if *self.supervisor.ended.borrow() {
+                return Err(ServerError::Died {
+                    log: log_tail(&self.log().await),
+                });
+            }
+            let listener = self.supervisor.listener;
+            let children = blocking("read the process table", move || {
+                Ok(Table::read()?.children(listener))
+            })
+            .await?;
+            if children.is_empty() {
+                return Ok(Idle::Proven);
+            }
+            if Instant::now() >= deadline {
+                return Err(ServerError::NotIdle {
+                    within,
+                    detail: format!("sshd processes {children:?}"),
+                });
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// The job directories there are now, sorted by name.
+    ///
+    /// # Errors
+    /// [`ServerError::Io`] when they cannot be listed.
+    pub async fn job_directories(&self) -> Result<Option<Vec<JobDirectory>>, ServerError> {
+        let jobs = self.folder.join("jobs");
+        let mut names = blocking("list the job directories", move || {
+            fs::read_dir(jobs)?
+                .map(|entry| {
+                    Ok(JobDirectory {
+                        name: entry?.file_name().to_string_lossy().into_owned(),
+                    })
+                })
+                .collect::<std::io::Result<Vec<_>>>()
+        })
+        .await?;
+        names.sort();
+        Ok(Some(names))
+    }
+
+    /// Ends job processes that are left and removes the job directories.
+    ///
+    /// # Errors
+    /// [`ServerError::Io`] when a process does not end or a directory cannot be removed.
+    pub async fn clear_jobs(&self) -> Result<(), ServerError> {
+        let jobs = self.folder.join("jobs");
+        let (supervisor, spared) = (
+            self.supervisor.pid,
+            vec![self.supervisor.listener, self.supervisor.reader],
+        );
+        blocking("clear the job directories", move || {
+            let directories: Vec<PathBuf> = fs::read_dir(&jobs)?
+                .map(|entry| Ok(entry?.path()))
+                .collect::<std::io::Result<_>>()?;
+            let leaders: Vec<u32> = directories
+                .iter()
+                .filter_map(|directory| {
+                    fs::read_to_string(directory.join("pid"))
+                        .ok()?
+                        .trim()
+                        .parse()
+                        .ok()
+                })
+                .collect();
+            processes::end_descendants(supervisor, &spared, &leaders)?;
+            for directory in directories {
+                fs::remove_dir_all(directory)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Bytes of log written so far.
+    ///
+    /// # Errors
+    /// [`ServerError::Io`] when the log cannot be looked at.
+    pub async fn log_len(&self) -> Result<Option<u64>, ServerError> {
+        let file = tokio::fs::metadata(self.log_path())
+            .await
+            .map_err(io_error("look at sshd's log"))?;
+        Ok(Some(file.len()))
+    }
+
+    /// The log from byte `from` on.
+    ///
+    /// # Errors
+    /// [`ServerError::Io`] when the log cannot be read.
+    pub async fn read_log(&self, from: u64) -> Result<Option<Vec<u8>>, ServerError> {
+        let read = async {
+            let mut file = tokio::fs::File::open(self.log_path()).await?;
+            file.seek(std::io::SeekFrom::Start(from)).await?;
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes).await?;
+            Ok(bytes)
+        };
+        read.await.map(Some).map_err(io_error("read sshd's log"))
+    }
+
+    /// Resolves when sshd has died, with its last log lines; pending otherwise.
+    pub async fn died(&self) -> ServerError {
+        self.ended().await;
+        ServerError::Died {
+            log: log_tail(&self.log().await),
+        }
+    }
+
+    /// Where the server's side can be read.
+    #[must_use]
+    pub fn witness(&self) -> Witness {
+        Witness::host(self.supervisor.listener)
+    }
+
+    /// Process id of the listener.
+    #[must_use]
+    pub fn listener_pid(&self) -> Option<u32> {
+        Some(self.supervisor.listener)
+    }
+
+    /// Ends sshd, its sessions and the jobs, and removes the folder.
+    ///
+    /// # Errors
+    /// [`ServerError::Io`] when something is left.
+    pub async fn stop(mut self) -> Result<(), ServerError> {
+        self.supervisor.stdin = None;
+        let _ = tokio::time::timeout(STOP_WITHIN, self.supervisor.child.wait()).await;
+        self.remove_what_is_left()
+            .map_err(io_error("end the local sshd"))
+    }
+
+    fn ended(&self) -> impl Future<Output = ()> + use<> {
+        let mut ended = self.supervisor.ended.clone();
+        async move {
+            // An error means that the supervisor's output ended: it is gone, and sshd with it.
+            let _ = ended.wait_for(|ended| *ended).await;
+        }
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.join("sshd.log")
+    }
+
+    async fn log(&self) -> Vec<u8> {
+        tokio::fs::read(self.log_path()).await.unwrap_or_default()
+    }
+
+    /// For a supervisor that was itself killed: normally there is nothing.
+    fn remove_what_is_left(&self) -> std::io::Result<()> {
+        if !self.folder.exists() {
+            return Ok(());
+        }
+        processes::end_related(
+            Some(self.supervisor.listener),
+            &self.folder.to_string_lossy(),
+        )?;
+        fs::remove_dir_all(&self.folder)
+    }
+}
+
+impl Drop for LocalServer {
+    fn drop(&mut self) {
+        if self.supervisor.stdin.take().is_none() {
+            return;
+        }
+        // The way out of an error or a panic: waiting here keeps the promise that nothing is left when the program ends.
+        let deadline = Instant::now() + STOP_WITHIN;
+        while matches!(self.supervisor.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        if let Err(error) = self.remove_what_is_left() {
+            tracing::warn!(%error, folder = %self.folder.display(), "a local sshd was left behind");
+        }
+    }
+}
+
+/// sshd that cannot write its log, and jobs that cannot be made, look like a server that behaves badly.
+fn check_space(folder: &Path) -> Result<(), ServerError> {
+    let file_system = nix::sys::statvfs::statvfs(folder)
+        .map_err(|errno| io_error("look at the private folder's file system")(errno.into()))?;
+    let free = file_system.blocks_available() as u64 * file_system.fragment_size() as u64;
+    // A file system in memory without a limit has no blocks at all.
+    if file_system.blocks() == 0 || free >= LEAST_SPACE {
+        return Ok(());
+    }
+    let action = format!(
+        "put sshd's log and the jobs into {}: {} KiB are free there and {} MiB needed; make room, or set TMPDIR",
+        folder.display(),
+        free / 1024,
+        LEAST_SPACE / 1024 / 1024
+    );
+    Err(io_error(action)(std::io::ErrorKind::StorageFull.into()))
+}
+
+/// Removes what runs left whose supervisor was killed as well.
+async fn remove_stale(warnings: &mut Vec<String>) {
+    let found = blocking("look for what killed runs left", || {
+        let mut removed = Vec::new();
+        for entry in fs::read_dir(std::env::temp_dir())?.flatten() {
+            // The temporary folder is everybody's: only a real directory of this user's is believed.
+            let ours = entry.file_name().to_string_lossy().starts_with(PREFIX)
+                && entry.metadata().is_ok_and(|folder| {
+                    folder.is_dir() && folder.uid() == nix::unistd::geteuid().as_raw()
+                });
+            let owner = fs::read_to_string(entry.path().join("owner"))
+                .ok()
+                .and_then(|text| text.parse::<Owner>().ok());
+            if ours
+                && owner.is_some_and(|owner| {
+                    matches!(owner.liveness(), Liveness::Dead | Liveness::OtherBoot)
+                })
+            {
+                processes::end_related(None, &entry.path().to_string_lossy())?;
+                // Its supervisor may be removing it at this very moment.
+                let _ = fs::remove_dir_all(entry.path());
+                removed.push(entry.path().display().to_string());
+            }
+        }
+        Ok(removed)
+    })
+    .await;
+    // What cannot be cleaned up is no reason not to run.
+    for folder in found.unwrap_or_default() {
+        warnings.push(format!("removed {folder}, left by a run that was killed"));
+    }
+}
+
+fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), ServerError> {
+    let write = || {
+        let mut file = fs::OpenOptions::new()
+            .create_new(true)
+            .write(true)
+            .mode(mode)
+            .open(path)?;
+        file.write_all(bytes)?;
+        file.set_permissions(fs::Permissions::from_mode(mode))
+    };
+    write().map_err(io_error(format!("write {}", path.display())))
+}
+
+async fn blocking<T: Send + 'static>(
+    action: &'static str,
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> Result<T, ServerError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(std::io::Error::other(error)))
+        .map_err(io_error(action))
+}

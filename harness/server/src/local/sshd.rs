@@ -1,0 +1,288 @@
+//! This machine's own sshd program: found, asked for its release, and made to check a configuration.
+//!
+//! Also the account the jobs run under. It must not start a server.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use nix::unistd::{Uid, User};
+use tokio::process::Command;
+
+use crate::{ServerError, io_error, too_old};
+use sshchurn_core::release::{Release, release_word};
+
+/// Where sshd is besides PATH: it is often no part of an ordinary user's.
+const USUAL_PLACES: [&str; 5] = [
+    "/usr/sbin",
+    "/usr/local/sbin",
+    "/sbin",
+    "/usr/libexec",
+    "/opt/openssh/sbin",
+];
+
+/// Longest wait for sshd to print something.
+const ANSWER: Duration = Duration::from_secs(20);
+
+/// An sshd program.
+#[derive(Debug, Clone)]
+pub(super) struct Sshd {
+    /// Absolute, as sshd demands (sshd.c `main`: it executes itself again for each connection).
+    pub(super) path: PathBuf,
+    pub(super) release: Release,
+    /// `OpenSSH_9.2p1`.
+    pub(super) release_text: String,
+}
+
+impl Sshd {
+    /// Finds the program and asks it for its release.
+    ///
+    /// # Errors
+    /// [`ServerError::Unavailable`] when there is none, or it is not OpenSSH's.
+    pub(super) async fn find() -> Result<Self, ServerError> {
+        let path = places()
+            .map(|folder| folder.join("sshd"))
+            .find(|path| path.is_absolute() && is_executable(path))
+            .ok_or_else(|| ServerError::Unavailable {
+                what: String::from("there is no sshd on this machine"),
+                fix: String::from(
+                    "install the OpenSSH server (Debian, Ubuntu: `apt-get install openssh-server`); it need not run",
+                ),
+            })?;
+        // Up to 8.8 an unknown option: the usage message names the release all the same.
+        let said = run(&path, &["-V"]).await?;
+        let text = [said.stderr, said.stdout].concat();
+        let text = String::from_utf8_lossy(&text);
+        match (Release::find(&text), release_word(&text)) {
+            (Some(release), Some(word)) => Ok(Sshd {
+                path,
+                release,
+                release_text: word.to_owned(),
+            }),
+            _ => Err(ServerError::Unavailable {
+                what: format!(
+                    "{} does not say which OpenSSH release it is",
+                    path.display()
+                ),
+                fix: String::from("use `--target docker`, or put OpenSSH's sshd first in PATH"),
+            }),
+        }
+    }
+
+    /// Whether the program is of the release that is asked for, and of one that the scenario allows.
+    ///
+    /// # Errors
+    /// [`ServerError::Unavailable`] naming both releases.
+    pub(super) fn check_release(
+        &self,
+        asked: Option<Release>,
+        least: Option<Release>,
+    ) -> Result<(), ServerError> {
+        if let Some(asked) = asked
+            && asked != self.release
+        {
+            return Err(ServerError::Unavailable {
+                what: format!(
+                    "this machine's sshd is {}, not the OpenSSH {asked} that was asked for",
+                    self.release_text
+                ),
+                fix: format!("use `--target docker --release {asked}`"),
+            });
+        }
+        match least {
+            Some(least) if self.release < least => Err(too_old(
+                &format!("this machine's sshd, {},", self.release_text),
+                least,
+                "use `--target docker`, or install a newer one and put it first in PATH",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Has sshd check the file (`-t`), and returns the configuration in force (`-T`).
+    ///
+    /// # Errors
+    /// [`ServerError::ConfigRefused`] with sshd's words.
+    pub(super) async fn check(&self, config: &Path) -> Result<String, ServerError> {
+        let config = config.to_string_lossy();
+        let tested = run(&self.path, &["-t", "-f", &config]).await?;
+        if !tested.status.success() {
+            return Err(refused(&tested));
+        }
+        let dumped = run(&self.path, &["-T", "-f", &config]).await?;
+        if !dumped.status.success() {
+            return Err(refused(&dumped));
+        }
+        Ok(String::from_utf8_lossy(&dumped.stdout).into_owned())
+    }
+
+    /// Makes the folder root's sshd needs for privilege separation, if it is missing; returns it if it was made.
+    ///
+    /// # Errors
+    /// [`ServerError::Io`] when it cannot be made.
+    pub(super) async fn make_privsep_folder(
+        &self,
+        config: &Path,
+    ) -> Result<Option<PathBuf>, ServerError> {
+        if !Uid::effective().is_root() {
+            return Ok(None);
+        }
+        // sshd knows where it was built to look, and says so (sshd.c `main`).
+        let tested = run(&self.path, &["-t", "-f", &config.to_string_lossy()]).await?;
+        let Some(folder) = missing_privsep_folder(&String::from_utf8_lossy(&tested.stderr)) else {
+            return Ok(None);
+        };
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(&folder)
+            .map_err(io_error(format!("create {}", folder.display())))?;
+        Ok(Some(folder))
+    }
+}
+
+fn missing_privsep_folder(said: &str) -> Option<PathBuf> {
+    said.lines()
+        .find_map(|line| line.split_once("Missing privilege separation directory: "))
+        .map(|(_, folder)| PathBuf::from(folder.trim()))
+        .filter(|folder| folder.is_absolute())
+}
+
+fn places() -> impl Iterator<Item = PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let in_path: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    in_path
+        .into_iter()
+        .chain(USUAL_PLACES.iter().map(PathBuf::from))
+}
+
+fn is_executable(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+}
+
+async fn run(sshd: &Path, arguments: &[&str]) -> Result<Output, ServerError> {
+    let mut command = Command::new(sshd);
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let action = || format!("run {} {}", sshd.display(), arguments.join(" "));
+    tokio::time::timeout(ANSWER, command.output())
+        .await
+        .map_err(|_| io_error(action())(io::ErrorKind::TimedOut.into()))?
+        .map_err(io_error(action()))
+}
+
+fn refused(output: &Output) -> ServerError {
+    let text = [output.stderr.as_slice(), output.stdout.as_slice()].concat();
+    ServerError::ConfigRefused {
+        detail: String::from_utf8_lossy(&text).trim().to_owned(),
+    }
+}
+
+/// The name of the account this process has, if sshd lets it log in and run commands.
+///
+/// # Errors
+/// [`ServerError::Unavailable`] with what is in the way.
+pub(super) fn job_user() -> Result<String, ServerError> {
+    let unavailable = |what: String, fix: &str| ServerError::Unavailable {
+        what,
+        fix: fix.to_owned(),
+    };
+    let uid = Uid::effective();
+    let user = User::from_uid(uid).ok().flatten().ok_or_else(|| {
+        unavailable(
+            format!("user id {uid} has no entry in the password file, so sshd lets nobody log in under it"),
+            "run as an ordinary user or as root, or use `--target docker`",
+        )
+    })?;
+    let shell = match user.shell.as_os_str().is_empty() {
+        true => PathBuf::from("/bin/sh"),
+        false => user.shell.clone(),
+    };
+    let no_shell = shell
+        .file_name()
+        .is_some_and(|name| name == "nologin" || name == "false");
+    if no_shell || !is_executable(&shell) {
+        return Err(unavailable(
+            format!(
+                "the login shell {} of {} runs no commands",
+                shell.display(),
+                user.name
+            ),
+            "run as a user with a shell, or use `--target docker`",
+        ));
+    }
+    if uid.is_root()
+        && fs::read_to_string("/etc/shadow").is_ok_and(|shadow| is_locked(&user.name, &shadow))
+    {
+        return Err(unavailable(
+            format!(
+                "the account {} is locked, and with `UsePAM no` sshd refuses it also with a key",
+                user.name
+            ),
+            "give it an impossible password instead (`usermod -p '*' root`), run as an ordinary user, or use \
+             `--target docker`",
+        ));
+    }
+    Ok(user.name)
+}
+
+/// Whether sshd takes the account for locked (platform.c `platform_locked_account`; on Linux a leading `!`).
+fn is_locked(user: &str, shadow: &str) -> bool {
+    shadow
+        .lines()
+        .filter_map(|line| line.strip_prefix(user)?.strip_prefix(':'))
+        .any(|password| password.starts_with('!'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn account_with_an_exclamation_mark_is_locked_and_one_with_an_asterisk_is_not() {
+        let shadow = "rooted:!:1:\nroot:*:1:0:::\nfresh:!:1:\nother:!$y$x:1:\n";
+        assert!(!is_locked("root", shadow));
+        assert!(is_locked("fresh", shadow));
+        assert!(is_locked("other", shadow));
+        assert!(!is_locked("absent", shadow));
+    }
+
+    #[test]
+    fn another_release_than_asked_for_or_an_older_one_than_needed_names_both() {
+        let sshd = Sshd {
+            path: PathBuf::from("/usr/sbin/sshd"),
+            release: Release::new(9, 2),
+            release_text: String::from("OpenSSH_9.2p1"),
+        };
+        let (same, newer) = (Some(Release::new(9, 2)), Some(Release::new(9, 8)));
+        assert!(sshd.check_release(None, None).is_ok());
+        assert!(sshd.check_release(same, same).is_ok());
+        for refused in [
+            sshd.check_release(newer, None),
+            sshd.check_release(None, newer),
+        ] {
+            let text = refused.expect_err("another release").to_string();
+            assert!(
+                text.contains("OpenSSH_9.2p1") && text.contains("9.8"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn missing_folder_is_read_from_what_sshd_says() {
+        assert_eq!(
+            missing_privsep_folder("Missing privilege separation directory: /run/sshd\r\n"),
+            Some(PathBuf::from("/run/sshd"))
+        );
+        assert_eq!(
+            missing_privsep_folder("line 3: Bad configuration option"),
+            None
+        );
+    }
+}

@@ -1,0 +1,298 @@
+//! One closed enum over all kinds of target, and the choice between them.
+//!
+//! Owns `auto` and the sentence that says what it took. What a kind can do is in its own module.
+
+use std::time::Duration;
+
+use super::docker::{DockerNetwork, DockerOptions, DockerServer, Recipe};
+use super::embedded::EmbeddedServer;
+use super::external::{ExternalOptions, ExternalServer};
+use super::local::LocalServer;
+use super::witness::Witness;
+use super::{Endpoint, Idle, JobDirectory, ServerError, ServerRequest};
+use sshchurn_core::manifest::ServerDescription;
+use sshchurn_core::release::Release;
+
+/// Which kind of target is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerChoice {
+    /// Docker, else local, else embedded.
+    Auto,
+    /// A container.
+    Docker,
+    /// A process of this machine's OpenSSH.
+    Local,
+    /// The in-process stand-in.
+    Embedded,
+    /// A server that already runs.
+    External,
+}
+
+/// What only some kinds need.
+#[derive(Debug, Clone)]
+pub struct ServerOptions {
+    /// The release asked for, for docker and local; the scenario's `min_release` is in the request.
+    pub release: Option<Release>,
+    /// For docker.
+    pub docker: DockerOptions,
+    /// For external, which cannot be started without.
+    pub external: Option<ExternalOptions>,
+}
+
+impl ServerOptions {
+    /// Nothing in particular, and images by this recipe where a container is wanted.
+    #[must_use]
+    pub fn new(recipe: Recipe) -> Self {
+        ServerOptions {
+            release: None,
+            docker: DockerOptions {
+                recipe,
+                network: DockerNetwork::default(),
+            },
+            external: None,
+        }
+    }
+}
+
+/// A server under test that is ready. Stop it with [`RunningServer::stop`]; dropping it is the safety net.
+#[derive(Debug)]
+pub struct RunningServer {
+    kind: Kind,
+    /// The kind's own, with the choice filled in.
+    description: ServerDescription,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Docker(Box<DockerServer>),
+    Local(Box<LocalServer>),
+    Embedded(Box<EmbeddedServer>),
+    External(Box<ExternalServer>),
+}
+
+/// Starts a target and waits until it is ready. `progress` is told what takes long, such as building an image.
+/// Dropping the future removes what it has made so far.
+///
+/// # Errors
+/// [`ServerError`] of the kind asked for. With [`ServerChoice::Auto`], that of the first kind that is there but whose
+/// server refuses the configuration; a kind that is missing or does not come up is passed over, and
+/// `description().choice` says so.
+pub async fn start(
+    choice: ServerChoice,
+    request: &ServerRequest,
+    options: &ServerOptions,
+    progress: &(dyn Fn(&str) + Send + Sync),
+) -> Result<RunningServer, ServerError> {
+    let kind = match choice {
+        ServerChoice::Auto => return automatic(request, options, progress).await,
+        ServerChoice::Docker => docker(request, options, progress).await?,
+        ServerChoice::Local => local(request, options).await?,
+        ServerChoice::Embedded => embedded(request).await?,
+        ServerChoice::External => {
+            let Some(external) = &options.external else {
+                return Err(ServerError::Consent(String::from(
+                    "an external target needs an address, a user and a key",
+                )));
+            };
+            let started = ExternalServer::start(request, external).await?;
+            Kind::External(Box::new(started))
+        }
+    };
+    Ok(RunningServer::new(kind, "as asked for"))
+}
+
+/// Docker first: its OpenSSH is the same on every machine. The machine's own sshd next; the stand-in last.
+async fn automatic(
+    request: &ServerRequest,
+    options: &ServerOptions,
+    progress: &(dyn Fn(&str) + Send + Sync),
+) -> Result<RunningServer, ServerError> {
+    let no_docker = match docker(request, options, progress).await {
+        Ok(kind) => return Ok(RunningServer::new(kind, "the first choice of auto")),
+        Err(error) => reason("docker", error)?,
+    };
+    let no_local = match local(request, options).await {
+        Ok(kind) => return Ok(RunningServer::new(kind, &no_docker)),
+        Err(error) => reason("local", error)?,
+    };
+    let passed_over = format!("{no_docker}; {no_local}");
+    match embedded(request).await {
+        Ok(kind) => Ok(RunningServer::new(kind, &passed_over)),
+        Err(error) => Err(ServerError::Unavailable {
+            what: format!(
+                "no target can be had: {passed_over}; {}",
+                reason("embedded", error)?
+            ),
+            fix: String::from("`sshchurn doctor` says what this machine lacks"),
+        }),
+    }
+}
+
+/// Why a kind is passed over, in one line; the error itself when another kind would hide the user's mistake.
+fn reason(kind: &str, error: ServerError) -> Result<String, ServerError> {
+    match error {
+        ServerError::Unavailable { .. }
+        | ServerError::NotReady { .. }
+        | ServerError::Died { .. }
+        | ServerError::NotIdle { .. }
+        | ServerError::Io { .. }
+        | ServerError::Docker { .. } => {
+            let mut text = error.to_string();
+            let mut source = std::error::Error::source(&error);
+            while let Some(cause) = source {
+                text = format!("{text}: {cause}");
+                source = cause.source();
+            }
+            let line = text.lines().next().unwrap_or_default().to_owned();
+            Ok(format!("not {kind}: {line}"))
+        }
+        ServerError::ConfigRefused { .. }
+        | ServerError::ConfigDiffers { .. }
+        | ServerError::Consent(_) => Err(error),
+    }
+}
+
+async fn docker(
+    request: &ServerRequest,
+    options: &ServerOptions,
+    progress: &(dyn Fn(&str) + Send + Sync),
+) -> Result<Kind, ServerError> {
+    let started = DockerServer::start(request, options.release, &options.docker, progress).await?;
+    Ok(Kind::Docker(Box::new(started)))
+}
+
+async fn local(request: &ServerRequest, options: &ServerOptions) -> Result<Kind, ServerError> {
+    let started = LocalServer::start(request, options.release).await?;
+    Ok(Kind::Local(Box::new(started)))
+}
+
+async fn embedded(request: &ServerRequest) -> Result<Kind, ServerError> {
+    let started = EmbeddedServer::start(request).await?;
+    Ok(Kind::Embedded(Box::new(started)))
+}
+
+macro_rules! each {
+    ($target:expr, $inner:ident => $call:expr) => {
+        match $target {
+            Kind::Docker($inner) => $call,
+            Kind::Local($inner) => $call,
+            Kind::Embedded($inner) => $call,
+            Kind::External($inner) => $call,
+        }
+    };
+}
+
+impl RunningServer {
+    fn new(kind: Kind, why: &str) -> Self {
+        let mut description = each!(&kind, target => target.description()).clone();
+        let server = description
+            .identification
+            .strip_prefix("SSH-2.0-")
+            .unwrap_or(&description.identification);
+        description.choice = format!(
+            "{} ({server} at {}), {why}",
+            description.kind.as_str(),
+            description.address
+        );
+        RunningServer { kind, description }
+    }
+
+    /// Where and how to log in.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        each!(&self.kind, target => target.endpoint())
+    }
+
+    /// The server as it introduced itself and as it was configured.
+    #[must_use]
+    pub fn description(&self) -> &ServerDescription {
+        &self.description
+    }
+
+    /// Waits until the server serves no connection.
+    ///
+    /// # Errors
+    /// [`ServerError::NotIdle`] past the deadline, [`ServerError::Died`] when the server died.
+    pub async fn wait_idle(&self, within: Duration) -> Result<Idle, ServerError> {
+        each!(&self.kind, target => target.wait_idle(within).await)
+    }
+
+    /// The job directories there are now, sorted by name, listed on the target's own file system; `None` where that
+    /// cannot be done.
+    ///
+    /// # Errors
+    /// [`ServerError`] when the listing fails.
+    pub async fn job_directories(&self) -> Result<Option<Vec<JobDirectory>>, ServerError> {
+        each!(&self.kind, target => target.job_directories().await)
+    }
+
+    /// Ends job processes that are left and removes the job directories.
+    ///
+    /// # Errors
+    /// [`ServerError`] when something could not be removed.
+    pub async fn clear_jobs(&self) -> Result<(), ServerError> {
+        each!(&self.kind, target => target.clear_jobs().await)
+    }
+
+    /// Bytes of log written so far; `None` where there is no log.
+    ///
+    /// # Errors
+    /// [`ServerError`] when the log cannot be looked at.
+    pub async fn log_len(&self) -> Result<Option<u64>, ServerError> {
+        each!(&self.kind, target => target.log_len().await)
+    }
+
+    /// The log from byte `from` on; `None` where there is no log.
+    ///
+    /// # Errors
+    /// [`ServerError`] when the log cannot be read.
+    pub async fn read_log(&self, from: u64) -> Result<Option<Vec<u8>>, ServerError> {
+        each!(&self.kind, target => target.read_log(from).await)
+    }
+
+    /// Resolves when the server under test has died, with its last log lines; pending otherwise.
+    pub async fn died(&self) -> ServerError {
+        each!(&self.kind, target => target.died().await)
+    }
+
+    /// Where the server's side can be read.
+    #[must_use]
+    pub fn witness(&self) -> Witness {
+        each!(&self.kind, target => target.witness())
+    }
+
+    /// Process id of the listener on this host, where it can be seen.
+    #[must_use]
+    pub fn listener_pid(&self) -> Option<u32> {
+        each!(&self.kind, target => target.listener_pid())
+    }
+
+    /// Ends the server and removes everything that was made for it.
+    ///
+    /// # Errors
+    /// [`ServerError`] when something is left; the rest is removed all the same.
+    pub async fn stop(self) -> Result<(), ServerError> {
+        each!(self.kind, target => target.stop().await)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kind_that_is_missing_is_passed_over_with_its_reason_and_a_refused_configuration_is_not() {
+        let missing = ServerError::Unavailable {
+            what: String::from("no engine answers"),
+            fix: String::from("start one"),
+        };
+        assert_eq!(
+            reason("docker", missing).expect("passed over"),
+            "not docker: no engine answers; start one"
+        );
+        let refused = ServerError::ConfigRefused {
+            detail: String::from("line 3"),
+        };
+        assert!(reason("docker", refused).is_err());
+    }
+}

@@ -1,0 +1,503 @@
+//! Raw arguments, as clap parses them. What they mean together is decided in `run` and the other commands.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use sshchurn_core::release::{InvalidRelease, Release};
+use sshchurn_core::scenario::MaxStartups;
+use sshchurn_server::docker::Suite;
+
+/// Load-test and reproduction harness for sshd's admission limits (MaxStartups).
+///
+/// Starts an OpenSSH server with a chosen MaxStartups, runs N-way fan-outs of remote-job submissions under the
+/// connection-per-command and the reused-session strategy, and reports banner-EOF failures, handshake rate and
+/// leftover job directories.
+///
+/// Exit codes: 0 ran and gates passed; 1 a gate failed; 2 usage or configuration error; 3 inconclusive or
+/// invalid; 4 environment failure; 130 interrupted, with a partial report or, when the report itself was given up,
+/// none.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sshchurn",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+pub(super) struct Cli {
+    /// Tell more on stderr: -v target and rounds, -vv what goes wrong as well, -vvv every event.
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub(super) verbose: u8,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run a scenario and report it.
+    Run(Box<RunArgs>),
+    /// Run a scenario over OpenSSH releases, one after the other, and compare them.
+    Matrix(Box<MatrixArgs>),
+    /// Check that a MaxStartups does what it was meant to: as written, as `sshd -T` prints it, and as the server behaves.
+    CheckConfig(CheckConfigArgs),
+    /// Render the report of a run directory again, from its ledger and log.
+    Report(ReportArgs),
+    /// Compare a run with a baseline: what regressed, what improved, what cannot be said.
+    Compare(CompareArgs),
+    /// Check and list scenarios.
+    #[command(subcommand)]
+    Scenario(ScenarioCommand),
+    /// Build and list container images of OpenSSH servers.
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// Check what this machine allows, with the fix for everything that is missing.
+    Doctor(DoctorArgs),
+    /// Print the completions of a shell, to be put where it looks for them.
+    Completions(CompletionsArgs),
+    /// Print the manual pages of all commands, or write them into a folder.
+    Man(ManArgs),
+}
+
+/// Which server to start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum TargetArg {
+    /// Docker, else local, else embedded; says which and why.
+    Auto,
+    /// A container with OpenSSH.
+    Docker,
+    /// A process of this machine's own OpenSSH server.
+    Local,
+    /// The in-process stand-in with OpenSSH's admission rule.
+    Embedded,
+    /// A running server (`--address`); loopback only, unless `--consent` names the host.
+    External,
+}
+
+/// How a container's sshd is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum NetworkArg {
+    /// The host's network namespace, bound to 127.0.0.1.
+    Host,
+    /// A port published on 127.0.0.1: through Docker's proxy, which hides RST from EOF.
+    Published,
+}
+
+/// What goes to stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum FormatArg {
+    /// The side-by-side table.
+    Text,
+    /// `report.json`.
+    Json,
+    /// `report.md`: for a pull-request comment or a step summary.
+    Md,
+    /// `junit.xml`.
+    Junit,
+    /// `metrics.txt`.
+    Openmetrics,
+}
+
+/// What the command line changes in a scenario.
+#[derive(Debug, Args)]
+pub(super) struct OverrideArgs {
+    /// Tasks per round.
+    #[arg(short = 'n', long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(super) tasks: Option<u32>,
+    /// MaxStartups of the server, `start:rate:full`.
+    #[arg(long, value_name = "A:R:B")]
+    pub(super) max_startups: Option<MaxStartups>,
+    /// Only this strategy of the scenario; repeat for more.
+    #[arg(long = "strategy", value_name = "NAME")]
+    pub(super) strategies: Vec<String>,
+    /// Rounds of each strategy.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) rounds: Option<u32>,
+    /// Seed of every random draw of the client.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    pub(super) seed: Option<u64>,
+    /// Factor on every wait (not on deadlines), above 0 and at most 10.
+    #[arg(long, value_parser = time_scale)]
+    pub(super) time_scale: Option<f64>,
+    /// Bound on the whole run, such as `90s` or `5m`.
+    #[arg(long, value_parser = duration)]
+    pub(super) max_duration: Option<Duration>,
+    /// A further sshd_config line, `Keyword=value`; repeatable, overrides the scenario.
+    #[arg(long = "sshd-option", value_name = "KEYWORD=VALUE", value_parser = keyword)]
+    pub(super) sshd_options: Vec<(String, String)>,
+    /// A threshold to judge the run by, such as `reused-session.banner_eof == 0`; repeatable.
+    #[arg(long = "threshold", value_name = "EXPR")]
+    pub(super) thresholds: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// A scenario file, or the name of a shipped one (`sshchurn scenario list`).
+    #[arg(default_value = crate::shipped::DEFAULT)]
+    pub(super) scenario: String,
+    /// The server under test.
+    #[arg(long, value_enum, default_value_t = TargetArg::Auto)]
+    pub(super) target: TargetArg,
+    /// OpenSSH release of the server, such as 9.2; means docker, or checks the machine's own sshd with `--target local`.
+    #[arg(long, value_name = "RELEASE")]
+    pub(super) release: Option<Release>,
+    #[command(flatten)]
+    pub(super) overrides: OverrideArgs,
+    /// Run directory [default: sshchurn-runs/<scenario>-<UTC time>].
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// What goes to stdout.
+    #[arg(long, value_enum, default_value_t = FormatArg::Text)]
+    pub(super) format: FormatArg,
+    /// No progress display, even on a terminal.
+    #[arg(long)]
+    pub(super) no_progress: bool,
+    /// A `report.json` or run directory to compare with: a regression fails the run.
+    #[arg(long, value_name = "FILE", help_heading = "Baseline")]
+    pub(super) baseline: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) compare: CompareSettingsArgs,
+    /// docker: how the container is reached.
+    #[arg(long, value_enum, default_value_t = NetworkArg::Host, help_heading = "Docker target")]
+    pub(super) network: NetworkArg,
+    /// external: address of the server.
+    #[arg(long, value_name = "IP:PORT", help_heading = "External target", value_parser = address)]
+    pub(super) address: Option<SocketAddr>,
+    /// external: user to log in as.
+    #[arg(long, help_heading = "External target")]
+    pub(super) user: Option<String>,
+    /// external: private key file without passphrase.
+    #[arg(long, value_name = "FILE", help_heading = "External target")]
+    pub(super) key: Option<PathBuf>,
+    /// external: the host's address once more, to say that you may load it; needed unless it is loopback.
+    #[arg(long, value_name = "HOST", help_heading = "External target")]
+    pub(super) consent: Option<String>,
+}
+
+/// What goes to stdout of a matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum MatrixFormatArg {
+    /// One table.
+    Text,
+    /// `matrix.json`.
+    Json,
+    /// The table as Markdown.
+    Md,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct MatrixArgs {
+    /// A scenario file, or the name of a shipped one (`sshchurn scenario list`).
+    #[arg(default_value = crate::shipped::DEFAULT)]
+    pub(super) scenario: String,
+    /// OpenSSH release to run on, such as 9.2; repeat for more [default: every known one the scenario allows].
+    #[arg(long = "release", value_name = "RELEASE", value_parser = suite)]
+    pub(super) releases: Vec<Suite>,
+    #[command(flatten)]
+    pub(super) overrides: OverrideArgs,
+    /// Directory of `matrix.json` and of a run directory for each release
+    /// [default: sshchurn-runs/<scenario>-matrix-<UTC time>].
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// What goes to stdout.
+    #[arg(long, value_enum, default_value_t = MatrixFormatArg::Text)]
+    pub(super) format: MatrixFormatArg,
+    /// No progress display, even on a terminal.
+    #[arg(long)]
+    pub(super) no_progress: bool,
+    /// How the containers are reached.
+    #[arg(long, value_enum, default_value_t = NetworkArg::Host)]
+    pub(super) network: NetworkArg,
+}
+
+/// What goes to stdout of a configuration check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum CheckConfigFormatArg {
+    /// The three values and the curve.
+    Text,
+    /// The document.
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckConfigArgs {
+    /// MaxStartups to write into the configuration, `start:rate:full` [default: 10:30:100].
+    #[arg(long, value_name = "A:R:B")]
+    pub(super) max_startups: Option<MaxStartups>,
+    /// What it is expected to mean, `start:rate:full` [default: the same].
+    #[arg(long, value_name = "A:R:B")]
+    pub(super) expect: Option<MaxStartups>,
+    /// A further sshd_config line, `Keyword=value`; repeatable.
+    #[arg(long = "sshd-option", value_name = "KEYWORD=VALUE", value_parser = keyword)]
+    pub(super) sshd_options: Vec<(String, String)>,
+    /// Times that connections are held up to `full`; more find smaller differences.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) climbs: u32,
+    /// The server to start.
+    #[arg(long, value_enum, default_value_t = TargetArg::Auto)]
+    pub(super) target: TargetArg,
+    /// OpenSSH release of the server, such as 9.2; means docker, or checks the machine's own sshd with `--target local`.
+    #[arg(long, value_name = "RELEASE")]
+    pub(super) release: Option<Release>,
+    /// Run directory [default: sshchurn-runs/staircase-<UTC time>].
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// What goes to stdout.
+    #[arg(long, value_enum, default_value_t = CheckConfigFormatArg::Text)]
+    pub(super) format: CheckConfigFormatArg,
+    /// docker: how the container is reached.
+    #[arg(long, value_enum, default_value_t = NetworkArg::Host, help_heading = "Docker target")]
+    pub(super) network: NetworkArg,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReportArgs {
+    /// A run directory.
+    pub(super) run_dir: PathBuf,
+    /// What goes to stdout.
+    #[arg(long, value_enum, default_value_t = FormatArg::Text)]
+    pub(super) format: FormatArg,
+}
+
+/// Compare a new run with a baseline, round against round.
+///
+/// Exit codes: 0 nothing regressed; 1 a gating metric regressed; 2 no such file, another schema version, or another
+/// experiment; 3 inconclusive, or too few rounds to say.
+#[derive(Debug, Args)]
+pub(super) struct CompareArgs {
+    /// The baseline: a `report.json` or a run directory.
+    pub(super) base: PathBuf,
+    /// The new run: a `report.json` or a run directory.
+    pub(super) new: PathBuf,
+    /// What goes to stdout.
+    #[arg(long, value_enum, default_value_t = CompareFormatArg::Text)]
+    pub(super) format: CompareFormatArg,
+    #[command(flatten)]
+    pub(super) settings: CompareSettingsArgs,
+}
+
+/// What goes to stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum CompareFormatArg {
+    /// The side-by-side table.
+    Text,
+    /// The versioned document.
+    Json,
+    /// Markdown, for a pull request or a job's summary.
+    Md,
+}
+
+/// The rules of a comparison.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Baseline")]
+pub(super) struct CompareSettingsArgs {
+    /// A gating metric, `[strategy.][phase.]metric`; repeatable, replaces attempts, handshakes, banner_eof,
+    /// tasks_failed and leftover_dirs.
+    #[arg(long, value_name = "METRIC")]
+    pub(super) gate_on: Vec<String>,
+    /// The smallest change that counts, relative to the baseline [default: 10%].
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    pub(super) min_relative: Option<f64>,
+    /// The smallest change that counts: connections for each task [default: 0.5].
+    #[arg(long, value_name = "NUMBER", value_parser = not_negative)]
+    pub(super) min_per_task: Option<f64>,
+    /// The smallest change that counts: share of the tasks that fail or leave a directory, and 2 a round at least
+    /// [default: 5%].
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    pub(super) min_tasks: Option<f64>,
+    /// Compare different experiments (scenario settings, stand-in against sshd) all the same, with a warning.
+    #[arg(long)]
+    pub(super) allow_different: bool,
+}
+
+impl CompareSettingsArgs {
+    /// The first option that was given; without a baseline it would do nothing.
+    pub(super) fn given(&self) -> Option<&'static str> {
+        [
+            (!self.gate_on.is_empty(), "--gate-on"),
+            (self.min_relative.is_some(), "--min-relative"),
+            (self.min_per_task.is_some(), "--min-per-task"),
+            (self.min_tasks.is_some(), "--min-tasks"),
+            (self.allow_different, "--allow-different"),
+        ]
+        .into_iter()
+        .find_map(|(given, name)| given.then_some(name))
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ScenarioCommand {
+    /// Check scenario files; every problem is shown with its place.
+    Check {
+        /// Files or shipped names.
+        #[arg(required = true)]
+        scenarios: Vec<String>,
+    },
+    /// List the shipped scenarios.
+    List,
+    /// Print a scenario's effective TOML.
+    Show {
+        /// File or shipped name.
+        scenario: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ImageCommand {
+    /// Build an image that the docker target uses.
+    Build {
+        /// OpenSSH release, or `all`: 8.4, 9.2, 10.0, 10.3, 10.6.
+        #[arg(long, value_name = "RELEASE", default_value = "9.2", value_parser = image_release)]
+        release: ImageReleaseArg,
+    },
+    /// List the images built so far.
+    List,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DoctorArgs {
+    /// Check for this scenario's size.
+    #[arg(default_value = crate::shipped::DEFAULT)]
+    pub(super) scenario: String,
+}
+
+/// Which images to build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ImageReleaseArg {
+    /// Those of every known release.
+    All,
+    /// One.
+    One(Suite),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_enum)]
+    pub(super) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ManArgs {
+    /// Folder for the pages, one file each; made if it is not there [default: all of them to stdout].
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+}
+
+fn suite(text: &str) -> Result<Suite, String> {
+    let release: Release = text
+        .parse()
+        .map_err(|error: InvalidRelease| error.to_string())?;
+    Suite::of(release).ok_or_else(|| {
+        format!(
+            "no image of OpenSSH {release} is known, only of {}",
+            Suite::releases()
+        )
+    })
+}
+
+fn image_release(text: &str) -> Result<ImageReleaseArg, String> {
+    match text {
+        "all" => Ok(ImageReleaseArg::All),
+        release => suite(release).map(ImageReleaseArg::One),
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        "an IP address and a port are needed, such as 127.0.0.1:22 or [::1]:22; names are not looked up".to_owned()
+    })
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    sshchurn_core::scenario::parse_duration(text).map_err(|error| error.to_string())
+}
+
+fn time_scale(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(scale) if scale > 0.0 && scale <= 10.0 => Ok(scale),
+        _ => Err("a number above 0 and at most 10 is needed".to_owned()),
+    }
+}
+
+fn not_negative(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number >= 0.0 => Ok(number),
+        _ => Err("a number of at least 0 is needed".to_owned()),
+    }
+}
+
+/// `10%`, as a share.
+fn percent(text: &str) -> Result<f64, String> {
+    text.strip_suffix('%')
+        .and_then(|number| not_negative(number).ok())
+        .map(|percent| percent / 100.0)
+        .ok_or_else(|| "write it with its sign, such as `10%`".to_owned())
+}
+
+fn keyword(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((keyword, value)) if !keyword.trim().is_empty() && !value.trim().is_empty() => {
+            Ok((keyword.trim().to_owned(), value.trim().to_owned()))
+        }
+        _ => Err("write it as `Keyword=value`".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn default_image_and_the_releases_in_the_help_are_those_of_the_table() {
+        let build = |arguments: &[&str]| {
+            let words = ["sshchurn", "image", "build"].iter().chain(arguments);
+            match Cli::try_parse_from(words) {
+                Ok(Cli {
+                    command: Command::Image(ImageCommand::Build { release }),
+                    ..
+                }) => Some(release),
+                _ => None,
+            }
+        };
+        assert_eq!(build(&[]), Some(ImageReleaseArg::One(Suite::DEFAULT)));
+        assert_eq!(build(&["--release", "all"]), Some(ImageReleaseArg::All));
+        assert_eq!(
+            build(&["--release", "10.6"]),
+            Some(ImageReleaseArg::One(Suite::Forky))
+        );
+        assert_eq!(build(&["--release", "9.8"]), None);
+        let mut command = <Cli as clap::CommandFactory>::command();
+        let help = command
+            .find_subcommand_mut("image")
+            .and_then(|image| image.find_subcommand_mut("build"))
+            .map(|build| build.render_long_help().to_string())
+            .expect("image build is there");
+        assert!(help.contains(&Suite::releases()), "{help}");
+    }
+
+    #[test]
+    fn matrix_takes_releases_and_the_overrides_of_run() {
+        let cli = Cli::try_parse_from([
+            "sshchurn",
+            "matrix",
+            "smoke",
+            "--release",
+            "8.4",
+            "--release",
+            "10.6",
+            "-n",
+            "3",
+            "--threshold",
+            "attempts >= 1",
+        ])
+        .expect("it parses");
+        let Command::Matrix(args) = cli.command else {
+            panic!("another command");
+        };
+        assert_eq!(args.releases, [Suite::Bullseye, Suite::Forky]);
+        assert_eq!(args.overrides.tasks, Some(3));
+        assert!(Cli::try_parse_from(["sshchurn", "matrix", "--release", "9.8"]).is_err());
+    }
+}

@@ -1,0 +1,157 @@
+//! `sshchurn check-config`: what `MaxStartups` was meant to be, what `sshd -T` says, and what the server does.
+//!
+//! Owns putting the scenario `staircase` together and reading its run against the expectation.
+
+use super::args::{CheckConfigArgs, CheckConfigFormatArg, TargetArg};
+use super::console::Console;
+use super::doctor::preflight;
+use super::error::CliError;
+use super::run::{self, Order};
+use super::signals::Interrupts;
+use super::target_choice;
+use super::{load, run_directory};
+use crate::shipped::SCENARIOS;
+use sshchurn_core::analysis::laws::LawStatus;
+use sshchurn_core::analysis::validity::{CheckId, CheckStatus};
+use sshchurn_core::exit_code::ExitCode;
+use sshchurn_core::scenario::MaxStartups;
+use sshchurn_report::RunReport;
+use sshchurn_report::config_check::{self, Agreement, CONFIG_CHECK_VERSION, ConfigCheck};
+use sshchurn_server::{ServerError, ServerOptions};
+
+/// The scenario that is run.
+const SCENARIO: &str = "staircase";
+
+pub(super) async fn command(args: CheckConfigArgs, console: Console) -> Result<ExitCode, CliError> {
+    let (mut scenario, origin) = SCENARIOS
+        .resolve(SCENARIO)
+        .map_err(|errors| CliError::Scenario(errors.render()))?;
+    scenario.rounds = args.climbs;
+    if let Some(max_startups) = args.max_startups {
+        scenario.sshd.max_startups = max_startups;
+    }
+    for (keyword, value) in &args.sshd_options {
+        scenario
+            .sshd
+            .set_keyword(keyword, value)
+            .map_err(|error| CliError::Usage(format!("--sshd-option {keyword}: {error}")))?;
+    }
+    let requested = scenario.sshd.max_startups;
+    let expected = args.expect.unwrap_or(requested);
+    if args.target == TargetArg::External {
+        return Err(CliError::Usage(
+            "check-config starts the server whose configuration it checks; `run staircase --target external` measures one \
+             that runs"
+                .to_owned(),
+        ));
+    }
+    let target = target_choice::target_of(args.target, args.release, args.network);
+    target_choice::check_network(target, args.network)?;
+    target_choice::check_releases(target, args.release, scenario.sshd.min_release)?;
+    let findings = preflight(&scenario, target)?;
+    let run_id = run_directory::run_id(SCENARIO);
+    let directory = run_directory::create(args.out.as_deref(), &run_id)?;
+    let order = Order {
+        origin,
+        target,
+        options: ServerOptions {
+            release: args.release,
+            docker: target_choice::docker_options(args.network),
+            external: None,
+        },
+        run_id,
+        directory,
+        baseline: None,
+        scenario,
+    };
+    let interrupts = Interrupts::install(console.clone()).map_err(CliError::Signals)?;
+    let check = match run::one(&order, &findings, &interrupts, &console).await {
+        Ok(None) => return Ok(ExitCode::Interrupted),
+        Ok(Some(report)) => {
+            if matches!(report.exit, ExitCode::Interrupted | ExitCode::Environment) {
+                console.note("the check was not finished; the run directory has what was measured");
+                return Ok(report.exit);
+            }
+            measured(&order, &report, requested, expected)?
+        }
+        // sshd has the last word on its configuration: that is an answer, not a failure.
+        Err(CliError::Target(ServerError::ConfigDiffers { effective, .. })) => {
+            unmeasured(requested, expected, effective)
+        }
+        Err(error) => return Err(error),
+    };
+    console.result(&match args.format {
+        CheckConfigFormatArg::Text => config_check::text(&check),
+        CheckConfigFormatArg::Json => config_check::json(&check),
+    })?;
+    // A server that was not started has left none.
+    if order.directory.exists() {
+        console.note(&format!("run directory: {}", order.directory.display()));
+    }
+    Ok(check.exit())
+}
+
+fn measured(
+    order: &Order,
+    report: &RunReport,
+    requested: MaxStartups,
+    expected: MaxStartups,
+) -> Result<ConfigCheck, CliError> {
+    let curves = load::curves(&order.directory, expected)?;
+    // That the server does not follow the rule is what is asked here, and no fault of the measurement.
+    let invalid = report
+        .validity
+        .iter()
+        .filter(|check| check.status == CheckStatus::Invalid && check.id != CheckId::AdmissionRule)
+        .map(|check| {
+            format!(
+                "{}: {}",
+                check.actual,
+                check.advice.as_deref().unwrap_or("")
+            )
+        });
+    let broken = report
+        .laws
+        .iter()
+        .filter(|law| law.status == LawStatus::Broken)
+        .map(|law| format!("the books do not balance: {}", law.description));
+    let target = &report.target;
+    Ok(ConfigCheck {
+        schema_version: CONFIG_CHECK_VERSION,
+        server: format!(
+            "{} ({}), {} climbs",
+            target.kind.as_str(),
+            target.release.as_ref().unwrap_or(&target.identification),
+            order.scenario.rounds
+        ),
+        embedded_stand_in: report.embedded_stand_in,
+        requested: requested.to_string(),
+        expected: expected.to_string(),
+        effective: target.effective_max_startups.clone(),
+        most_likely: report.most_likely_max_startups.clone(),
+        held: curves.held,
+        draws: curves.draws,
+        problems: broken.chain(invalid).collect(),
+        agreement: Agreement::Inconclusive,
+        reasons: Vec::new(),
+    }
+    .concluded())
+}
+
+fn unmeasured(requested: MaxStartups, expected: MaxStartups, effective: String) -> ConfigCheck {
+    ConfigCheck {
+        schema_version: CONFIG_CHECK_VERSION,
+        server: "a server that was not started".to_owned(),
+        embedded_stand_in: false,
+        requested: requested.to_string(),
+        expected: expected.to_string(),
+        effective: Some(effective),
+        most_likely: None,
+        held: None,
+        draws: None,
+        problems: Vec::new(),
+        agreement: Agreement::Inconclusive,
+        reasons: Vec::new(),
+    }
+    .concluded()
+}

@@ -1,0 +1,134 @@
+//! What the command line changes in a scenario.
+
+use super::args::OverrideArgs;
+use super::error::CliError;
+use crate::doctor::Finding;
+use crate::shipped::SCENARIOS;
+use sshchurn_core::gate::Threshold;
+use sshchurn_core::ids::StrategyName;
+use sshchurn_core::scenario::Scenario;
+
+/// A scenario as it is to be run.
+pub(super) struct Resolved {
+    /// With the overrides applied.
+    pub(super) scenario: Scenario,
+    /// Where it came from.
+    pub(super) origin: String,
+    /// What the overrides took out of it that was there to judge; for the report, where nobody sees the command line.
+    pub(super) left_out: Vec<Finding>,
+}
+
+/// The scenario of that name with the overrides applied. What results is held against the rules of scenario files once
+/// more.
+pub(super) fn resolve(name: &str, args: &OverrideArgs) -> Result<Resolved, CliError> {
+    let (mut scenario, origin) = SCENARIOS
+        .resolve(name)
+        .map_err(|errors| CliError::Scenario(errors.render()))?;
+    if let Some(tasks) = args.tasks {
+        scenario.tasks = tasks;
+    }
+    if let Some(max_startups) = args.max_startups {
+        scenario.sshd.max_startups = max_startups;
+    }
+    if let Some(rounds) = args.rounds {
+        scenario.rounds = rounds;
+    }
+    if let Some(seed) = args.seed {
+        scenario.seed = seed;
+    }
+    if let Some(time_scale) = args.time_scale {
+        scenario.time_scale = time_scale;
+    }
+    if let Some(max_duration) = args.max_duration {
+        scenario.max_duration = max_duration;
+    }
+    let left_out = select_strategies(&mut scenario, &args.strategies)?
+        .into_iter()
+        .map(|threshold| {
+            Finding::warning(
+                "threshold",
+                format!("not judged, since a strategy of it is left out: {threshold}"),
+                "leave `--strategy` away to judge it",
+            )
+        })
+        .collect();
+    for (keyword, value) in &args.sshd_options {
+        scenario
+            .sshd
+            .set_keyword(keyword, value)
+            .map_err(|error| CliError::Usage(format!("--sshd-option {keyword}: {error}")))?;
+    }
+    scenario.gate.extend(args.thresholds.iter().cloned());
+    let changed = format!("{name}, with the changes of the command line");
+    Scenario::parse(&changed, &scenario.to_toml())
+        .map_err(|errors| CliError::Scenario(errors.render()))?;
+    Ok(Resolved {
+        scenario,
+        origin,
+        left_out,
+    })
+}
+
+/// Leaves the wanted strategies, and the thresholds that need no other; returns the others.
+fn select_strategies(scenario: &mut Scenario, wanted: &[String]) -> Result<Vec<String>, CliError> {
+    let all: Vec<StrategyName> = scenario.strategy_names();
+    for name in wanted {
+        if !all.iter().any(|known| known.0 == *name) {
+            let known: Vec<&str> = all.iter().map(|name| name.0.as_str()).collect();
+            return Err(CliError::Usage(format!(
+                "--strategy {name}: scenario `{}` has no such strategy; it has {}",
+                scenario.name,
+                known.join(", ")
+            )));
+        }
+    }
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    scenario
+        .strategies
+        .retain(|strategy| wanted.contains(&strategy.name.0));
+    let left = scenario.strategy_names();
+    let parses = |text: &String, strategies: &[StrategyName]| {
+        Threshold::parse_all(std::slice::from_ref(text), strategies).is_ok()
+    };
+    // One that is wrong anyway is kept, to be told.
+    let (kept, dropped) = std::mem::take(&mut scenario.gate)
+        .into_iter()
+        .partition(|text| parses(text, &left) || !parses(text, &all));
+    scenario.gate = kept;
+    Ok(dropped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thresholds_go_with_the_strategies_they_name_and_wrong_ones_stay_to_be_told() {
+        let mut scenario = SCENARIOS.resolve("airflow-68115").expect("shipped").0;
+        scenario.gate = [
+            "per-command.attempts >= 2 * reused-session.attempts",
+            "reused-session.poll.banner_eof == 0",
+            "attempts > 0",
+            "atempts > 0",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        let wanted = ["reused-session".to_owned()];
+        let dropped = select_strategies(&mut scenario, &wanted).expect("a strategy of it");
+        assert_eq!(
+            dropped,
+            ["per-command.attempts >= 2 * reused-session.attempts"]
+        );
+        assert_eq!(
+            scenario.gate,
+            [
+                "reused-session.poll.banner_eof == 0",
+                "attempts > 0",
+                "atempts > 0"
+            ]
+        );
+        assert_eq!(scenario.strategies.len(), 1);
+    }
+}

@@ -1,0 +1,188 @@
+//! Which target the arguments ask for, and what contradicts itself in them on any machine.
+//!
+//! Owns that translation. What this machine lacks is the target's to say.
+
+use super::args::{NetworkArg, RunArgs, TargetArg};
+use super::error::CliError;
+use crate::shipped::RECIPE;
+use sshchurn_core::release::Release;
+use sshchurn_server::docker::{DockerNetwork, DockerOptions, Suite};
+use sshchurn_server::external::ExternalOptions;
+use sshchurn_server::{ServerChoice, ServerOptions, embedded};
+
+pub(super) fn choice(target: TargetArg) -> ServerChoice {
+    match target {
+        TargetArg::Auto => ServerChoice::Auto,
+        TargetArg::Docker => ServerChoice::Docker,
+        TargetArg::Local => ServerChoice::Local,
+        TargetArg::Embedded => ServerChoice::Embedded,
+        TargetArg::External => ServerChoice::External,
+    }
+}
+
+/// A release means the target whose release can be chosen, a published port the one that has one.
+pub(super) fn target_of(
+    target: TargetArg,
+    release: Option<Release>,
+    network: NetworkArg,
+) -> TargetArg {
+    match (target, release, network) {
+        (TargetArg::Auto, Some(_), _) | (TargetArg::Auto, _, NetworkArg::Published) => {
+            TargetArg::Docker
+        }
+        (target, _, _) => target,
+    }
+}
+
+/// Options that would do nothing: whoever gives one believes that it does.
+pub(super) fn check_options(args: &RunArgs, target: TargetArg) -> Result<(), CliError> {
+    let without = |option: &str, what: &str| {
+        Err(CliError::Usage(format!(
+            "{option} does nothing without {what}"
+        )))
+    };
+    if let (None, Some(option)) = (&args.baseline, args.compare.given()) {
+        return without(option, "--baseline");
+    }
+    check_network(target, args.network)?;
+    let external = [
+        (args.address.is_some(), "--address"),
+        (args.user.is_some(), "--user"),
+        (args.key.is_some(), "--key"),
+        (args.consent.is_some(), "--consent"),
+    ];
+    match external.into_iter().find(|(given, _)| *given) {
+        Some((_, option)) if target != TargetArg::External => without(option, "--target external"),
+        _ => Ok(()),
+    }
+}
+
+/// Only a container has a port to publish.
+pub(super) fn check_network(target: TargetArg, network: NetworkArg) -> Result<(), CliError> {
+    match (target, network) {
+        (TargetArg::Auto | TargetArg::Docker, _) | (_, NetworkArg::Host) => Ok(()),
+        (_, NetworkArg::Published) => Err(CliError::Usage(
+            "--network published does nothing without --target docker".to_owned(),
+        )),
+    }
+}
+
+/// What contradicts itself on any machine; what this machine lacks is the target's to say.
+pub(super) fn check_releases(
+    target: TargetArg,
+    release: Option<Release>,
+    least: Option<Release>,
+) -> Result<(), CliError> {
+    if let Some(release) = release {
+        match target {
+            TargetArg::Docker if Suite::of(release).is_none() => {
+                return Err(CliError::Usage(format!(
+                    "--release {release}: no image of it is known, only of {}",
+                    Suite::releases()
+                )));
+            }
+            TargetArg::Embedded | TargetArg::External => {
+                return Err(CliError::Usage(format!(
+                    "--release {release}: the release of this target cannot be chosen; use `--target docker`"
+                )));
+            }
+            TargetArg::Auto | TargetArg::Docker | TargetArg::Local => {}
+        }
+        if let Some(least) = least
+            && release < least
+        {
+            return Err(CliError::Usage(format!(
+                "--release {release}: the scenario needs OpenSSH {least} or newer (`sshd.min_release`)"
+            )));
+        }
+    }
+    if target == TargetArg::Embedded {
+        embedded::check_release(least).map_err(|error| CliError::Usage(error.to_string()))?;
+    }
+    Ok(())
+}
+
+pub(super) fn options(args: &RunArgs) -> Result<ServerOptions, CliError> {
+    let external = match args.target {
+        TargetArg::External => match (args.address, &args.user, &args.key) {
+            (Some(address), Some(user), Some(key)) => Some(ExternalOptions {
+                address,
+                user: user.clone(),
+                key: key.clone(),
+                consent: args.consent.clone(),
+            }),
+            _ => {
+                return Err(CliError::Usage(
+                    "--target external needs --address, --user and --key".to_owned(),
+                ));
+            }
+        },
+        _ => None,
+    };
+    Ok(ServerOptions {
+        release: args.release,
+        docker: docker_options(args.network),
+        external,
+    })
+}
+
+pub(super) fn docker_options(network: NetworkArg) -> DockerOptions {
+    DockerOptions {
+        recipe: RECIPE,
+        network: match network {
+            NetworkArg::Host => DockerNetwork::Host,
+            NetworkArg::Published => DockerNetwork::Published,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sshchurn_core::exit_code::ExitCode;
+
+    const R9_2: Release = Release::new(9, 2);
+    const R9_8: Release = Release::new(9, 8);
+
+    #[test]
+    fn release_without_a_target_means_docker() {
+        use NetworkArg::{Host, Published};
+        use TargetArg::{Auto, Docker, Local};
+        for (target, release, network, expected) in [
+            (Auto, Some(R9_2), Host, Docker),
+            (Auto, None, Published, Docker),
+            (Auto, None, Host, Auto),
+            (Local, Some(R9_2), Host, Local),
+        ] {
+            assert_eq!(target_of(target, release, network), expected);
+        }
+        assert!(check_network(Local, Published).is_err());
+        assert!(check_network(Docker, Published).is_ok());
+    }
+
+    #[test]
+    fn release_below_what_the_scenario_needs_is_a_usage_error_naming_both() {
+        let error = check_releases(TargetArg::Docker, Some(R9_2), Some(R9_8)).expect_err("refused");
+        assert_eq!(error.exit_code(), ExitCode::Usage);
+        let text = error.to_string();
+        assert!(text.contains("9.2") && text.contains("9.8"), "{text}");
+        assert!(check_releases(TargetArg::Docker, Some(R9_2), Some(R9_2)).is_ok());
+    }
+
+    #[test]
+    fn release_that_a_target_cannot_have_is_a_usage_error() {
+        for (target, release, least) in [
+            (TargetArg::Docker, Some(R9_8), None),
+            (TargetArg::Embedded, Some(R9_2), None),
+            (TargetArg::External, Some(R9_2), None),
+            (TargetArg::Embedded, None, Some(R9_8)),
+        ] {
+            let error = check_releases(target, release, least).expect_err("refused");
+            assert_eq!(error.exit_code(), ExitCode::Usage, "{error}");
+        }
+        // Whether this machine's sshd is of that release is only known here.
+        assert!(check_releases(TargetArg::Local, Some(R9_8), None).is_ok());
+        assert!(check_releases(TargetArg::Embedded, None, Some(R9_2)).is_ok());
+        assert!(check_releases(TargetArg::Auto, None, Some(R9_8)).is_ok());
+    }
+}
