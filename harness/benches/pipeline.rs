@@ -9,7 +9,7 @@ use std::sync::mpsc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use grown_log::GrownLog;
-use sshchurn_core::analysis::server_log::{ServerLogCounts, ServerLogParser};
+use sshchurn_core::analysis::server_log::{LogLines, ServerLogCounts, parse_line};
 use sshchurn_core::ids::{AttemptId, RoundId, TaskId};
 use sshchurn_core::instant::RunInstant;
 use sshchurn_core::ledger::{Event, LedgerReader, LedgerSink, Record};
@@ -136,9 +136,9 @@ fn server_log(c: &mut Criterion) {
     }
     let read = |log: &[u8]| {
         let mut counts = ServerLogCounts::new(None);
-        let mut parser = ServerLogParser::new();
+        let mut parser = LogLines::new();
         for chunk in log.chunks(64 * 1024) {
-            parser.feed(chunk, |event| counts.fold(event));
+            parser.feed(chunk, |line| counts.fold(&parse_line(line)));
         }
         counts.lines
     };

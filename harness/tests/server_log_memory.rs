@@ -7,7 +7,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use grown_log::GrownLog;
-use sshchurn_core::analysis::server_log::{PortLines, ServerLogCounts, ServerLogParser};
+use sshchurn_core::analysis::server_log::{LogLines, PortLines, ServerLogCounts, parse_line};
 
 /// The system's allocator, counting bytes.
 struct Counting;
@@ -54,16 +54,16 @@ fn cost_of(lines: usize, mut line: impl FnMut(usize, &mut Vec<u8>)) -> Cost {
     let before = LIVE.load(Relaxed);
     PEAK.store(before, Relaxed);
     let mut counts = ServerLogCounts::new(None);
-    let mut parser = ServerLogParser::new();
+    let mut parser = LogLines::new();
     for number in 0..lines {
         buffer.clear();
         line(number, &mut buffer);
         // In two pieces, so that the parser has to keep one.
         let (first, second) = buffer.split_at(buffer.len() / 2);
-        parser.feed(first, |event| counts.fold(event));
-        parser.feed(second, |event| counts.fold(event));
+        parser.feed(first, |line| counts.fold(&parse_line(line)));
+        parser.feed(second, |line| counts.fold(&parse_line(line)));
     }
-    parser.finish(|event| counts.fold(event));
+    parser.finish(|line| counts.fold(&parse_line(line)));
     drop(parser);
     assert_eq!(counts.lines, lines as u64);
     Cost {

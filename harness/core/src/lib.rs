@@ -12,6 +12,7 @@ pub mod ledger;
 pub mod manifest;
 pub mod model;
 pub mod quantity;
+pub mod reading;
 pub mod release;
 pub mod scenario;
 pub mod vocabulary;

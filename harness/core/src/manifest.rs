@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{RunId, StrategyName};
+use crate::reading::KernelSettings;
 
 /// Everything that was fixed before the first round started.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -152,7 +153,9 @@ pub struct ServerDescription {
     pub log_available: bool,
     /// Whether every refusal is in that log (`LogVerbose`, OpenSSH 8.5 and later, or embedded).
     pub log_has_every_drop: bool,
-    /// Why this target was taken and not the one before it in `auto`'s order.
+    /// What a full listen queue does in the server's network namespace; `null` where that cannot be read.
+    pub kernel: Option<KernelSettings>,
+    /// Why this server was taken and not the one before it in `auto`'s order.
     pub choice: String,
     /// Median TCP connect time to the target before the first round, nanoseconds.
     pub round_trip_ns: Option<u64>,

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::instant::RunInstant;
+use crate::reading::TcpReading;
 
 /// Part of a task's life in which an attempt was made. Counts are always kept apart by phase.
 #[derive(
@@ -177,33 +178,47 @@ impl AttemptOutcome {
 #[serde(deny_unknown_fields, default)]
 pub struct AttemptTrace {
     /// `connect()` was called.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub connect_called: Option<RunInstant>,
     /// The TCP connection stood.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub connected: Option<RunInstant>,
     /// The first byte of the server arrived.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub first_byte: Option<RunInstant>,
     /// The identification line was complete.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub identified: Option<RunInstant>,
     /// Key exchange done.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub keyed: Option<RunInstant>,
     /// Authentication done.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub authenticated: Option<RunInstant>,
     /// The outcome was known.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<RunInstant>,
     /// Client's source port: joins the attempt to the server's log.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub local_port: Option<u16>,
     /// The identification line, without line end.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub identification: Option<String>,
     /// Text the server sent before, or instead of, its identification line.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub text_before: Option<String>,
     /// The stream's first end or error: FIN.
     pub saw_eof: bool,
     /// The stream's first error, as the symbolic errno name (`ECONNRESET`).
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub errno: Option<String>,
     /// Bytes received so far.
     pub bytes_in: u64,
     /// Bytes sent so far.
     pub bytes_out: u64,
+    /// What the kernel said of the socket before it was closed; read of attempts that did not become a connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<TcpReading>,
 }
 
 /// How a command on an established connection ended.

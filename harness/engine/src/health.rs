@@ -10,8 +10,9 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::collector::Collector;
-use sshchurn_core::ledger::{Event, GeneratorSample};
+use sshchurn_core::ledger::Event;
 use sshchurn_core::quantity::nanoseconds;
+use sshchurn_core::reading::GeneratorSample;
 
 /// How often the event loop's lag is measured.
 const PROBE_EVERY: Duration = Duration::from_millis(20);

@@ -8,8 +8,9 @@ use sshchurn_core::analysis::ledger_builder::{LedgerBuilder, OLD, manifest, smal
 use sshchurn_core::analysis::{laws, validity};
 use sshchurn_core::gate::{Threshold, decide, judge};
 use sshchurn_core::ids::RoundId;
-use sshchurn_core::ledger::{Event, Record, RunEnd, ServerReading};
+use sshchurn_core::ledger::{Event, Record, RunEnd};
 use sshchurn_core::manifest::{Manifest, NetworkPath, ServerKind};
+use sshchurn_core::reading::{KernelReading, ServerReading};
 use sshchurn_core::vocabulary::{AttemptOutcome, Phase};
 
 /// What a renderer must never let through as it is.
@@ -268,8 +269,12 @@ fn reading(round: RoundId, times: u64) -> Event {
             group_cpu_ns: Some(90_000_000 * times),
             processes: Some(4 + u32::try_from(times).expect("small")),
             memory_bytes: Some(12_000_000 * times),
-            listen_overflows: Some(times),
-            listen_drops: Some(2 * times),
+            kernel: Some(KernelReading {
+                listen_overflows: Some(times),
+                listen_drops: Some(2 * times),
+                ..KernelReading::default()
+            }),
+            listener: None,
         },
     }
 }

@@ -223,6 +223,7 @@ fn describe(
         inventory_available: false,
         log_available: false,
         log_has_every_drop: false,
+        kernel: None,
         choice: String::new(),
         round_trip_ns: None,
         exec_cost_ns: None,

@@ -25,7 +25,7 @@ mod sshd_config;
 mod witness;
 
 pub use running::{RunningServer, ServerChoice, ServerOptions, start};
-pub use witness::{GaugeEnd, GaugeWatch, ServerReading, StartupsReading, Witness};
+pub use witness::{GaugeEnd, GaugeWatch, StartupsReading, Witness};
 
 /// Where and how a client logs in.
 #[derive(Debug, Clone)]

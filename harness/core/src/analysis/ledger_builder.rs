@@ -9,10 +9,11 @@ use crate::analysis::server_log::{DropRule, ServerLogCounts};
 use crate::analysis::summary::{RunSummary, Summarizer};
 use crate::ids::{AttemptId, CommandId, RoundId, RunId, StrategyName, TaskId};
 use crate::instant::RunInstant;
-use crate::ledger::{Event, GeneratorSample, Record, RoundEnd, RunEnd};
+use crate::ledger::{Event, Record, RoundEnd, RunEnd};
 use crate::manifest::{
     EnvironmentRecord, Manifest, NetworkPath, ScenarioRecord, ServerDescription, ServerKind,
 };
+use crate::reading::GeneratorSample;
 use crate::vocabulary::{
     AttemptOutcome, AttemptTrace, CleanupPolicy, CleanupResult, Close, CommandOutcome,
     ConnectionEnd, Phase, RetryKind, Step, TaskFate,
@@ -56,6 +57,7 @@ pub fn manifest() -> Manifest {
             inventory_available: true,
             log_available: true,
             log_has_every_drop: true,
+            kernel: None,
             choice: "local: no container engine answers".to_owned(),
             round_trip_ns: Some(60_000),
             exec_cost_ns: Some(4_000_000),
@@ -130,7 +132,6 @@ impl LedgerBuilder {
             cleanup: CleanupPolicy::Always,
             tasks,
             proven_idle: true,
-            log_from: Some(0),
         });
         for task in 0..tasks {
             let intended = self.instant();
@@ -345,7 +346,7 @@ impl LedgerBuilder {
             end,
             proven_idle: true,
             inventory_taken: true,
-            log_to: Some(1000),
+            log_taken: true,
         })
         .wait(2000)
     }

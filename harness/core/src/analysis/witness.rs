@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::instant::RunInstant;
-use crate::ledger::ServerReading;
 use crate::quantity::{nanoseconds, number, seconds};
+use crate::reading::{KernelReading, ServerReading};
 
 /// Startup slots in use over a round, from the listener's process title (sshd.c: `[listener] N of A-B startups`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -65,15 +65,26 @@ pub struct ServerCost {
     pub memory_peak_bytes: Option<u64>,
 }
 
-/// The kernel's counters of the server's network namespace over a round (`/proc/net/netstat`, `TcpExt`). They are of
-/// the whole namespace: other listeners count too.
+/// The kernel's view of the listen queue over a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KernelCounters {
-    /// `ListenOverflows`: a completed handshake met a full accept queue.
-    pub listen_overflows: u64,
-    /// `ListenDrops`: SYN or final ACK dropped for a listener, overflows included.
-    pub listen_drops: u64,
+    /// How much the counters of the server's network namespace grew. Other listeners count too.
+    pub grown: KernelReading,
+    /// The listening socket itself; `null` where it was not read.
+    pub listener: Option<ListenerCounters>,
+}
+
+/// The listening socket over a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerCounters {
+    /// Most connections that waited to be accepted, as sampled.
+    pub queue_peak: u32,
+    /// The most that may wait.
+    pub queue_limit: u32,
+    /// What its full queue turned away; `null` where the kernel does not say.
+    pub drops: Option<u64>,
 }
 
 /// A gauge whose readings cover less of the time since its first one than this was lost on the way.
@@ -91,6 +102,8 @@ pub(crate) struct WitnessBuilder {
     last: Option<ServerReading>,
     processes_peak: Option<u32>,
     memory_peak: Option<u64>,
+    queue_peak: u32,
+    queue_limit: Option<u32>,
 }
 
 #[derive(Debug, Clone)]
@@ -171,6 +184,10 @@ impl WitnessBuilder {
         }
         self.processes_peak = self.processes_peak.max(reading.processes);
         self.memory_peak = self.memory_peak.max(reading.memory_bytes);
+        if let Some(listener) = &reading.listener {
+            self.queue_peak = self.queue_peak.max(listener.queue);
+            self.queue_limit = Some(listener.queue_limit);
+        }
     }
 
     /// `None` when the gauge was never read, or not until the end of the round: what was last seen says nothing of the rest.
@@ -199,9 +216,28 @@ impl WitnessBuilder {
     }
 
     pub(crate) fn kernel(&self) -> Option<KernelCounters> {
+        let of = |of: fn(&KernelReading) -> Option<u64>| {
+            self.grown(|reading| reading.kernel.as_ref().and_then(of))
+        };
+        let grown = KernelReading {
+            listen_overflows: of(|kernel| kernel.listen_overflows),
+            listen_drops: of(|kernel| kernel.listen_drops),
+            syncookies_sent: of(|kernel| kernel.syncookies_sent),
+            syncookies_recv: of(|kernel| kernel.syncookies_recv),
+            syncookies_failed: of(|kernel| kernel.syncookies_failed),
+            req_q_full_do_cookies: of(|kernel| kernel.req_q_full_do_cookies),
+            req_q_full_drop: of(|kernel| kernel.req_q_full_drop),
+            embryonic_rsts: of(|kernel| kernel.embryonic_rsts),
+        };
+        // Every kernel has this one: without it nothing was read.
+        grown.listen_overflows?;
         Some(KernelCounters {
-            listen_overflows: self.grown(|reading| reading.listen_overflows)?,
-            listen_drops: self.grown(|reading| reading.listen_drops)?,
+            grown,
+            listener: self.queue_limit.map(|queue_limit| ListenerCounters {
+                queue_peak: self.queue_peak,
+                queue_limit,
+                drops: self.grown(|reading| reading.listener?.drops),
+            }),
         })
     }
 
@@ -235,6 +271,7 @@ impl WitnessBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reading::ListenerReading;
 
     fn ms(ms: u64) -> RunInstant {
         RunInstant(ms * 1_000_000)
@@ -301,8 +338,15 @@ mod tests {
             group_cpu_ns: group,
             processes: Some(3),
             memory_bytes: Some(1000),
-            listen_overflows: Some(7),
-            listen_drops: Some(9),
+            kernel: Some(KernelReading {
+                listen_overflows: Some(7),
+                ..KernelReading::default()
+            }),
+            listener: Some(ListenerReading {
+                queue: 3,
+                queue_limit: 128,
+                drops: Some(5),
+            }),
         };
         let mut witness = WitnessBuilder::default();
         assert_eq!(witness.cost(1, 1), None);
@@ -316,8 +360,15 @@ mod tests {
         assert_eq!(
             witness.kernel(),
             Some(KernelCounters {
-                listen_overflows: 0,
-                listen_drops: 0
+                grown: KernelReading {
+                    listen_overflows: Some(0),
+                    ..KernelReading::default()
+                },
+                listener: Some(ListenerCounters {
+                    queue_peak: 3,
+                    queue_limit: 128,
+                    drops: Some(0),
+                }),
             })
         );
         witness.server_sampled(&reading(None, Some(2500)));

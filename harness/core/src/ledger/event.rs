@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{AttemptId, CommandId, RoundId, StrategyName, TaskId};
 use crate::instant::RunInstant;
 use crate::manifest::Manifest;
+use crate::reading::{GeneratorSample, ServerReading};
 use crate::vocabulary::{
     AttemptOutcome, AttemptTrace, CleanupPolicy, CleanupResult, CommandOutcome, ConnectionEnd,
     Phase, RetryKind, Step, TaskFate,
@@ -57,38 +58,6 @@ pub enum RunEnd {
     ServerLost,
 }
 
-/// A reading of the generator's own health.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct GeneratorSample {
-    /// CPU seconds used by the harness (and by the embedded server, which lives in it) since it started.
-    pub cpu_seconds: f64,
-    /// How late a timer of the event loop fired, nanoseconds.
-    pub loop_lag_ns: u64,
-    /// Open file descriptors.
-    pub open_files: u32,
-}
-
-/// A reading of the server's side from outside sshd. What cannot be read is `None`. Counters only ever grow; what a
-/// round cost is the difference of two readings.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ServerReading {
-    /// CPU time of the listener and of every process it has waited for, nanoseconds (`/proc/PID/stat`, in ticks of
-    /// 10 ms).
-    pub tree_cpu_ns: Option<u64>,
-    /// CPU time of the container's control group, nanoseconds.
-    pub group_cpu_ns: Option<u64>,
-    /// Processes below the listener, itself included.
-    pub processes: Option<u32>,
-    /// Their memory, bytes: sum of resident set sizes without what they share with files.
-    pub memory_bytes: Option<u64>,
-    /// `TcpExt.ListenOverflows` of the server's network namespace.
-    pub listen_overflows: Option<u64>,
-    /// `TcpExt.ListenDrops` of the server's network namespace.
-    pub listen_drops: Option<u64>,
-}
-
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -110,10 +79,8 @@ pub enum Event {
         cleanup: CleanupPolicy,
         /// Tasks in the round.
         tasks: u32,
-        /// Whether the target was seen idle, as opposed to unknown.
+        /// Whether the server was seen idle, as opposed to unknown.
         proven_idle: bool,
-        /// Length of the server's log when the round began, bytes.
-        log_from: Option<u64>,
     },
     /// A task's place in the arrival pattern; recorded when the barrier is released.
     TaskScheduled {
@@ -282,6 +249,11 @@ pub enum Event {
         /// The reading.
         reading: ServerReading,
     },
+    /// A line of the server's log. The record's instant is when it was read: an upper bound of when it was written.
+    ServerLogged {
+        /// The line without its end. What is no UTF-8 is replaced.
+        line: String,
+    },
     /// The generator looked at itself.
     GeneratorSampled {
         /// The reading.
@@ -297,8 +269,8 @@ pub enum Event {
         proven_idle: bool,
         /// Whether the target's job directories were listed (each is a `DirectoryFound`).
         inventory_taken: bool,
-        /// Length of the server's log when the round had ended, bytes.
-        log_to: Option<u64>,
+        /// Whether every line that the server had logged by then is in the ledger.
+        log_taken: bool,
     },
     /// The user, a deadline or the target stopped the run.
     StopRequested {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::event::Record;
 
 /// Version of the on-disk format; raised whenever an older reader could misread a newer file.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 const FORMAT_NAME: &str = "sshchurn-ledger";
 
 #[derive(Serialize, Deserialize)]

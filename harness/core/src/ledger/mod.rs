@@ -7,5 +7,5 @@
 mod event;
 mod file;
 
-pub use event::{Event, GeneratorSample, Record, RoundEnd, RunEnd, ServerReading};
+pub use event::{Event, Record, RoundEnd, RunEnd};
 pub use file::{FORMAT_VERSION, LedgerError, LedgerReader, LedgerSink};

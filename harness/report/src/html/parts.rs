@@ -345,8 +345,8 @@ fn kernel(report: &RunReport) -> Part {
         if let Some(kernel) = &round.kernel {
             part.data.rows.push(vec![
                 place(strategy, round),
-                kernel.listen_overflows.to_string(),
-                kernel.listen_drops.to_string(),
+                count(kernel.grown.listen_overflows),
+                count(kernel.grown.listen_drops),
             ]);
         }
     }

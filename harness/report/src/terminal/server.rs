@@ -143,7 +143,7 @@ pub(super) fn admission(out: &mut String, report: &RunReport) {
         .strategies
         .iter()
         .flat_map(|strategy| &strategy.per_round)
-        .filter_map(|round| Some(round.kernel?.listen_overflows))
+        .filter_map(|round| round.kernel?.grown.listen_overflows)
         .sum();
     if overflows > 0 {
         line(

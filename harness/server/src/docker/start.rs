@@ -152,6 +152,7 @@ impl DockerServer {
                 inventory_available: true,
                 log_available: true,
                 log_has_every_drop: sshd_config::logs_every_drop(*release),
+                kernel: None,
                 choice: String::new(),
                 round_trip_ns: None,
                 exec_cost_ns: None,

@@ -415,6 +415,7 @@ fn describe(settings: &EmbeddedSettings, address: SocketAddr, jobs: &Path) -> Se
         inventory_available: true,
         log_available: true,
         log_has_every_drop: true,
+        kernel: None,
         choice: String::new(),
         round_trip_ns: None,
         exec_cost_ns: None,

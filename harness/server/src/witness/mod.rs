@@ -10,26 +10,11 @@ mod proc;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use sshchurn_core::reading::ServerReading;
+
 pub use self::gauge::{GaugeEnd, GaugeWatch, StartupsReading};
 use super::docker::InsideContainer;
 use super::embedded::Gauges;
-
-/// One reading of the server's side. Counters only ever grow.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ServerReading {
-    /// CPU time of the listener and every process it has waited for, nanoseconds.
-    pub tree_cpu_ns: Option<u64>,
-    /// CPU time of the container's control group, nanoseconds.
-    pub group_cpu_ns: Option<u64>,
-    /// Processes below the listener, itself included.
-    pub processes: Option<u32>,
-    /// Their resident memory without what they share with files, bytes.
-    pub memory_bytes: Option<u64>,
-    /// `TcpExt.ListenOverflows` of the server's network namespace.
-    pub listen_overflows: Option<u64>,
-    /// `TcpExt.ListenDrops` of the server's network namespace.
-    pub listen_drops: Option<u64>,
-}
 
 /// Where a server's side can be read. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{SysconfVar, sysconf};
 
-use super::ServerReading;
+use sshchurn_core::reading::{KernelReading, ServerReading};
 
 const NS_PER_S: u64 = 1_000_000_000;
 /// Processes looked at in one reading; a server with more is only counted up to here.
@@ -24,24 +24,24 @@ pub(super) fn read(listener: u32, cpu_group: Option<&Path>) -> ServerReading {
         }
     };
     let counters = fs::read_to_string(format!("/proc/{listener}/net/netstat")).ok();
-    let (listen_overflows, listen_drops) = listen_counters(counters.as_deref());
+    let kernel = kernel_counters(counters.as_deref());
     ServerReading {
         tree_cpu_ns: stat.as_deref().and_then(cpu_of_stat),
         group_cpu_ns: cpu_group.and_then(group_cpu),
         processes,
         memory_bytes,
-        listen_overflows,
-        listen_drops,
+        kernel,
+        listener: None,
     }
 }
 
 /// The kernel's counters of this process's own network namespace.
 pub(super) fn kernel_only() -> ServerReading {
     let counters = fs::read_to_string("/proc/self/net/netstat").ok();
-    let (listen_overflows, listen_drops) = listen_counters(counters.as_deref());
+    let kernel = kernel_counters(counters.as_deref());
     ServerReading {
-        listen_overflows,
-        listen_drops,
+        kernel,
+        listener: None,
         ..ServerReading::default()
     }
 }
@@ -49,7 +49,7 @@ pub(super) fn kernel_only() -> ServerReading {
 /// The same from what was printed inside a container: the listener's `stat`, `netstat` and the group's CPU time, in
 /// that order, on lines of their own.
 pub(super) fn of_dump(text: &str) -> ServerReading {
-    let (listen_overflows, listen_drops) = listen_counters(Some(text));
+    let kernel = kernel_counters(Some(text));
     let counted = |name: &str| {
         text.lines()
             .find_map(|line| line.strip_prefix(name))
@@ -62,8 +62,8 @@ pub(super) fn of_dump(text: &str) -> ServerReading {
             .or_else(|| counted("usage_nsec ")),
         processes: None,
         memory_bytes: None,
-        listen_overflows,
-        listen_drops,
+        kernel,
+        listener: None,
     }
 }
 
@@ -120,13 +120,13 @@ fn tree(listener: u32) -> (u32, u64) {
     (processes, bytes)
 }
 
-/// `ListenOverflows` and `ListenDrops` of the `TcpExt` lines: one line of names, the next of values.
-fn listen_counters(netstat: Option<&str>) -> (Option<u64>, Option<u64>) {
+/// The counters of the `TcpExt` lines: one line of names, the next of values. `None` without them.
+fn kernel_counters(netstat: Option<&str>) -> Option<KernelReading> {
+    let mut lines = netstat?
+        .lines()
+        .filter_map(|line| line.strip_prefix("TcpExt: "));
+    let (names, values) = (lines.next()?, lines.next()?);
     let find = |name: &str| {
-        let mut lines = netstat?
-            .lines()
-            .filter_map(|line| line.strip_prefix("TcpExt: "));
-        let (names, values) = (lines.next()?, lines.next()?);
         names
             .split_whitespace()
             .zip(values.split_whitespace())
@@ -135,7 +135,16 @@ fn listen_counters(netstat: Option<&str>) -> (Option<u64>, Option<u64>) {
             .parse()
             .ok()
     };
-    (find("ListenOverflows"), find("ListenDrops"))
+    Some(KernelReading {
+        listen_overflows: find("ListenOverflows"),
+        listen_drops: find("ListenDrops"),
+        syncookies_sent: find("SyncookiesSent"),
+        syncookies_recv: find("SyncookiesRecv"),
+        syncookies_failed: find("SyncookiesFailed"),
+        req_q_full_do_cookies: find("TCPReqQFullDoCookies"),
+        req_q_full_drop: find("TCPReqQFullDrop"),
+        embryonic_rsts: find("EmbryonicRsts"),
+    })
 }
 
 /// The folder in which a process's CPU time is accounted, when it is not the whole machine's.
@@ -202,9 +211,14 @@ mod tests {
     #[test]
     fn listen_counters_are_found_by_name() {
         let text = "TcpExt: SyncookiesSent ListenOverflows ListenDrops Other\nTcpExt: 1 22 33 4\nIpExt: A\nIpExt: 9\n";
-        assert_eq!(listen_counters(Some(text)), (Some(22), Some(33)));
-        assert_eq!(listen_counters(Some("TcpExt: A\n")), (None, None));
-        assert_eq!(listen_counters(None), (None, None));
+        let found = kernel_counters(Some(text)).expect("there");
+        assert_eq!(
+            (found.listen_overflows, found.listen_drops),
+            (Some(22), Some(33))
+        );
+        assert_eq!(found.embryonic_rsts, None);
+        assert_eq!(kernel_counters(Some("TcpExt: A\n")), None);
+        assert_eq!(kernel_counters(None), None);
     }
 
     #[test]
@@ -228,7 +242,7 @@ mod tests {
         let reading = read(std::process::id(), None);
         assert!(reading.processes >= Some(1), "{reading:?}");
         assert!(reading.memory_bytes > Some(100_000), "{reading:?}");
-        assert!(reading.tree_cpu_ns.is_some() && reading.listen_drops.is_some());
+        assert!(reading.tree_cpu_ns.is_some() && reading.kernel.is_some());
     }
 
     #[test]
@@ -236,7 +250,10 @@ mod tests {
         let dump = "7 (sshd) S 1 7 7 0 -1 0 0 0 0 0 1 1 1 1 20 0\nTcpExt: ListenOverflows ListenDrops\nTcpExt: 3 4\n\
                     usage_usec 2500\nuser_usec 1\n";
         let reading = of_dump(dump);
-        assert_eq!(reading.listen_overflows, Some(3));
+        assert_eq!(
+            reading.kernel.and_then(|kernel| kernel.listen_overflows),
+            Some(3)
+        );
         assert_eq!(reading.group_cpu_ns, Some(2_500_000));
         assert!(reading.tree_cpu_ns.is_some());
     }

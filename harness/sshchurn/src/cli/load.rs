@@ -3,13 +3,11 @@
 //!
 //! It must not write or show anything.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::error::CliError;
-use super::recorded_log::RecordedLog;
 use sshchurn_core::analysis::admission::{self, AdmissionCurve};
-use sshchurn_core::analysis::server_log::{DropRule, ServerLogCounts, ServerLogParser};
+use sshchurn_core::analysis::server_log::{DropRule, ServerLogCounts, parse_line};
 use sshchurn_core::analysis::summary::{RunSummary, Summarizer};
 use sshchurn_core::analysis::{interval_log, laws, validity};
 use sshchurn_core::gate::{self, Threshold, ThresholdError};
@@ -115,16 +113,26 @@ fn fold(
     }
     let mut summarizer = Summarizer::new();
     let mut manifest: Option<Box<Manifest>> = None;
-    let mut log_ranges: BTreeMap<RoundId, LogRange> = BTreeMap::new();
+    let mut log: Option<(RoundId, ServerLogCounts)> = None;
     for record in LedgerReader::open(&directory.join(LEDGER))? {
         let record = record?;
         match &record.event {
             Event::RunStarted { manifest: found } => manifest = Some(found.clone()),
-            Event::RoundStarted {
-                round, log_from, ..
-            } => log_ranges.entry(*round).or_default().from = *log_from,
-            Event::RoundEnded { round, log_to, .. } => {
-                log_ranges.entry(*round).or_default().to = *log_to
+            Event::RoundStarted { round, .. } => {
+                let rule = manifest.as_deref().and_then(&rule);
+                log = Some((*round, ServerLogCounts::new(rule)));
+            }
+            Event::ServerLogged { line } => {
+                if let Some((_, counts)) = &mut log {
+                    counts.fold(&parse_line(line));
+                }
+            }
+            Event::RoundEnded {
+                log_taken: true, ..
+            } => {
+                if let Some((round, counts)) = log.take() {
+                    summarizer.server_log(round, counts);
+                }
             }
             _ => {}
         }
@@ -133,43 +141,5 @@ fn fold(
     let Some(manifest) = manifest else {
         return Err(CliError::NothingMeasured(directory.to_path_buf()));
     };
-    let rule = rule(&manifest);
-    let mut log: Option<RecordedLog> = None;
-    for (round, range) in log_ranges {
-        if let LogRange {
-            from: Some(from),
-            to: Some(to),
-        } = range
-        {
-            let log = match &mut log {
-                Some(log) => log,
-                unopened => unopened.insert(RecordedLog::open(directory)?),
-            };
-            summarizer.server_log(round, count_log(log, from, to, rule)?);
-        }
-    }
     Ok((manifest, summarizer.finish()))
-}
-
-/// The part of the server's log that belongs to a round, bytes.
-#[derive(Default, Clone, Copy)]
-struct LogRange {
-    from: Option<u64>,
-    to: Option<u64>,
-}
-
-/// Counts one round's part of the log, in pieces, so that memory does not grow with it.
-fn count_log(
-    log: &mut RecordedLog,
-    from: u64,
-    to: u64,
-    rule: Option<DropRule>,
-) -> Result<ServerLogCounts, CliError> {
-    let mut counts = ServerLogCounts::new(rule);
-    let mut parser = ServerLogParser::new();
-    log.part(from, to, |piece| {
-        parser.feed(piece, |event| counts.fold(event));
-    })?;
-    parser.finish(|event| counts.fold(event));
-    Ok(counts)
 }

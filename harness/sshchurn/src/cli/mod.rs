@@ -13,7 +13,6 @@ mod manual;
 mod matrix;
 mod overrides;
 mod progress;
-mod recorded_log;
 mod run;
 mod run_directory;
 mod scenario;

@@ -1,7 +1,10 @@
 //! `sshchurn run`: the data flow from top to bottom. Scenario → target → engine → ledger → analysis → gate → report.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use sshchurn_core::analysis::server_log::LogLines;
 
 use super::args::{RunArgs, TargetArg};
 use super::compare::{self, Baseline};
@@ -12,7 +15,6 @@ use super::error::CliError;
 use super::load::{self, LEDGER};
 use super::overrides::{self, Resolved};
 use super::progress::RoundDisplay;
-use super::recorded_log::LogCopy;
 use super::run_directory;
 use super::signals::{AbortOnDrop, Interrupts, StopReason};
 use super::target_choice;
@@ -147,6 +149,7 @@ pub(super) async fn one(
         signal,
         reason,
         console,
+        log_read: AtomicU64::new(0),
     };
     console.note(&format!(
         "scenario {}: {}",
@@ -194,6 +197,7 @@ struct Run<'a> {
     signal: StopSignal,
     reason: StopReason,
     console: &'a Console,
+    log_read: AtomicU64,
 }
 
 impl Run<'_> {
@@ -297,7 +301,6 @@ impl Run<'_> {
     ) -> Result<RoundEnd, CliError> {
         target.clear_jobs().await?;
         let idle = target.wait_idle(IDLE_WITHIN).await?;
-        let log_from = target.log_len().await?;
         self.collector.record(Event::RoundStarted {
             round: plan.round,
             repetition: plan.repetition,
@@ -305,7 +308,6 @@ impl Run<'_> {
             cleanup: plan.strategy.tunables.cleanup,
             tasks: self.scenario.tasks,
             proven_idle: idle == Idle::Proven,
-            log_from,
         });
         let witness = RoundWitness::start(target.witness(), &self.collector, plan.round).await;
         let started = Instant::now();
@@ -392,30 +394,27 @@ impl Run<'_> {
             end,
             proven_idle,
             inventory_taken: directories.is_some(),
-            log_to: self.copy_log(target, gone).await?,
+            log_taken: self.take_log(target, gone).await?,
         });
         Ok(())
     }
 
-    /// Copies what the server has logged since the last time; `sshd.log` in the run directory stays an exact prefix
-    /// of the server's own log, so that offsets mean the same in both.
-    async fn copy_log(&self, target: &RunningServer, gone: bool) -> Result<Option<u64>, CliError> {
-        let mut copy = LogCopy::open(self.directory)?;
-        let from = copy.len() - copy.end().len() as u64;
+    /// Puts what the server has logged since the last time into the ledger.
+    async fn take_log(&self, target: &RunningServer, gone: bool) -> Result<bool, CliError> {
+        let from = self.log_read.load(Relaxed);
         let Some(bytes) = unless_gone(gone, target.read_log(from).await)? else {
-            return Ok(None);
+            return Ok(false);
         };
-        if !copy.append(&bytes)? {
-            // The laws will not balance; this is why.
-            self.collector.record(Event::Warned {
-                text: format!(
-                    "sshd's log does not go on after the {} bytes that were read of it: somebody emptied or replaced it, \
-                     and what it had to say of this round is lost",
-                    copy.len()
-                ),
+        self.log_read.fetch_add(bytes.len() as u64, Relaxed);
+        let mut lines = LogLines::new();
+        let mut sink = |line: &str| {
+            self.collector.record(Event::ServerLogged {
+                line: line.to_owned(),
             });
-        }
-        Ok(Some(copy.len()))
+        };
+        lines.feed(&bytes, &mut sink);
+        lines.finish(&mut sink);
+        Ok(true)
     }
 
     /// Measures what one connect and one exec cost, before anything else happens on the target.

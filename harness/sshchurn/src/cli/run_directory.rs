@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use super::error::CliError;
 use super::load::LEDGER;
-use super::recorded_log::SERVER_LOG;
 use sshchurn_core::ids::RunId;
 
 /// Name of the server's configuration in a run directory.
@@ -38,7 +37,7 @@ pub(super) fn create(out: Option<&Path>, run_id: &RunId) -> Result<PathBuf, CliE
 /// Takes back the directory of a run that measured nothing. Only what such a run writes is removed, and the directory
 /// when nothing else is in it.
 pub(super) fn discard(directory: &Path) {
-    for name in [LEDGER, SERVER_LOG, SSHD_CONFIG] {
+    for name in [LEDGER, SSHD_CONFIG] {
         let _ = std::fs::remove_file(directory.join(name));
     }
     let _ = std::fs::remove_dir(directory);

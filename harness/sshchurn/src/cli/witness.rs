@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 use sshchurn_core::ids::RoundId;
-use sshchurn_core::ledger::{Event, ServerReading};
+use sshchurn_core::ledger::Event;
 use sshchurn_core::quantity::nanoseconds;
 use sshchurn_engine::collector::Collector;
 use sshchurn_server::{GaugeWatch, Witness};
@@ -98,15 +98,5 @@ async fn record(witness: &Witness, collector: &Collector, round: RoundId) {
     }
     // One that failed is recorded as well: what is missing at an end of the round must not look like no growth.
     let reading = witness.read().await;
-    collector.record(Event::ServerSampled {
-        round,
-        reading: ServerReading {
-            tree_cpu_ns: reading.tree_cpu_ns,
-            group_cpu_ns: reading.group_cpu_ns,
-            processes: reading.processes,
-            memory_bytes: reading.memory_bytes,
-            listen_overflows: reading.listen_overflows,
-            listen_drops: reading.listen_drops,
-        },
-    });
+    collector.record(Event::ServerSampled { round, reading });
 }

@@ -12,7 +12,7 @@ mod parser;
 pub use counts::{DropCounts, DropRule, PortLines, ServerLogCounts, UNKNOWN_SAMPLES};
 pub use line::{ServerLogEvent, Severity, parse_line};
 pub use message::{DropCause, Peer, PenaltyReason, RateLimitedDrops, ServerLogMessage};
-pub use parser::{MAX_LINE_BYTES, ServerLogParser};
+pub use parser::{LogLines, MAX_LINE_BYTES};
 
 #[cfg(test)]
 mod tests;

@@ -1,43 +1,36 @@
-//! Bytes to lines to events, in chunks of any size.
+//! Bytes to lines, in chunks of any size.
 //!
 //! Owns the line buffer and its bound; the wording of lines is `line`'s and `message`'s.
 
-use super::line::{ServerLogEvent, parse_line};
+use std::borrow::Cow;
 
 /// Longest line kept. sshd cuts its messages at 1024 bytes (log.c `MSGBUFSIZ`); what is longer is no sshd
 /// line, is cut here and still counted as one line.
 pub const MAX_LINE_BYTES: usize = 8 * 1024;
 
-/// A streaming parser of one sshd log.
+/// Splits one log into lines while it grows.
 #[derive(Debug, Default)]
-pub struct ServerLogParser {
+pub struct LogLines {
     partial: Vec<u8>,
-    lines: u64,
 }
 
-impl ServerLogParser {
-    /// A parser at the beginning of a log.
+impl LogLines {
+    /// At the beginning of a log.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Lines handed out so far.
-    #[must_use]
-    pub fn lines(&self) -> u64 {
-        self.lines
-    }
-
     /// Takes the next bytes of the log and hands every line they complete to `sink`. Blank lines are skipped.
-    pub fn feed(&mut self, mut chunk: &[u8], mut sink: impl FnMut(&ServerLogEvent<'_>)) {
+    pub fn feed(&mut self, mut chunk: &[u8], mut sink: impl FnMut(&str)) {
         while let Some(end) = memchr::memchr(b'\n', chunk) {
             let (line, rest) = (&chunk[..end], &chunk[end + 1..]);
             chunk = rest;
             if self.partial.is_empty() {
-                Self::emit(&mut self.lines, line, &mut sink);
+                emit(line, &mut sink);
             } else {
                 self.keep(line);
-                Self::emit(&mut self.lines, &self.partial, &mut sink);
+                emit(&self.partial, &mut sink);
                 self.partial.clear();
             }
         }
@@ -46,9 +39,9 @@ impl ServerLogParser {
 
     /// Hands out a last line that has no line end, as a killed server or a cut log leaves it, and starts over.
     /// Returns whether there was one.
-    pub fn finish(&mut self, mut sink: impl FnMut(&ServerLogEvent<'_>)) -> bool {
+    pub fn finish(&mut self, mut sink: impl FnMut(&str)) -> bool {
         let cut = !self.partial.is_empty();
-        Self::emit(&mut self.lines, &self.partial, &mut sink);
+        emit(&self.partial, &mut sink);
         self.partial.clear();
         cut
     }
@@ -58,20 +51,20 @@ impl ServerLogParser {
         self.partial
             .extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
+}
 
-    fn emit(lines: &mut u64, line: &[u8], sink: &mut impl FnMut(&ServerLogEvent<'_>)) {
-        let line = &line[..line.len().min(MAX_LINE_BYTES)];
-        // -E and -e lines end in CR LF (log.c:do_log), syslog's in LF.
-        let line = line.trim_ascii_end();
-        if line.is_empty() {
-            return;
-        }
-        *lines += 1;
-        // sshd escapes everything else with strnvis(3); other bytes mean another writer in the same file. The lossy
-        // reading alone would look at every byte of every line by itself.
-        match std::str::from_utf8(line) {
-            Ok(text) => sink(&parse_line(text)),
-            Err(_) => sink(&parse_line(&String::from_utf8_lossy(line))),
-        }
+fn emit(line: &[u8], sink: &mut impl FnMut(&str)) {
+    let line = &line[..line.len().min(MAX_LINE_BYTES)];
+    // -E and -e lines end in CR LF (log.c:do_log), syslog's in LF.
+    let line = line.trim_ascii_end();
+    if line.is_empty() {
+        return;
     }
+    // sshd escapes everything else with strnvis(3); other bytes mean another writer in the same file. The lossy
+    // reading alone would look at every byte of every line by itself.
+    let text = match std::str::from_utf8(line) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(line),
+    };
+    sink(&text);
 }

@@ -20,12 +20,12 @@ const RARE: &[u8] = include_bytes!("fixtures/rare-worded.log");
 const SYSLOG: &[u8] = include_bytes!("fixtures/syslog-worded.log");
 
 fn count(log: &[u8], chunk: usize) -> ServerLogCounts {
-    let mut parser = ServerLogParser::new();
+    let mut parser = LogLines::new();
     let mut counts = ServerLogCounts::new(None);
     for part in log.chunks(chunk) {
-        parser.feed(part, |event| counts.fold(event));
+        parser.feed(part, |line| counts.fold(&parse_line(line)));
     }
-    parser.finish(|event| counts.fold(event));
+    parser.finish(|line| counts.fold(&parse_line(line)));
     counts
 }
 
@@ -51,9 +51,9 @@ fn a_real_log_of_9_2_is_counted_line_by_line() {
 fn kinds(log: &[u8]) -> BTreeMap<&'static str, u32> {
     use ServerLogMessage as M;
     let mut kinds = BTreeMap::new();
-    let mut parser = ServerLogParser::new();
-    parser.feed(log, |event| {
-        let kind = match event.message {
+    let mut parser = LogLines::new();
+    parser.feed(log, |line| {
+        let kind = match parse_line(line).message {
             M::Stopped => "stopped",
             M::Restarting => "restarting",
             M::ThrottlingBegan => "throttling began",
@@ -139,8 +139,8 @@ fn causes(log: &[u8], per_source: bool) -> DropCounts {
         max_startups: Admission::new(MaxStartups::new(3, 50, 5).expect("sshd takes it")),
         per_source,
     }));
-    let mut parser = ServerLogParser::new();
-    parser.feed(log, |event| counts.fold(event));
+    let mut parser = LogLines::new();
+    parser.feed(log, |line| counts.fold(&parse_line(line)));
     assert_eq!(counts.wrong_draws, 0, "{:?}", counts.wrong_draw_samples);
     counts.drops
 }
@@ -395,13 +395,13 @@ fn a_user_name_cannot_forge_a_drop_or_a_login() {
 
 #[test]
 fn a_line_without_end_cannot_grow_the_parser() {
-    let mut parser = ServerLogParser::new();
+    let mut parser = LogLines::new();
     for _ in 0..100 {
         parser.feed(&[b'x'; 4096], |_| panic!("no line is complete"));
     }
     let mut lengths = Vec::new();
-    parser.feed(b"\n", |event| {
-        if let ServerLogMessage::Unknown { text } = event.message {
+    parser.feed(b"\n", |line| {
+        if let ServerLogMessage::Unknown { text } = parse_line(line).message {
             lengths.push(text.len());
         }
     });

@@ -14,8 +14,9 @@ use crate::analysis::timeline::{TaskEnd, TimeLine, TimeLineBuilder};
 use crate::analysis::witness::WitnessBuilder;
 use crate::ids::{AttemptId, RoundId, StrategyName, TaskId};
 use crate::instant::RunInstant;
-use crate::ledger::{RoundEnd, ServerReading};
+use crate::ledger::RoundEnd;
 use crate::quantity::nanoseconds;
+use crate::reading::ServerReading;
 use crate::vocabulary::{
     AttemptOutcome, AttemptTrace, CleanupPolicy, CleanupResult, CommandOutcome, Phase, RetryKind,
     TaskFailure, TaskFate,

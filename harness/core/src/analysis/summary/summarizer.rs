@@ -12,8 +12,9 @@ use super::round::{OpenAttempt, RoundState};
 use crate::analysis::server_log::ServerLogCounts;
 use crate::ids::{AttemptId, CommandId, RoundId};
 use crate::instant::RunInstant;
-use crate::ledger::{Event, GeneratorSample, Record, RunEnd};
+use crate::ledger::{Event, Record, RunEnd};
 use crate::manifest::Manifest;
+use crate::reading::GeneratorSample;
 use crate::vocabulary::{AttemptOutcome, Phase};
 
 const STRAYS_KEPT: usize = 5;
@@ -80,7 +81,6 @@ impl Summarizer {
                 cleanup,
                 tasks,
                 proven_idle,
-                log_from: _,
             } => {
                 self.ledger.rounds_started += 1;
                 let state = RoundState::new(
@@ -235,6 +235,8 @@ impl Summarizer {
                 state.server_sampled(reading);
                 true
             }),
+            // Counted by whoever reads the ledger, round by round.
+            Event::ServerLogged { .. } => true,
             Event::GeneratorSampled { sample } => {
                 self.generator_sampled(at, sample);
                 true
@@ -244,7 +246,7 @@ impl Summarizer {
                 end,
                 proven_idle,
                 inventory_taken,
-                log_to: _,
+                log_taken: _,
             } => match self.rounds.remove(round) {
                 None => false,
                 Some(mut state) => {

@@ -281,7 +281,10 @@ async fn killed_harness_leaves_a_folder_and_a_job_that_the_next_start_removes() 
     let parent = tempfile::tempdir().expect("temporary folder");
     let mut harness = tokio::process::Command::new(std::env::current_exe().expect("known"))
         .arg("--exact")
-        .arg(concat!(module_path!(), "::harness_to_be_killed").trim_start_matches("sshchurn::"))
+        .arg(
+            concat!(module_path!(), "::harness_to_be_killed")
+                .trim_start_matches("sshchurn_server::"),
+        )
         .env(KILLED_HARNESS_FOLDER, parent.path())
         .stdout(std::process::Stdio::piped())
         .kill_on_drop(true)
