@@ -9,10 +9,10 @@ use std::sync::mpsc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use grown_log::GrownLog;
-use sshchurn_core::analysis::server_log::{LogLines, ServerLogCounts, parse_line};
 use sshchurn_core::ids::{AttemptId, RoundId, TaskId};
 use sshchurn_core::instant::RunInstant;
 use sshchurn_core::ledger::{Event, LedgerReader, LedgerSink, Record};
+use sshchurn_core::server_log::{LogLines, ServerLogCounts, parse_line};
 use sshchurn_core::vocabulary::{AttemptOutcome, AttemptTrace, Close, Phase};
 use sshchurn_engine::clock::RunClock;
 use sshchurn_engine::collector::Collector;
@@ -138,7 +138,9 @@ fn server_log(c: &mut Criterion) {
         let mut counts = ServerLogCounts::new(None);
         let mut parser = LogLines::new();
         for chunk in log.chunks(64 * 1024) {
-            parser.feed(chunk, |line| counts.fold(&parse_line(line)));
+            parser.feed(chunk, |line| {
+                counts.fold(&parse_line(line));
+            });
         }
         counts.lines
     };

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{RunId, StrategyName};
 use crate::reading::KernelSettings;
+use crate::scenario::StrategyKind;
 
 /// Everything that was fixed before the first round started.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -55,11 +56,41 @@ pub struct ScenarioRecord {
     /// Factor applied to every wait (not to deadlines).
     pub time_scale: f64,
     /// The strategies in the order of the scenario.
-    pub strategies: Vec<StrategyName>,
+    pub strategies: Vec<StrategyRecord>,
     /// `MaxStartups` as requested, `start:rate:full`.
     pub max_startups: String,
     /// The thresholds the run is judged by, as written (file first, then command line).
     pub thresholds: Vec<String>,
+}
+
+impl ScenarioRecord {
+    /// Names of the strategies, in the order of the scenario.
+    #[must_use]
+    pub fn strategy_names(&self) -> Vec<StrategyName> {
+        self.strategies
+            .iter()
+            .map(|strategy| strategy.name.clone())
+            .collect()
+    }
+
+    /// The kind of a strategy; `None` for one that is not of this scenario.
+    #[must_use]
+    pub fn kind_of(&self, name: &StrategyName) -> Option<StrategyKind> {
+        self.strategies
+            .iter()
+            .find(|strategy| strategy.name == *name)
+            .map(|strategy| strategy.kind)
+    }
+}
+
+/// A strategy of a scenario.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StrategyRecord {
+    /// Its name in numbers and thresholds.
+    pub name: StrategyName,
+    /// How it uses connections.
+    pub kind: StrategyKind,
 }
 
 /// Which kind of server was started.

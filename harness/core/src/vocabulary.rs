@@ -3,6 +3,8 @@
 //! These are facts as seen on the socket, typed end to end; text is made of them only in `report`.
 //! The variants mirror the metric names of the report, which are API.
 
+use std::net::IpAddr;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -198,6 +200,9 @@ pub struct AttemptTrace {
     /// The outcome was known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<RunInstant>,
+    /// Client's source address, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_address: Option<IpAddr>,
     /// Client's source port: joins the attempt to the server's log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub local_port: Option<u16>,

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sshchurn_core::analysis::server_log::{DropRule, MAX_LINE_BYTES, ServerLogCounts, LogLines, parse_line};
+use sshchurn_core::server_log::{DropRule, MAX_LINE_BYTES, ServerLogCounts, LogLines, parse_line};
 use sshchurn_core::model::Admission;
 
 /// The last bytes of the input say where the log is cut, so that a plain log is a good seed.
@@ -14,10 +14,14 @@ fn counted<'a>(pieces: impl Iterator<Item = &'a [u8]>, rule: Option<DropRule>) -
     let mut parser = LogLines::new();
     let mut counts = ServerLogCounts::new(rule);
     for piece in pieces {
-        parser.feed(piece, |line| counts.fold(&parse_line(line)));
+        parser.feed(piece, |line| {
+        counts.fold(&parse_line(line));
+    });
     }
     let before = counts.lines;
-    let cut = parser.finish(|line| counts.fold(&parse_line(line)));
+    let cut = parser.finish(|line| {
+        counts.fold(&parse_line(line));
+    });
     assert!(
         counts.lines == before || cut,
         "a last line out of nothing"

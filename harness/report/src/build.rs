@@ -11,8 +11,7 @@ use super::document::{
 };
 use sshchurn_core::analysis::catalogue;
 use sshchurn_core::analysis::latency::Stage;
-use sshchurn_core::analysis::laws::{self, Law};
-use sshchurn_core::analysis::server_log::DropRule;
+use sshchurn_core::analysis::laws::Law;
 use sshchurn_core::analysis::summary::{
     Numbers, PerTask, RoundSummary, RunSummary, Scope, StrategySummary,
 };
@@ -20,6 +19,7 @@ use sshchurn_core::analysis::validity::Check;
 use sshchurn_core::analysis::{admission, burst};
 use sshchurn_core::gate::{Decision, GateResult};
 use sshchurn_core::manifest::{Manifest, ServerKind};
+use sshchurn_core::server_log::DropRule;
 use sshchurn_core::vocabulary::Phase;
 
 /// What was found out about a run beside its numbers.
@@ -144,7 +144,7 @@ fn round(run: &RunSummary, round: &RoundSummary) -> RoundReport {
         startups: round.startups.clone(),
         server_cost: round.server_cost.clone(),
         kernel: round.kernel,
-        reconciliation: laws::reconcile(run, round),
+        reconciliation: round.reconciliation.clone(),
     }
 }
 

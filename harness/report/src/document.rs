@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use sshchurn_core::analysis::admission::AdmissionCurve;
 use sshchurn_core::analysis::burst::StalledBurst;
 use sshchurn_core::analysis::latency::{LatencySummary, Stage};
-use sshchurn_core::analysis::laws::{Law, Reconciliation};
-use sshchurn_core::analysis::server_log::DropCounts;
+use sshchurn_core::analysis::laws::Law;
+use sshchurn_core::analysis::reconciliation::Reconciliation;
 use sshchurn_core::analysis::summary::{
     BannerEofSplit, Counts, FailureCounts, Leftovers, RetriesByKind, Spread, TaskCounts,
 };
@@ -24,6 +24,7 @@ use sshchurn_core::gate::{GateResult, Verdict};
 use sshchurn_core::ids::{RoundId, RunId, StrategyName};
 use sshchurn_core::ledger::{RoundEnd, RunEnd};
 use sshchurn_core::manifest::{EnvironmentRecord, ScenarioRecord, ServerDescription};
+use sshchurn_core::server_log::DropCounts;
 use sshchurn_core::vocabulary::CleanupPolicy;
 
 /// Version of the document.

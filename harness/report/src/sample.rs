@@ -24,7 +24,7 @@ pub(super) fn report_of(
     let run = ledger.summary();
     let thresholds: Vec<Threshold> = thresholds
         .iter()
-        .map(|text| Threshold::parse(text, &manifest.scenario.strategies).expect("valid"))
+        .map(|text| Threshold::parse(text, &manifest.scenario.strategy_names()).expect("valid"))
         .collect();
     let laws = laws::check(&run);
     let validity = validity::check(&run);
@@ -65,12 +65,14 @@ pub(super) fn full() -> RunReport {
 /// The same with two drops, by other causes, that no client saw.
 pub(super) fn mismatched() -> RunReport {
     let mut ledger = witnessed(small_run(manifest()));
-    let log = &mut ledger.logs[0].1;
-    log.drops.max_startups_full += 1;
-    log.ports.entry(9).or_default().drops += 1;
-    let log = &mut ledger.logs[2].1;
-    log.drops.penalties.insert("noauth".to_owned(), 1);
-    log.ports.entry(10).or_default().drops += 1;
+    ledger.logged_in(
+        0,
+        "drop connection #100 from [127.0.0.1]:9 on [127.0.0.1]:22 past MaxStartups",
+    );
+    ledger.logged_in(
+        2,
+        "drop connection #1 from [127.0.0.1]:10 on [127.0.0.1]:22 penalty: connections without attempting authentication",
+    );
     of_full(&ledger)
 }
 
@@ -101,7 +103,6 @@ pub(super) fn bare() -> RunReport {
     let mut ledger = LedgerBuilder::new(manifest.clone());
     ledger.round(OLD, 1, 2).start(0);
     ledger.attempt(0, Phase::Submit, 1, AttemptOutcome::ConnectTimeout);
-    ledger.logs.clear();
     ledger.run_end(RunEnd::Interrupted);
     report_of(&manifest, &ledger, &["reused-session.banner_eof == 0"])
 }
@@ -111,8 +112,11 @@ pub(super) fn unbalanced_stand_in() -> RunReport {
     let mut embedded = manifest();
     embedded.target.kind = ServerKind::Embedded;
     let mut ledger = small_run(embedded.clone());
-    ledger.logs[0].1.drops.max_startups_draw += 1;
-    ledger.logs[0].1.ports.entry(9).or_default().drops += 1;
+    ledger.logged_in(0, "p 37, r 5");
+    ledger.logged_in(
+        0,
+        "drop connection #20 from [127.0.0.1]:9 on [127.0.0.1]:22 past MaxStartups",
+    );
     report_of(&embedded, &ledger, &[])
 }
 

@@ -8,13 +8,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{Binomial, ChiSquared, ContinuousCDF, DiscreteCDF};
 
-use super::server_log::{DropRule, ServerLogCounts};
 use super::summary::RunSummary;
 #[cfg(test)]
 use crate::model::Decision;
 use crate::model::{Admission, drop_probability_percent};
 use crate::quantity::number;
 use crate::scenario::MaxStartups;
+use crate::server_log::{DropRule, ServerLogCounts};
 
 /// Where the trials were observed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]

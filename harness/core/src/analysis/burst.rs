@@ -7,12 +7,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::admission::CurveVerdict;
-use super::server_log::DropRule;
 use super::summary::{RoundSummary, RunSummary};
 use crate::ids::StrategyName;
 use crate::ledger::RoundEnd;
 use crate::model::BurstDistribution;
 use crate::quantity::number;
+use crate::server_log::DropRule;
 
 /// Standard errors from the expected mean beyond which the burst does not follow the rule: one false alarm in ten
 /// thousand.

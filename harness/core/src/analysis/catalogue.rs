@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::latency::{Latency, Stage};
 use super::summary::{Counts, Numbers, PerTask, Scope, Spread, StrategySummary};
+use crate::join::Views;
 use crate::quantity::number;
 use crate::vocabulary::Phase;
 
@@ -113,6 +114,8 @@ enum Source {
     Worst(fn(&Numbers) -> Option<u64>),
     /// Handshakes per second.
     Rate,
+    /// A count of attempts that needs more witnesses than the client.
+    Witnessed(fn(&Scope) -> Option<u64>),
     /// Spread over tasks.
     PerTask(fn(&Scope) -> &PerTask),
     /// Distribution of times.
@@ -130,6 +133,8 @@ pub struct Metric {
     pub better: Better,
     /// Whether it is kept by phase.
     pub by_phase: bool,
+    /// The views of attempts without which it has no data.
+    pub needs: Views,
     /// What it means.
     pub description: &'static str,
     source: Source,
@@ -152,9 +157,11 @@ impl Metric {
     #[must_use]
     pub fn default_aggregate(&self) -> Option<Aggregate> {
         match self.source {
-            Source::Count(_) | Source::OfAttempts(_) | Source::OfCommands(_) | Source::Round(_) => {
-                Some(Aggregate::Total)
-            }
+            Source::Count(_)
+            | Source::OfAttempts(_)
+            | Source::Witnessed(_)
+            | Source::OfCommands(_)
+            | Source::Round(_) => Some(Aggregate::Total),
             Source::Worst(_) => Some(Aggregate::Max),
             Source::Rate | Source::PerTask(_) => Some(Aggregate::Mean),
             Source::Latency(_) => None,
@@ -166,7 +173,11 @@ impl Metric {
     pub fn allows(&self, aggregate: Aggregate) -> bool {
         use Aggregate as A;
         match self.source {
-            Source::Count(_) | Source::OfAttempts(_) | Source::OfCommands(_) | Source::Round(_) => {
+            Source::Count(_)
+            | Source::OfAttempts(_)
+            | Source::Witnessed(_)
+            | Source::OfCommands(_)
+            | Source::Round(_) => {
                 matches!(aggregate, A::Total | A::Mean | A::Min | A::Median | A::Max)
             }
             Source::Worst(_) => matches!(aggregate, A::Min | A::Median | A::Max),
@@ -188,7 +199,7 @@ impl Metric {
     #[must_use]
     pub fn has_data(&self, counts: &Counts) -> bool {
         match self.source {
-            Source::OfAttempts(_) => counts.attempts > 0,
+            Source::OfAttempts(_) | Source::Witnessed(_) => counts.attempts > 0,
             Source::OfCommands(_) => counts.commands > 0,
             _ => true,
         }
@@ -198,9 +209,11 @@ impl Metric {
     #[must_use]
     pub fn aggregates(&self) -> &'static str {
         match self.source {
-            Source::Count(_) | Source::OfAttempts(_) | Source::OfCommands(_) | Source::Round(_) => {
-                "total (over rounds), mean, min, median, max (of rounds)"
-            }
+            Source::Count(_)
+            | Source::OfAttempts(_)
+            | Source::Witnessed(_)
+            | Source::OfCommands(_)
+            | Source::Round(_) => "total (over rounds), mean, min, median, max (of rounds)",
             Source::Worst(_) => "min, median, max (of rounds)",
             Source::Rate => "mean, peak, min, median, max (of rounds)",
             Source::PerTask(_) => "mean, min, max (of tasks)",
@@ -241,7 +254,10 @@ impl Metric {
     #[must_use]
     pub fn variation(&self) -> Variation {
         match self.source {
-            Source::Count(_) | Source::OfAttempts(_) | Source::OfCommands(_) => Variation::Events,
+            Source::Count(_)
+            | Source::OfAttempts(_)
+            | Source::Witnessed(_)
+            | Source::OfCommands(_) => Variation::Events,
             Source::Round(_) if self.unit == Unit::Count => Variation::Events,
             Source::Round(_) => Variation::Amount,
             Source::PerTask(_) => Variation::EventsPerTask,
@@ -294,12 +310,19 @@ impl Metric {
 
     /// The value of one round (or of summed rounds).
     fn of(&self, numbers: &Numbers, phase: Option<Phase>, aggregate: Aggregate) -> Option<f64> {
+        if !numbers.views.have(self.needs) {
+            return None;
+        }
         let scope = numbers.scope(phase);
         // Without a scheduled task nothing was run, and zero would be a lie.
         let ran = numbers.tasks.tasks_scheduled > 0;
         match self.source {
             Source::Count(count) => ran.then(|| number(count(scope))),
             Source::OfAttempts(count) => (scope.counts.attempts > 0).then(|| number(count(scope))),
+            Source::Witnessed(count) => {
+                let tried = scope.counts.attempts > 0;
+                count(scope).filter(|_| tried).map(number)
+            }
             Source::OfCommands(count) => (scope.counts.commands > 0).then(|| number(count(scope))),
             Source::Round(value) | Source::Worst(value) => {
                 if ran {
@@ -368,13 +391,14 @@ pub fn nearest(name: &str) -> Option<&'static str> {
 }
 
 macro_rules! catalogue {
-    ($($name:literal, $unit:ident, $better:ident, $by_phase:literal, $source:expr, $description:literal;)*) => {
+    ($($name:literal, $unit:ident, $better:ident, $by_phase:literal, $needs:ident, $source:expr, $description:literal;)*) => {
         /// Every metric, in the order of the report.
         pub static CATALOGUE: &[Metric] = &[$(Metric {
             name: $name,
             unit: Unit::$unit,
             better: Better::$better,
             by_phase: $by_phase,
+            needs: Views::$needs,
             description: $description,
             source: $source,
         }),*];
@@ -382,96 +406,106 @@ macro_rules! catalogue {
 }
 
 catalogue! {
-    "tasks_scheduled", Count, Neither, false, Source::Round(|n| Some(n.tasks.tasks_scheduled)),
+    "tasks_scheduled", Count, Neither, false, NONE, Source::Round(|n| Some(n.tasks.tasks_scheduled)),
         "Tasks with a place in the arrival pattern.";
-    "tasks_succeeded", Count, More, false, Source::Round(|n| Some(n.tasks.tasks_succeeded)),
+    "tasks_succeeded", Count, More, false, NONE, Source::Round(|n| Some(n.tasks.tasks_succeeded)),
         "Tasks whose job's exit code was read and was 0; of a strategy without a job, those that did all they had to.";
-    "tasks_failed", Count, Less, false, Source::Round(|n| Some(n.tasks.tasks_failed)),
+    "tasks_failed", Count, Less, false, NONE, Source::Round(|n| Some(n.tasks.tasks_failed)),
         "Failed tasks, whatever the cause.";
-    "tasks_interrupted", Count, Less, false, Source::Round(|n| Some(n.tasks.tasks_interrupted)),
+    "tasks_interrupted", Count, Less, false, NONE, Source::Round(|n| Some(n.tasks.tasks_interrupted)),
         "Tasks under way when the run was stopped.";
-    "tasks_not_started", Count, Less, false, Source::Round(|n| Some(n.tasks.tasks_not_started)),
+    "tasks_not_started", Count, Less, false, NONE, Source::Round(|n| Some(n.tasks.tasks_not_started)),
         "Tasks never begun, because the run was stopped.";
-    "attempts", Count, Less, true, Source::Count(|s| s.counts.attempts),
+    "attempts", Count, Less, true, CLIENT, Source::Count(|s| s.counts.attempts),
         "Connection attempts: one TCP connect plus SSH handshake each.";
-    "handshakes", Count, Less, true, Source::Count(|s| s.counts.handshakes),
+    "handshakes", Count, Less, true, CLIENT, Source::Count(|s| s.counts.handshakes),
         "Attempts that ended authenticated.";
-    "banner_eof", Count, Less, true, Source::OfAttempts(|s| s.counts.banner_eof),
+    "banner_eof", Count, Less, true, CLIENT, Source::OfAttempts(|s| s.counts.banner_eof),
         "Refusals: the server closed before its identification string, by EOF or RST, with or without text.";
-    "connect_refused", Count, Less, true, Source::OfAttempts(|s| s.counts.connect_refused),
+    "listen_queue_refused", Count, Less, true, ALL, Source::Witnessed(|s| s.makers.map(|m| m.listen_queue_refused)),
+        "Refusals by the kernel: sshd's listen queue was full, no socket was made, and sshd never saw the connection.";
+    "listen_queue_timeout", Count, Less, true, ALL, Source::Witnessed(|s| s.makers.map(|m| m.listen_queue_timeout)),
+        "Attempts that the client gave up while the kernel kept turning them away from sshd's full listen queue.";
+    "refused_by_max_startups", Count, Less, true, ALL, Source::Witnessed(|s| s.makers.map(|m| m.max_startups)),
+        "Refusals by sshd's MaxStartups, each with its drop line.";
+    "refused_by_other_rule", Count, Less, true, ALL, Source::Witnessed(|s| s.makers.map(|m| m.other_rule)),
+        "Refusals by a limit per source or a penalty, each with its drop line.";
+    "unserved", Count, Less, true, ALL, Source::Witnessed(|s| s.makers.map(|m| m.unserved)),
+        "Refusals of connections that sshd accepted and could not serve: no process, no descriptor, a session that died.";
+    "connect_refused", Count, Less, true, CLIENT, Source::OfAttempts(|s| s.counts.connect_refused),
         "Attempts refused by TCP.";
-    "connect_timeout", Count, Less, true, Source::OfAttempts(|s| s.counts.connect_timeout),
+    "connect_timeout", Count, Less, true, CLIENT, Source::OfAttempts(|s| s.counts.connect_timeout),
         "Attempts without a TCP connection before the deadline.";
-    "banner_timeout", Count, Less, true, Source::OfAttempts(|s| s.counts.banner_timeout),
+    "banner_timeout", Count, Less, true, CLIENT, Source::OfAttempts(|s| s.counts.banner_timeout),
         "Attempts without an identification string before the deadline.";
-    "kex_failed", Count, Less, true, Source::OfAttempts(|s| s.counts.kex_failed),
+    "kex_failed", Count, Less, true, CLIENT, Source::OfAttempts(|s| s.counts.kex_failed),
         "Attempts whose key exchange failed.";
-    "auth_failed", Count, Less, true, Source::OfAttempts(|s| s.counts.auth_failed),
+    "auth_failed", Count, Less, true, CLIENT, Source::OfAttempts(|s| s.counts.auth_failed),
         "Attempts whose authentication failed.";
-    "generator_fault", Count, Neither, true, Source::OfAttempts(|s| s.counts.generator_fault),
+    "generator_fault", Count, Neither, true, CLIENT, Source::OfAttempts(|s| s.counts.generator_fault),
         "Attempts the harness itself could not make; never a failure of the server.";
-    "attempts_held", Count, Neither, true, Source::OfAttempts(|s| s.counts.attempts_held),
+    "attempts_held", Count, Neither, true, CLIENT, Source::OfAttempts(|s| s.counts.attempts_held),
         "Attempts admitted and kept silent before authentication on purpose, to hold a startup slot.";
-    "attempts_interrupted", Count, Neither, true, Source::OfAttempts(|s| s.counts.attempts_interrupted),
+    "attempts_interrupted", Count, Neither, true, CLIENT, Source::OfAttempts(|s| s.counts.attempts_interrupted),
         "Attempts given up by the harness.";
-    "connections", Count, Less, true, Source::Count(|s| s.counts.connections),
+    "connections", Count, Less, true, CLIENT, Source::Count(|s| s.counts.connections),
         "Connections wanted: first tries, however many retries followed.";
-    "first_attempt_ok", Count, Neither, true, Source::OfAttempts(|s| s.counts.first_attempt_ok),
+    "first_attempt_ok", Count, Neither, true, CLIENT, Source::OfAttempts(|s| s.counts.first_attempt_ok),
         "Connections whose first try succeeded.";
-    "final_ok", Count, Neither, true, Source::OfAttempts(|s| s.counts.final_ok),
+    "final_ok", Count, Neither, true, CLIENT, Source::OfAttempts(|s| s.counts.final_ok),
         "Connections that were had in the end, by first try or retry.";
-    "handshake_rate_per_s", PerSecond, Neither, true, Source::Rate,
+    "handshake_rate_per_s", PerSecond, Neither, true, CLIENT, Source::Rate,
         "Handshakes per second: mean over the active window (first connect to last attempt's end), peak over any 1 s.";
-    "attempts_per_task", PerTask, Less, true, Source::PerTask(|s| &s.attempts_per_task),
+    "attempts_per_task", PerTask, Less, true, CLIENT, Source::PerTask(|s| &s.attempts_per_task),
         "Attempts of each started task.";
-    "handshakes_per_task", PerTask, Less, true, Source::PerTask(|s| &s.handshakes_per_task),
+    "handshakes_per_task", PerTask, Less, true, CLIENT, Source::PerTask(|s| &s.handshakes_per_task),
         "Handshakes of each started task.";
-    "commands", Count, Neither, true, Source::Count(|s| s.counts.commands),
+    "commands", Count, Neither, true, NONE, Source::Count(|s| s.counts.commands),
         "Exec requests.";
-    "channel_refused", Count, Less, true, Source::OfCommands(|s| s.counts.channel_refused),
+    "channel_refused", Count, Less, true, NONE, Source::OfCommands(|s| s.counts.channel_refused),
         "Commands whose channel or exec request was refused (MaxSessions).";
-    "connection_lost", Count, Less, true, Source::OfCommands(|s| s.counts.connection_lost),
+    "connection_lost", Count, Less, true, NONE, Source::OfCommands(|s| s.counts.connection_lost),
         "Commands whose connection ended before they did.";
-    "command_timeout", Count, Less, true, Source::OfCommands(|s| s.counts.command_timeout),
+    "command_timeout", Count, Less, true, NONE, Source::OfCommands(|s| s.counts.command_timeout),
         "Commands whose deadline passed.";
-    "retries", Count, Less, true, Source::Count(|s| s.counts.retries),
+    "retries", Count, Less, true, NONE, Source::Count(|s| s.counts.retries),
         "Waits before another try, of any kind.";
-    "polls", Count, Neither, false, Source::Round(|n| Some(n.tasks.polls)),
+    "polls", Count, Neither, false, NONE, Source::Round(|n| Some(n.tasks.polls)),
         "Whole polls ended.";
-    "leftover_dirs", Count, Less, false, Source::Round(|n| n.leftovers.map(|l| l.leftover_dirs)),
+    "leftover_dirs", Count, Less, false, NONE, Source::Round(|n| n.leftovers.map(|l| l.leftover_dirs)),
         "Job directories still there although the cleanup policy required removal.";
-    "kept_by_policy", Count, Neither, false, Source::Round(|n| n.leftovers.map(|l| l.kept_by_policy)),
+    "kept_by_policy", Count, Neither, false, NONE, Source::Round(|n| n.leftovers.map(|l| l.kept_by_policy)),
         "Job directories still there because the cleanup policy did not require removal.";
-    "startups_peak", Count, Less, false, Source::Worst(|n| n.startups_peak),
+    "startups_peak", Count, Less, false, NONE, Source::Worst(|n| n.startups_peak),
         "Most startup slots in use at once, from the listener's gauge.";
-    "server_accepted", Count, Less, false, Source::Round(|n| n.server_accepted),
+    "server_accepted", Count, Less, false, SERVER, Source::Round(|n| n.server_accepted),
         "Authentications in sshd's own log.";
-    "server_drops", Count, Less, false, Source::Round(|n| n.server_drops.as_ref().map(|d| d.total())),
+    "server_drops", Count, Less, false, DROPS, Source::Round(|n| n.server_drops.as_ref().map(|d| d.total())),
         "Refusals in sshd's own log.";
-    "server_cpu", Nanoseconds, Less, false, Source::Round(|n| n.server_cpu_ns),
+    "server_cpu", Nanoseconds, Less, false, NONE, Source::Round(|n| n.server_cpu_ns),
         "CPU time of sshd and the commands it ran (of the whole container where its processes cannot be seen).";
-    "server_cpu_per_handshake", Nanoseconds, Less, false, Source::Worst(Numbers::server_cpu_per_handshake_ns),
+    "server_cpu_per_handshake", Nanoseconds, Less, false, CLIENT, Source::Worst(Numbers::server_cpu_per_handshake_ns),
         "CPU time of sshd for each handshake.";
-    "server_cpu_per_task", Nanoseconds, Less, false, Source::Worst(Numbers::server_cpu_per_task_ns),
+    "server_cpu_per_task", Nanoseconds, Less, false, NONE, Source::Worst(Numbers::server_cpu_per_task_ns),
         "CPU time of sshd for each scheduled task.";
-    "start_spread", Nanoseconds, Neither, false, Source::Worst(|n| n.start_spread_ns),
+    "start_spread", Nanoseconds, Neither, false, CLIENT, Source::Worst(|n| n.start_spread_ns),
         "Burst rounds: from the first task's first connect() call to the last task's.";
-    "start_lag", Nanoseconds, Neither, false, Source::Latency(Stage::StartLag),
+    "start_lag", Nanoseconds, Neither, false, NONE, Source::Latency(Stage::StartLag),
         "Intended start of a task to its real start.";
-    "tcp", Nanoseconds, Less, true, Source::Latency(Stage::Tcp),
+    "tcp", Nanoseconds, Less, true, CLIENT, Source::Latency(Stage::Tcp),
         "connect() called to TCP connection.";
-    "banner", Nanoseconds, Less, true, Source::Latency(Stage::Banner),
+    "banner", Nanoseconds, Less, true, CLIENT, Source::Latency(Stage::Banner),
         "TCP connection to identification string.";
-    "kex", Nanoseconds, Less, true, Source::Latency(Stage::Kex),
+    "kex", Nanoseconds, Less, true, CLIENT, Source::Latency(Stage::Kex),
         "Identification string to key exchange done.";
-    "auth", Nanoseconds, Less, true, Source::Latency(Stage::Auth),
+    "auth", Nanoseconds, Less, true, CLIENT, Source::Latency(Stage::Auth),
         "Key exchange done to authenticated.";
-    "exec", Nanoseconds, Less, true, Source::Latency(Stage::Exec),
+    "exec", Nanoseconds, Less, true, NONE, Source::Latency(Stage::Exec),
         "Command started to command completed.";
-    "refusal", Nanoseconds, Neither, true, Source::Latency(Stage::Refusal),
+    "refusal", Nanoseconds, Neither, true, CLIENT, Source::Latency(Stage::Refusal),
         "connect() called to refusal known.";
-    "submit", Nanoseconds, Less, false, Source::Latency(Stage::Submit),
+    "submit", Nanoseconds, Less, false, NONE, Source::Latency(Stage::Submit),
         "Intended start of a task to the end of its submit phase.";
-    "task", Nanoseconds, Less, false, Source::Latency(Stage::Task),
+    "task", Nanoseconds, Less, false, NONE, Source::Latency(Stage::Task),
         "Intended start of a task to its end.";
 }

@@ -5,15 +5,16 @@
 
 use std::time::Duration;
 
-use crate::analysis::server_log::{DropRule, ServerLogCounts};
 use crate::analysis::summary::{RunSummary, Summarizer};
 use crate::ids::{AttemptId, CommandId, RoundId, RunId, StrategyName, TaskId};
 use crate::instant::RunInstant;
 use crate::ledger::{Event, Record, RoundEnd, RunEnd};
 use crate::manifest::{
     EnvironmentRecord, Manifest, NetworkPath, ScenarioRecord, ServerDescription, ServerKind,
+    StrategyRecord,
 };
 use crate::reading::GeneratorSample;
+use crate::scenario::StrategyKind;
 use crate::vocabulary::{
     AttemptOutcome, AttemptTrace, CleanupPolicy, CleanupResult, Close, CommandOutcome,
     ConnectionEnd, Phase, RetryKind, Step, TaskFate,
@@ -38,7 +39,16 @@ pub fn manifest() -> Manifest {
             rounds: 2,
             seed: 7,
             time_scale: 1.0,
-            strategies: vec![StrategyName(OLD.to_owned()), StrategyName(NEW.to_owned())],
+            strategies: vec![
+                StrategyRecord {
+                    name: StrategyName(OLD.to_owned()),
+                    kind: StrategyKind::PerCommand,
+                },
+                StrategyRecord {
+                    name: StrategyName(NEW.to_owned()),
+                    kind: StrategyKind::ReusedSession,
+                },
+            ],
             max_startups: "10:30:100".to_owned(),
             thresholds: Vec::new(),
         },
@@ -78,7 +88,6 @@ pub fn manifest() -> Manifest {
 /// Events in the making.
 pub struct LedgerBuilder {
     pub records: Vec<Record>,
-    pub logs: Vec<(RoundId, ServerLogCounts)>,
     now: u64,
     attempts: u64,
     commands: u64,
@@ -89,7 +98,6 @@ impl LedgerBuilder {
     pub fn new(manifest: Manifest) -> Self {
         let mut ledger = LedgerBuilder {
             records: Vec::new(),
-            logs: Vec::new(),
             now: 0,
             attempts: 0,
             commands: 0,
@@ -116,14 +124,82 @@ impl LedgerBuilder {
         self
     }
 
-    pub fn log(&mut self) -> &mut ServerLogCounts {
-        &mut self.logs.last_mut().expect("a round was begun").1
+    /// A line of the server's log.
+    pub fn logged(&mut self, line: &str) -> &mut Self {
+        self.push(Event::ServerLogged {
+            line: line.to_owned(),
+        })
+    }
+
+    /// sshd's line of a connection that it admits.
+    pub fn connection_from(&mut self, port: u16) -> &mut Self {
+        self.logged(&format!(
+            "Connection from 127.0.0.1 port {port} on 127.0.0.1 port 22"
+        ))
+    }
+
+    /// … of a login.
+    pub fn accepted(&mut self, port: u16) -> &mut Self {
+        self.logged(&format!(
+            "Accepted publickey for runner from 127.0.0.1 port {port} ssh2: ED25519 SHA256:x"
+        ))
+    }
+
+    /// … of a drop by `MaxStartups`, drawn with 20 slots in use.
+    pub fn dropped(&mut self, port: u16) -> &mut Self {
+        self.logged("sshd.c:should_drop_connection():1 (pid=1): p 37, r 5")
+            .logged(&format!(
+                "sshd.c:drop_connection():1 (pid=1): drop connection #20 from [127.0.0.1]:{port} on [127.0.0.1]:22 past \
+                 MaxStartups"
+            ))
+    }
+
+    /// A line in the log of an earlier round, counted from 0.
+    pub fn logged_in(&mut self, round: usize, line: &str) {
+        let begun = |record: &Record| matches!(record.event, Event::RoundStarted { .. });
+        let (at, started) = self
+            .records
+            .iter()
+            .enumerate()
+            .filter(|(_, record)| begun(record))
+            .nth(round)
+            .expect("the round was begun");
+        let record = Record {
+            seq: 0,
+            at: started.at,
+            event: Event::ServerLogged {
+                line: line.to_owned(),
+            },
+        };
+        self.records.insert(at + 1, record);
+        self.renumber();
+    }
+
+    /// Takes the lines away that are about a port.
+    pub fn unlog(&mut self, port: u16) {
+        let about = [format!("port {port} "), format!("]:{port} ")];
+        self.records.retain(|record| match &record.event {
+            Event::ServerLogged { line } => !about.iter().any(|text| line.contains(text.as_str())),
+            _ => true,
+        });
+        self.renumber();
+    }
+
+    /// Gives every record its place again.
+    pub fn renumber(&mut self) {
+        for (seq, record) in self.records.iter_mut().enumerate() {
+            record.seq = seq as u64;
+        }
+    }
+
+    /// The port of the latest attempt.
+    pub fn port(&self) -> u16 {
+        port_of(self.attempts)
     }
 
     /// Begins a round and schedules its tasks for now; job ids are `job-<round>-<task>`.
     pub fn round(&mut self, strategy: &str, repetition: u32, tasks: u32) -> &mut Self {
         self.round = RoundId(self.round.0 + 1);
-        self.logs.push((self.round, ServerLogCounts::new(rule())));
         let round = self.round;
         self.push(Event::RoundStarted {
             round,
@@ -192,7 +268,7 @@ impl LedgerBuilder {
         });
         let begun = self.instant();
         let step = |ms| Some(begun + Duration::from_millis(ms));
-        let port = u16::try_from(20_000 + self.attempts % 40_000).expect("fits");
+        let port = self.port();
         let mut trace = AttemptTrace {
             connect_called: Some(begun),
             connected: step(1),
@@ -203,29 +279,22 @@ impl LedgerBuilder {
         match outcome {
             AttemptOutcome::Handshake => {
                 (trace.identified, trace.keyed, trace.authenticated) = (step(3), step(6), step(10));
-                let log = self.log();
-                log.connections += 1;
-                log.accepted += 1;
-                let lines = log.ports.entry(port).or_default();
-                lines.connections += 1;
-                lines.accepted += 1;
+                self.connection_from(port).accepted(port);
             }
             AttemptOutcome::BannerEof { .. } => {
                 trace.text_before = Some("Exceeded MaxStartups".to_owned());
-                let log = self.log();
-                log.drops.max_startups_draw += 1;
-                // Drawn with 20 slots in use.
-                let (draws, refused) = log.draws.entry(37).or_default();
-                (*draws, *refused) = (*draws + 1, *refused + 1);
-                log.ports.entry(port).or_default().drops += 1;
+                self.dropped(port);
             }
             AttemptOutcome::ConnectRefused | AttemptOutcome::ConnectTimeout => {
                 trace.connected = None;
             }
-            _ => {
-                let log = self.log();
-                log.connections += 1;
-                log.ports.entry(port).or_default().connections += 1;
+            AttemptOutcome::BannerTimeout
+            | AttemptOutcome::KexFailed { .. }
+            | AttemptOutcome::AuthFailed { .. }
+            | AttemptOutcome::GeneratorFault { .. }
+            | AttemptOutcome::Held
+            | AttemptOutcome::Interrupted => {
+                self.connection_from(port);
             }
         }
         self.wait(10);
@@ -360,16 +429,12 @@ impl LedgerBuilder {
         for record in &self.records {
             summarizer.fold(record);
         }
-        for (round, log) in &self.logs {
-            summarizer.server_log(*round, log.clone());
-        }
         summarizer.finish()
     }
 }
 
-/// The rule of [`manifest`].
-fn rule() -> Option<DropRule> {
-    DropRule::of(&manifest())
+fn port_of(attempt: u64) -> u16 {
+    u16::try_from(20_000 + attempt % 40_000).expect("fits")
 }
 
 fn job(round: RoundId, task: u32) -> String {

@@ -11,7 +11,7 @@ pub mod catalogue;
 pub mod interval_log;
 pub mod latency;
 pub mod laws;
-pub mod server_log;
+pub mod reconciliation;
 pub mod summary;
 pub mod timeline;
 pub mod validity;

@@ -6,16 +6,19 @@ use super::catalogue::{self, Aggregate, CATALOGUE};
 use super::latency::{Latency, Stage};
 use super::laws::{self, LawId, LawStatus};
 use super::ledger_builder::{LedgerBuilder, NEW, OLD, manifest, small_run};
-use super::server_log::ServerLogCounts;
 use super::summary::{RunSummary, Spread, StrategySummary, Summarizer};
 use super::validity::{self, CheckId, CheckStatus};
-use crate::ids::{RoundId, StrategyName};
+use crate::ids::StrategyName;
 use crate::ledger::{Event, RoundEnd, RunEnd};
 use crate::manifest::NetworkPath;
 use crate::vocabulary::{
     AttemptOutcome, CleanupResult, Close, CommandOutcome, GeneratorFault, Phase, StageFailure,
     Step, TaskFailure, TaskFate,
 };
+
+/// A drop that no client of the harness met.
+const STRANGER_DROPPED: &str =
+    "drop connection #20 from [127.0.0.1]:9 on [127.0.0.1]:22 past MaxStartups";
 
 fn strategy<'a>(run: &'a RunSummary, name: &str) -> &'a StrategySummary {
     run.strategy(&StrategyName(name.to_owned()))
@@ -198,18 +201,27 @@ fn a_directory_that_was_reported_removed_or_belongs_to_nobody_breaks_the_invento
     }
 }
 
+/// The port of the first refusal.
+fn refused_port(ledger: &LedgerBuilder) -> u16 {
+    ledger
+        .records
+        .iter()
+        .find_map(|record| match &record.event {
+            Event::AttemptEnded {
+                outcome: AttemptOutcome::BannerEof { .. },
+                trace,
+                ..
+            } => trace.local_port,
+            _ => None,
+        })
+        .expect("one refusal")
+}
+
 #[test]
 fn a_cut_log_is_unbalanced() {
     let mut ledger = small_run(manifest());
-    let log = &mut ledger.logs[0].1;
-    let port = *log
-        .ports
-        .iter()
-        .find(|(_, lines)| lines.drops > 0)
-        .expect("one drop")
-        .0;
-    log.ports.remove(&port);
-    log.drops.max_startups_draw -= 1;
+    let port = refused_port(&ledger);
+    ledger.unlog(port);
     let run = ledger.summary();
     assert_eq!(broken(&run), [LawId::ServerConnections, LawId::ServerDrops]);
     let laws = laws::check(&run);
@@ -230,14 +242,17 @@ fn a_cut_log_is_unbalanced() {
 #[test]
 fn a_second_client_behind_the_harness_is_unbalanced_even_when_totals_agree() {
     let mut ledger = small_run(manifest());
-    let log = &mut ledger.logs[0].1;
-    let first = log
-        .ports
-        .values_mut()
-        .find(|lines| lines.accepted > 0)
+    // One login is logged for a port that no attempt of the harness came from.
+    let login = ledger
+        .records
+        .iter_mut()
+        .find_map(|record| match &mut record.event {
+            Event::ServerLogged { line } if line.starts_with("Accepted") => Some(line),
+            _ => None,
+        })
         .expect("one login");
-    first.accepted = 0;
-    log.ports.entry(11).or_default().accepted = 1;
+    *login =
+        "Accepted publickey for runner from 127.0.0.1 port 11 ssh2: ED25519 SHA256:x".to_owned();
     let run = ledger.summary();
     assert_eq!(broken(&run), [LawId::ServerAccepted]);
     let laws = laws::check(&run);
@@ -261,10 +276,23 @@ fn a_second_client_behind_the_harness_is_unbalanced_even_when_totals_agree() {
     );
 }
 
+/// The server's log as a run leaves it that could not read it.
+fn not_read(ledger: &mut LedgerBuilder) {
+    ledger
+        .records
+        .retain(|record| !matches!(record.event, Event::ServerLogged { .. }));
+    for record in &mut ledger.records {
+        if let Event::RoundEnded { log_taken, .. } = &mut record.event {
+            *log_taken = false;
+        }
+    }
+    ledger.renumber();
+}
+
 #[test]
 fn a_promised_log_that_was_not_read_is_unbalanced_and_one_that_was_not_promised_is_not() {
     let mut ledger = small_run(manifest());
-    ledger.logs.clear();
+    not_read(&mut ledger);
     assert_eq!(
         broken(&ledger.summary()),
         [
@@ -277,7 +305,7 @@ fn a_promised_log_that_was_not_read_is_unbalanced_and_one_that_was_not_promised_
     let mut without = manifest();
     without.target.log_available = false;
     let mut ledger = small_run(without);
-    ledger.logs.clear();
+    not_read(&mut ledger);
     let run = ledger.summary();
     assert_eq!(broken(&run), []);
     let laws = laws::check(&run);
@@ -303,7 +331,7 @@ fn a_log_that_leaves_drops_out_gives_no_drops_and_no_law() {
 fn attempts_the_client_gave_up_explain_lines_on_the_servers_side_only() {
     let mut ledger = LedgerBuilder::new(manifest());
     ledger.round(OLD, 1, 1).start(0);
-    let late = ledger.attempt(
+    ledger.attempt(
         0,
         Phase::Submit,
         1,
@@ -311,14 +339,14 @@ fn attempts_the_client_gave_up_explain_lines_on_the_servers_side_only() {
             failure: StageFailure::TimedOut,
         },
     );
-    let early = ledger.attempt(0, Phase::Submit, 2, AttemptOutcome::BannerTimeout);
-    let port = |attempt: crate::ids::AttemptId| 20_000 + u16::try_from(attempt.0).expect("small");
-    let (late, early) = (port(late), port(early));
-    let log = ledger.log();
-    log.accepted += 1;
-    log.ports.entry(late).or_default().accepted += 1;
-    log.drops.max_startups_draw += 1;
-    log.ports.entry(early).or_default().drops += 1;
+    let late = ledger.port();
+    // Accepted before the client heard of it.
+    ledger.accepted(late);
+    ledger.attempt(0, Phase::Submit, 2, AttemptOutcome::BannerTimeout);
+    let early = ledger.port();
+    // In the kernel's queue when the client gave up, and then dropped.
+    ledger.unlog(early);
+    ledger.dropped(early).round_end(RoundEnd::Complete);
     let run = ledger.summary();
     assert!(!broken(&run).contains(&LawId::ServerAccepted));
     assert!(!broken(&run).contains(&LawId::ServerDrops));
@@ -332,15 +360,27 @@ fn attempts_the_client_gave_up_explain_lines_on_the_servers_side_only() {
 
 #[test]
 fn fork_failures_in_the_log_explain_refusals_without_a_drop() {
-    let mut ledger = LedgerBuilder::new(manifest());
-    ledger
-        .round(OLD, 1, 1)
-        .start(0)
-        .refused(0, Phase::Submit, 1);
-    *ledger.log() = ServerLogCounts::new(None);
-    assert!(broken(&ledger.summary()).contains(&LawId::ServerDrops));
-    ledger.log().fork_failures = 1;
-    assert!(!broken(&ledger.summary()).contains(&LawId::ServerDrops));
+    let refused = |lines: &[&str]| {
+        let mut ledger = LedgerBuilder::new(manifest());
+        ledger
+            .round(OLD, 1, 1)
+            .start(0)
+            .refused(0, Phase::Submit, 1);
+        let port = ledger.port();
+        ledger.unlog(port);
+        // The draw before the drop names no port.
+        ledger
+            .records
+            .retain(|record| !matches!(record.event, Event::ServerLogged { .. }));
+        ledger.renumber();
+        for line in lines {
+            ledger.logged(line);
+        }
+        ledger.round_end(RoundEnd::Complete);
+        broken(&ledger.summary()).contains(&LawId::ServerDrops)
+    };
+    assert!(refused(&[]));
+    assert!(!refused(&["fork: Resource temporarily unavailable"]));
 }
 
 #[test]
@@ -348,20 +388,18 @@ fn through_a_proxy_the_sides_are_compared_by_count() {
     let mut proxied = manifest();
     proxied.target.network_path = NetworkPath::PublishedPort;
     let mut ledger = small_run(proxied);
-    for (_, log) in &mut ledger.logs {
-        // The proxy's own ports: none of the client's.
-        log.ports = log
-            .ports
-            .iter()
-            .map(|(port, lines)| (port + 999, *lines))
-            .collect();
+    for record in &mut ledger.records {
+        if let Event::ServerLogged { line } = &mut record.event {
+            // The proxy's own ports: none of the client's.
+            *line = line.replace("port 2", "port 3").replace("]:2", "]:3");
+        }
     }
     assert_eq!(broken(&ledger.summary()), []);
     assert_eq!(
         status(&ledger.summary(), CheckId::NetworkPath),
         CheckStatus::Warn
     );
-    ledger.logs[0].1.drops.max_startups_draw += 1;
+    ledger.logged_in(0, STRANGER_DROPPED);
     assert_eq!(
         broken(&ledger.summary()),
         [LawId::ServerConnections, LawId::ServerDrops]
@@ -600,10 +638,12 @@ proptest! {
             for (seq, record) in ledger.records.iter_mut().enumerate() {
                 record.seq = seq as u64;
             }
-            let uncounted = matches!(
-                lost.event,
-                Event::TaskStarted { .. } | Event::DirectoryFound { .. }
-            );
+            let uncounted = match &lost.event {
+                Event::TaskStarted { .. } | Event::DirectoryFound { .. } => true,
+                // A draw, and what became of a connection that the client had given up, stand on one side only.
+                Event::ServerLogged { line } => !line.starts_with("Accepted"),
+                _ => false,
+            };
             prop_assume!(!uncounted);
         }
         prop_assert!(!broken(&ledger.summary()).is_empty(), "lost {:?}", lost.event);
@@ -642,11 +682,4 @@ proptest! {
         let median = latency.percentile_ns(50.0).unwrap_or(0);
         prop_assert!(median.abs_diff(exact) <= exact / 500 + 1, "{median} {exact}");
     }
-}
-
-#[test]
-fn an_unknown_round_in_the_servers_logs_is_a_stray() {
-    let mut ledger = small_run(manifest());
-    ledger.logs.push((RoundId(99), ServerLogCounts::new(None)));
-    assert_eq!(broken(&ledger.summary()), [LawId::NoStrayEvents]);
 }

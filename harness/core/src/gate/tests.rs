@@ -10,7 +10,7 @@ use crate::ledger::RunEnd;
 use crate::vocabulary::Phase;
 
 fn strategies() -> Vec<StrategyName> {
-    manifest().scenario.strategies
+    manifest().scenario.strategy_names()
 }
 
 fn parse(text: &str) -> Threshold {
@@ -191,8 +191,11 @@ fn a_gate_without_data_makes_the_run_inconclusive() {
 #[test]
 fn unbalanced_books_outweigh_a_failed_gate() {
     let mut ledger = small_run(manifest());
-    ledger.logs[0].1.drops.max_startups_draw += 1;
-    ledger.logs[0].1.ports.entry(9).or_default().drops += 1;
+    // A drop that no client of the harness met.
+    ledger.logged_in(
+        0,
+        "drop connection #20 from [127.0.0.1]:9 on [127.0.0.1]:22 past MaxStartups",
+    );
     let decision = decision(&ledger.summary(), &[&format!("{OLD}.banner_eof == 0")]);
     assert_eq!(
         (decision.verdict, decision.exit_code),

@@ -5,6 +5,9 @@ use std::net::Ipv4Addr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::keywords::KeywordError;
 use crate::ids::StrategyName;
 use crate::release::Release;
@@ -119,7 +122,8 @@ pub struct StrategyConfig {
 }
 
 /// How a task uses connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum StrategyKind {
     /// One connection for every command (Airflow SSH provider up to 5.0.2).
     PerCommand,

@@ -7,11 +7,12 @@ use serde::Serialize;
 use crate::document::{RoundReport, RunReport, StrategyReport};
 use crate::plot::DataTable;
 use crate::terminal::{decimal, time};
-use sshchurn_core::analysis::laws::{Joined, LawStatus, Sides};
-use sshchurn_core::analysis::server_log::DropCounts;
+use sshchurn_core::analysis::laws::LawStatus;
+use sshchurn_core::analysis::reconciliation::{Joined, Sides};
 use sshchurn_core::analysis::validity::CheckStatus;
 use sshchurn_core::analysis::witness::CostSource;
 use sshchurn_core::quantity::number;
+use sshchurn_core::server_log::DropCounts;
 
 const NONE: &str = "–";
 

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::document::{RunReport, StrategyReport};
 use sshchurn_core::analysis::admission::CurveVerdict;
-use sshchurn_core::analysis::laws::{Joined, LawStatus};
+use sshchurn_core::analysis::laws::LawStatus;
+use sshchurn_core::analysis::reconciliation::Joined;
 use sshchurn_core::exit_code::ExitCode;
 use sshchurn_core::gate::Verdict;
 use sshchurn_core::ids::StrategyName;
@@ -257,7 +258,7 @@ impl StrategyCell {
             })
             .collect();
         let rounds = rounds.filter(|rounds| !rounds.is_empty());
-        let sum = |value: fn(&sshchurn_core::analysis::laws::Sides) -> u64| {
+        let sum = |value: fn(&sshchurn_core::analysis::reconciliation::Sides) -> u64| {
             rounds
                 .as_ref()
                 .map(|rounds| rounds.iter().map(|(_, sides)| value(sides)).sum())

@@ -10,7 +10,7 @@ use super::document::{MatrixReport, MatrixRow, RowState, StrategyCell};
 use crate::ruled_table;
 use crate::terminal::time;
 use sshchurn_core::analysis::admission::CurveVerdict;
-use sshchurn_core::analysis::laws::Joined;
+use sshchurn_core::analysis::reconciliation::Joined;
 
 const NONE: &str = "–";
 const HEAD: [&str; 10] = [

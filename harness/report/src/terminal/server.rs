@@ -7,7 +7,7 @@ use super::rows::{NONE, Rows};
 use super::{decimal, line, time};
 use crate::document::{RoundReport, RunReport, StrategyReport};
 use sshchurn_core::analysis::admission::{AdmissionCurve, CurveSource, CurveVerdict};
-use sshchurn_core::analysis::server_log::DropCounts;
+use sshchurn_core::server_log::DropCounts;
 
 /// Rows below the totals of all phases.
 pub(super) fn rows(rows: &mut Rows<'_>) {

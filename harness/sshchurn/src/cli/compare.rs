@@ -29,7 +29,7 @@ const COMPARISON: &str = "comparison.json";
 pub(super) fn command(args: &CompareArgs, console: &Console) -> Result<ExitCode, CliError> {
     let base = read_report(&args.base)?;
     let new = read_report(&args.new)?;
-    let request = request(&args.settings, &base.scenario.strategies)?;
+    let request = request(&args.settings, &base.scenario.strategy_names())?;
     let compared = comparison::compare(&base, &new, &request);
     if compared.refused {
         return Err(refused(&compared.differences));
@@ -62,7 +62,7 @@ impl Baseline {
             return Ok(None);
         };
         let report = read_report(path)?;
-        let request = request(settings, &scenario.strategies)?;
+        let request = request(settings, &scenario.strategy_names())?;
         let mut differences = scenario_differences(&report.scenario, scenario);
         differences
             .extend(kind(target).and_then(|target| kind_difference(report.target.kind, target)));

@@ -7,15 +7,15 @@ use std::path::Path;
 
 use super::error::CliError;
 use sshchurn_core::analysis::admission::{self, AdmissionCurve};
-use sshchurn_core::analysis::server_log::{DropRule, ServerLogCounts, parse_line};
 use sshchurn_core::analysis::summary::{RunSummary, Summarizer};
 use sshchurn_core::analysis::{interval_log, laws, validity};
 use sshchurn_core::gate::{self, Threshold, ThresholdError};
-use sshchurn_core::ids::{RoundId, RunId, StrategyName};
+use sshchurn_core::ids::{RunId, StrategyName};
 use sshchurn_core::ledger::{Event, LedgerReader};
 use sshchurn_core::manifest::Manifest;
 use sshchurn_core::model::Admission;
 use sshchurn_core::scenario::MaxStartups;
+use sshchurn_core::server_log::{DropRule, ServerLogCounts};
 use sshchurn_report::{self as report, Findings, RunReport};
 
 /// Name of the ledger in a run directory.
@@ -57,13 +57,11 @@ pub(super) struct Curves {
 
 /// Holds a run directory against an expected `MaxStartups`.
 pub(super) fn curves(directory: &Path, expected: MaxStartups) -> Result<Curves, CliError> {
-    let rule = |manifest: &Manifest| {
-        DropRule::of(manifest).map(|rule| DropRule {
-            max_startups: Admission::new(expected),
-            ..rule
-        })
-    };
-    let (manifest, run) = fold(directory, rule)?;
+    let (manifest, run) = fold(directory, Summarizer::new().with_rule(expected))?;
+    let rule = DropRule::of(&manifest).map(|rule| DropRule {
+        max_startups: Admission::new(expected),
+        ..rule
+    });
     let logs: Vec<&ServerLogCounts> = run
         .strategies
         .iter()
@@ -72,7 +70,7 @@ pub(super) fn curves(directory: &Path, expected: MaxStartups) -> Result<Curves, 
         .collect();
     Ok(Curves {
         held: admission::of_staircases(&run, expected),
-        draws: rule(&manifest)
+        draws: rule
             .filter(|_| !logs.is_empty())
             .and_then(|rule| admission::of_logs(rule, &logs)),
     })
@@ -80,8 +78,11 @@ pub(super) fn curves(directory: &Path, expected: MaxStartups) -> Result<Curves, 
 
 /// Computes the report of a run directory.
 pub(super) fn load(directory: &Path) -> Result<Loaded, CliError> {
-    let (manifest, run) = fold(directory, DropRule::of)?;
-    let thresholds = thresholds(&manifest.scenario.thresholds, &manifest.scenario.strategies)?;
+    let (manifest, run) = fold(directory, Summarizer::new())?;
+    let thresholds = thresholds(
+        &manifest.scenario.thresholds,
+        &manifest.scenario.strategy_names(),
+    )?;
     let laws = laws::check(&run);
     let validity = validity::check(&run);
     let gates = gate::judge(&thresholds, &run);
@@ -103,38 +104,19 @@ pub(super) fn load(directory: &Path) -> Result<Loaded, CliError> {
     })
 }
 
-/// Folds ledger and log of a run directory; the causes of drops are told apart by `rule`.
+/// Folds the ledger of a run directory.
 fn fold(
     directory: &Path,
-    rule: impl Fn(&Manifest) -> Option<DropRule>,
+    mut summarizer: Summarizer,
 ) -> Result<(Box<Manifest>, RunSummary), CliError> {
     if !directory.join(LEDGER).exists() {
         return Err(CliError::NoRunDirectory(directory.to_path_buf()));
     }
-    let mut summarizer = Summarizer::new();
     let mut manifest: Option<Box<Manifest>> = None;
-    let mut log: Option<(RoundId, ServerLogCounts)> = None;
     for record in LedgerReader::open(&directory.join(LEDGER))? {
         let record = record?;
-        match &record.event {
-            Event::RunStarted { manifest: found } => manifest = Some(found.clone()),
-            Event::RoundStarted { round, .. } => {
-                let rule = manifest.as_deref().and_then(&rule);
-                log = Some((*round, ServerLogCounts::new(rule)));
-            }
-            Event::ServerLogged { line } => {
-                if let Some((_, counts)) = &mut log {
-                    counts.fold(&parse_line(line));
-                }
-            }
-            Event::RoundEnded {
-                log_taken: true, ..
-            } => {
-                if let Some((round, counts)) = log.take() {
-                    summarizer.server_log(round, counts);
-                }
-            }
-            _ => {}
+        if let Event::RunStarted { manifest: found } = &record.event {
+            manifest = Some(found.clone());
         }
         summarizer.fold(&record);
     }

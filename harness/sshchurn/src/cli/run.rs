@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use sshchurn_core::analysis::server_log::LogLines;
+use sshchurn_core::server_log::LogLines;
 
 use super::args::{RunArgs, TargetArg};
 use super::compare::{self, Baseline};
@@ -23,7 +23,7 @@ use crate::doctor;
 use sshchurn_core::exit_code::ExitCode;
 use sshchurn_core::ids::RunId;
 use sshchurn_core::ledger::{Event, RoundEnd, RunEnd};
-use sshchurn_core::manifest::{Manifest, ScenarioRecord, ServerDescription};
+use sshchurn_core::manifest::{Manifest, ScenarioRecord, ServerDescription, StrategyRecord};
 use sshchurn_core::quantity::nanoseconds;
 use sshchurn_core::scenario::Scenario;
 use sshchurn_engine::clock::RunClock;
@@ -512,7 +512,14 @@ fn scenario_record(scenario: &Scenario, origin: &str) -> ScenarioRecord {
         rounds: scenario.rounds,
         seed: scenario.seed,
         time_scale: scenario.time_scale,
-        strategies: scenario.strategy_names(),
+        strategies: scenario
+            .strategies
+            .iter()
+            .map(|strategy| StrategyRecord {
+                name: strategy.name.clone(),
+                kind: strategy.kind,
+            })
+            .collect(),
         max_startups: scenario.sshd.max_startups.to_string(),
         thresholds: scenario.gate.clone(),
     }

@@ -1,13 +1,9 @@
 //! The conservation laws: both sides' numbers, round by round, and whether they balance.
 //!
-//! A run whose books do not balance is inconclusive, whatever its gates say. Owns the ledger's own laws; `reconcile`
-//! those between client and server; counting is `summary`'s and `server_log`'s.
+//! A run whose books do not balance is inconclusive, whatever its gates say. Owns the ledger's own laws; `server`
+//! those between client and server; counting is `summary`'s and `reconciliation`'s.
 
-mod reconcile;
-
-use std::collections::BTreeMap;
-
-pub use reconcile::{Explanation, Joined, Reconciliation, Sides, reconcile};
+mod server;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -146,10 +142,6 @@ fn status_of(balances: &[Balance]) -> LawStatus {
 #[must_use]
 pub fn check(run: &RunSummary) -> Vec<Law> {
     let rounds = run.rounds();
-    let joined: BTreeMap<RoundId, Reconciliation> = rounds
-        .iter()
-        .filter_map(|round| Some((round.round, reconcile(run, round)?)))
-        .collect();
     let equal = |id, description, left, right, sides: fn(&RoundSummary) -> (u64, u64)| {
         let balances = rounds
             .iter()
@@ -213,7 +205,7 @@ pub fn check(run: &RunSummary) -> Vec<Law> {
             },
         ),
     ];
-    laws.extend(reconcile::laws(run, &rounds, &joined));
+    laws.extend(server::laws(run, &rounds));
     laws.push(inventory(run, &rounds));
     laws
 }
@@ -285,13 +277,7 @@ fn ledger_intact(run: &RunSummary) -> Law {
 
 fn no_strays(run: &RunSummary) -> Law {
     let ledger = &run.ledger;
-    let mut detail = ledger.stray_samples.clone();
-    if ledger.unknown_server_logs > 0 {
-        detail.push(format!(
-            "server log given for {} rounds that are not in the ledger",
-            ledger.unknown_server_logs
-        ));
-    }
+    let detail = ledger.stray_samples.clone();
     Law::new(
         LawId::NoStrayEvents,
         "every event names a round, task, attempt, connection or command that is open",

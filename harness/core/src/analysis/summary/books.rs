@@ -2,12 +2,7 @@
 //!
 //! Owns shapes only; the judgement is `laws`' and `validity`'s.
 
-use std::collections::BTreeMap;
-
-use crate::ids::{AttemptId, TaskId};
-use crate::instant::RunInstant;
 use crate::ledger::RunEnd;
-use crate::vocabulary::Phase;
 
 /// How tasks of a round began.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,75 +18,6 @@ pub struct StartNumbers {
     pub own_lag_max_ns: u64,
     /// TCP connects that took as long as one or more SYN retransmissions.
     pub slow_connects: u64,
-}
-
-/// What one TCP source port was used for in a round. A port can be used twice.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct PortUse {
-    /// Attempts that became a handshake.
-    pub handshakes: u32,
-    /// Attempts that were refused.
-    pub refusals: u32,
-    /// Attempts given up or lost so late that the server may have authenticated them.
-    pub maybe_accepted: u32,
-    /// Attempts given up so early that the server may have dropped them.
-    pub maybe_dropped: u32,
-    /// Attempts that stood as TCP connections: sshd must have logged them.
-    pub reached: u32,
-    /// Those of them that were given up before a byte had come: they may never have left the kernel's listen queue.
-    pub maybe_queued: u32,
-    /// Attempts given up before the TCP connection stood: sshd may have logged them all the same.
-    pub maybe_reached: u32,
-    /// The first attempt from this port.
-    pub first: Option<AttemptNote>,
-}
-
-/// One attempt, to be told to a person.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AttemptNote {
-    /// Attempt.
-    pub attempt: AttemptId,
-    /// Task.
-    pub task: TaskId,
-    /// Phase.
-    pub phase: Phase,
-    /// 1 for the first try at its connection.
-    pub ordinal: u32,
-    /// Metric its outcome is counted under.
-    pub outcome: &'static str,
-    /// `connect()` was called.
-    pub at: RunInstant,
-    /// Source port.
-    pub port: Option<u16>,
-}
-
-impl AttemptNote {
-    /// For a person; the time is that since the round began.
-    #[must_use]
-    pub fn told(&self, round_started: RunInstant) -> String {
-        let port = match self.port {
-            Some(port) => format!("port {port}"),
-            None => String::from("port unknown"),
-        };
-        format!(
-            "{port} attempt {} ({}, task {}, {}, try {}, {:.3} s into the round)",
-            self.attempt,
-            self.outcome,
-            self.task,
-            self.phase.as_str(),
-            self.ordinal,
-            self.at.since(round_started).as_secs_f64()
-        )
-    }
-}
-
-/// The client's attempts by source port, to be joined to the server's log.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ClientPorts {
-    /// By port; at most 65 536 entries.
-    pub by_port: BTreeMap<u16, PortUse>,
-    /// The same for attempts whose port is not known.
-    pub without_port: PortUse,
 }
 
 /// Both sides of the ledger's own conservation laws for one round.
@@ -115,8 +41,6 @@ pub struct RoundBooks {
     pub connections_made: u64,
     /// Handshakes with exactly one `ConnectionEnded`.
     pub connections_ended_once: u64,
-    /// The client's source ports.
-    pub ports: ClientPorts,
 }
 
 /// The ledger as a whole.
@@ -143,6 +67,4 @@ pub struct LedgerBooks {
     pub rounds_started: u64,
     /// Rounds with a `RoundEnded`.
     pub rounds_ended: u64,
-    /// Rounds whose server log was given although the ledger has no such round.
-    pub unknown_server_logs: u64,
 }

@@ -2,7 +2,8 @@
 //!
 //! `numbers` is the data, `books` what the laws compare,
 //! `summarizer` folds the ledger into it record by record, `round` is the state of a
-//! round under way. Memory grows with tasks and rounds, not with the ledger. Must not judge: laws, validity
+//! round under way, which joins its attempts at its end. Memory grows with the attempts of one round and with the
+//! number of rounds, not with the ledger. Must not judge: laws, validity
 //! and gates read what is here.
 
 mod books;
@@ -11,9 +12,9 @@ mod outcomes;
 mod round;
 mod summarizer;
 
-pub use books::{AttemptNote, ClientPorts, LedgerBooks, PortUse, RoundBooks, StartNumbers};
+pub use books::{LedgerBooks, RoundBooks, StartNumbers};
 pub use numbers::{
-    BannerEofSplit, Counts, FailureCounts, GeneratorHealth, Leftovers, Numbers, PerTask, Rate,
-    RetriesByKind, RoundSummary, RunSummary, Scope, Spread, StrategySummary, TaskCounts,
+    BannerEofSplit, Counts, FailureCounts, GeneratorHealth, Leftovers, Makers, Numbers, PerTask,
+    Rate, RetriesByKind, RoundSummary, RunSummary, Scope, Spread, StrategySummary, TaskCounts,
 };
 pub use summarizer::Summarizer;

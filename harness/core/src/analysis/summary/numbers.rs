@@ -10,14 +10,16 @@ use serde::{Deserialize, Serialize};
 use super::books::{LedgerBooks, RoundBooks, StartNumbers};
 use crate::analysis::admission::Trials;
 use crate::analysis::latency::Latencies;
-use crate::analysis::server_log::{DropCounts, ServerLogCounts};
+use crate::analysis::reconciliation::Reconciliation;
 use crate::analysis::timeline::{TaskEnd, TimeLine};
 use crate::analysis::witness::{KernelCounters, ServerCost, Startups};
 use crate::ids::{RoundId, StrategyName};
 use crate::instant::RunInstant;
+use crate::join::Views;
 use crate::ledger::RoundEnd;
 use crate::manifest::Manifest;
 use crate::quantity::{number, seconds};
+use crate::server_log::{DropCounts, ServerLogCounts};
 use crate::vocabulary::{CleanupPolicy, Phase};
 
 macro_rules! counters {
@@ -117,6 +119,25 @@ counters! {
         reset,
         /// With text before the close, whichever way it closed.
         with_text,
+    }
+}
+
+counters! {
+    /// Refusals by who refused, and what else the kernel kept from sshd. The first five add up to `banner_eof`.
+    Makers {
+        /// sshd, by `MaxStartups`.
+        max_startups,
+        /// sshd, by a limit per source or a penalty.
+        other_rule,
+        /// sshd accepted the connection and could not serve it: no process, no descriptor, a session that died.
+        unserved,
+        /// The kernel: sshd's listen queue was full, and sshd never saw the connection.
+        listen_queue_refused,
+        /// Nobody that left a trace.
+        unknown,
+        /// No refusals: attempts that were given up while the kernel kept turning them away from sshd's full listen
+        /// queue.
+        listen_queue_timeout,
     }
 }
 
@@ -291,6 +312,8 @@ pub struct Scope {
     pub banner_eof_split: BannerEofSplit,
     /// Texts that came with refusals, and how often.
     pub banner_eof_texts: BTreeMap<String, u64>,
+    /// Refusals by who refused; `None` unless every witness was heard in every round.
+    pub makers: Option<Makers>,
     /// Retries by kind.
     pub retries_by_kind: RetriesByKind,
     /// Handshake rate.
@@ -311,6 +334,10 @@ impl Scope {
         for (text, count) in &other.banner_eof_texts {
             *self.banner_eof_texts.entry(text.clone()).or_default() += count;
         }
+        self.makers = both(self.makers, other.makers, |mut mine, theirs| {
+            mine.merge(&theirs);
+            mine
+        });
         self.retries_by_kind.merge(&other.retries_by_kind);
         self.rate.merge(&other.rate);
         self.attempts_per_task.merge(&other.attempts_per_task);
@@ -322,6 +349,8 @@ impl Scope {
 /// Everything counted of one round, or of all rounds of a strategy.
 #[derive(Debug, Clone, Default)]
 pub struct Numbers {
+    /// The views of attempts that were there in every round.
+    pub views: Views,
     /// All phases together.
     pub total: Scope,
     /// Each phase, indexed like [`Phase::ALL`].
@@ -358,6 +387,10 @@ impl Numbers {
         self.server_cpu_ns?.checked_div(self.tasks.tasks_scheduled)
     }
 
+    pub(super) fn all_scopes(&mut self) -> impl Iterator<Item = &mut Scope> {
+        self.phases.iter_mut().chain([&mut self.total])
+    }
+
     /// A scope: one phase, or all.
     #[must_use]
     pub fn scope(&self, phase: Option<Phase>) -> &Scope {
@@ -381,6 +414,7 @@ impl Numbers {
     }
 
     fn merge(&mut self, other: &Numbers) {
+        self.views = self.views.and(other.views);
         self.total.merge(&other.total);
         for (mine, theirs) in self.phases.iter_mut().zip(&other.phases) {
             mine.merge(theirs);
@@ -451,8 +485,10 @@ pub struct RoundSummary {
     pub kernel: Option<KernelCounters>,
     /// A single client's connections by the number of slots it held; empty where it was not alone or held none.
     pub held_trials: BTreeMap<u32, Trials>,
-    /// What the server's log says of it.
+    /// What the server's log says of it as a whole.
     pub server_log: Option<ServerLogCounts>,
+    /// Its attempts beside that log.
+    pub reconciliation: Option<Reconciliation>,
 }
 
 /// One strategy over all its rounds.

@@ -1,13 +1,13 @@
-//! What the end of one attempt adds to the numbers of its round: outcome, times, rate, and the port it is joined by.
+//! What one joined attempt adds to the numbers of its round: outcome, times, rate, and who refused it.
 //!
 //! Owns the meaning of an outcome for each of them. Which numbers they are added to is `round`'s.
 
-use super::books::{AttemptNote, ClientPorts};
-use super::numbers::{Scope, TEXTS_KEPT};
+use super::numbers::{Makers, Scope, TEXTS_KEPT};
 use crate::analysis::latency::Stage;
 use crate::instant::RunInstant;
+use crate::join::{Account, Attempt, Maker};
 use crate::quantity::nanoseconds;
-use crate::vocabulary::{AttemptOutcome, AttemptTrace, Close, StageFailure};
+use crate::vocabulary::{AttemptOutcome, AttemptTrace, Close};
 
 const TEXT_CHARS: usize = 100;
 const ONE_SECOND_NS: u64 = 1_000_000_000;
@@ -94,46 +94,17 @@ pub(super) fn time_stages(scope: &mut Scope, outcome: &AttemptOutcome, trace: &A
     }
 }
 
-/// Which server lines an attempt can stand behind. The client may have given up on a connection that sshd was
-/// still about to serve: in the kernel's queue (it will be dropped or admitted later), or in authentication
-/// (`Accepted` is logged before the client hears of it).
-pub(super) fn note_port(
-    ports: &mut ClientPorts,
-    first: AttemptNote,
-    outcome: &AttemptOutcome,
-    trace: &AttemptTrace,
-) {
-    let entry = match trace.local_port {
-        Some(port) => ports.by_port.entry(port).or_default(),
-        None => &mut ports.without_port,
+/// Who refused an attempt, and what the kernel kept from sshd.
+pub(super) fn count_maker(makers: &mut Makers, attempt: &Attempt) {
+    makers.listen_queue_timeout += u64::from(attempt.account == Account::ListenQueueTimeout);
+    let Some(maker) = attempt.maker() else {
+        return;
     };
-    entry.first.get_or_insert(first);
-    let silent = trace.identified.is_none();
-    match outcome {
-        AttemptOutcome::Handshake => entry.handshakes += 1,
-        AttemptOutcome::BannerEof { .. } => entry.refusals += 1,
-        AttemptOutcome::Interrupted | AttemptOutcome::GeneratorFault { .. } => {
-            entry.maybe_accepted += u32::from(trace.keyed.is_some());
-            entry.maybe_dropped += u32::from(silent);
-        }
-        AttemptOutcome::AuthFailed {
-            failure: StageFailure::Lost { .. } | StageFailure::TimedOut,
-        } => entry.maybe_accepted += 1,
-        AttemptOutcome::BannerTimeout | AttemptOutcome::ConnectTimeout => entry.maybe_dropped += 1,
-        AttemptOutcome::AuthFailed { .. }
-        | AttemptOutcome::KexFailed { .. }
-        | AttemptOutcome::Held
-        | AttemptOutcome::ConnectRefused => {}
-    }
-    let given_up = matches!(
-        outcome,
-        AttemptOutcome::Interrupted
-            | AttemptOutcome::BannerTimeout
-            | AttemptOutcome::ConnectTimeout
-            | AttemptOutcome::GeneratorFault { .. }
-    );
-    let reached = trace.connected.is_some();
-    entry.reached += u32::from(reached);
-    entry.maybe_queued += u32::from(reached && silent && given_up);
-    entry.maybe_reached += u32::from(!reached && given_up && trace.connect_called.is_some());
+    *match maker {
+        Maker::MaxStartups => &mut makers.max_startups,
+        Maker::OtherRule => &mut makers.other_rule,
+        Maker::Unserved => &mut makers.unserved,
+        Maker::ListenQueue => &mut makers.listen_queue_refused,
+        Maker::Unknown => &mut makers.unknown,
+    } += 1;
 }

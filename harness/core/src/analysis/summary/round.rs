@@ -5,18 +5,21 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
-use super::books::{AttemptNote, RoundBooks, StartNumbers};
-use super::numbers::{Leftovers, Numbers, PerTask, RoundSummary, Scope};
-use super::outcomes::{Window, count_outcome, note_port, settle_rate, time_stages};
+use super::books::{RoundBooks, StartNumbers};
+use super::numbers::{Leftovers, Makers, Numbers, PerTask, RoundSummary, Scope};
+use super::outcomes::{Window, count_maker, count_outcome, settle_rate, time_stages};
 use crate::analysis::admission::Trials;
 use crate::analysis::latency::Stage;
+use crate::analysis::reconciliation::Reconciliation;
 use crate::analysis::timeline::{TaskEnd, TimeLine, TimeLineBuilder};
 use crate::analysis::witness::WitnessBuilder;
 use crate::ids::{AttemptId, RoundId, StrategyName, TaskId};
 use crate::instant::RunInstant;
+use crate::join::{Attempt, ClientView, Means, ServerViews, Sides, Views, join};
 use crate::ledger::RoundEnd;
 use crate::quantity::nanoseconds;
-use crate::reading::ServerReading;
+use crate::reading::{KernelSettings, ServerReading};
+use crate::server_log::DropRule;
 use crate::vocabulary::{
     AttemptOutcome, AttemptTrace, CleanupPolicy, CleanupResult, CommandOutcome, Phase, RetryKind,
     TaskFailure, TaskFate,
@@ -63,6 +66,22 @@ pub(super) struct RoundState {
     open_attempts: u32,
     /// Answers by the number of attempts that were open before.
     answers: BTreeMap<u32, Trials>,
+    /// The client's attempts that have ended.
+    clients: Vec<ClientView>,
+    /// What the server has logged since the round began.
+    log: ServerViews,
+    /// The views that its strategy and its server promise.
+    views: Views,
+    settings: Option<KernelSettings>,
+}
+
+/// How a round ended, as its last event says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ending {
+    pub(super) end: RoundEnd,
+    pub(super) proven_idle: bool,
+    pub(super) inventory_taken: bool,
+    pub(super) log_taken: bool,
 }
 
 impl RoundState {
@@ -98,7 +117,12 @@ impl RoundState {
                 kernel: None,
                 held_trials: BTreeMap::new(),
                 server_log: None,
+                reconciliation: None,
             },
+            clients: Vec::new(),
+            log: ServerViews::new(None),
+            views: Views::CLIENT,
+            settings: None,
             held_back: false,
             timeline: TimeLineBuilder::new(at),
             witness: WitnessBuilder::default(),
@@ -116,6 +140,19 @@ impl RoundState {
     pub(super) fn at_most(mut self, in_flight: Option<u32>) -> Self {
         let tasks = self.summary.books.tasks_planned;
         self.held_back = in_flight.is_some_and(|most| u64::from(most) < tasks);
+        self
+    }
+
+    /// Says what the manifest promises of its witnesses.
+    pub(super) fn witnessed(
+        mut self,
+        views: Views,
+        rule: Option<DropRule>,
+        settings: Option<KernelSettings>,
+    ) -> Self {
+        self.views = views;
+        self.log = ServerViews::new(rule);
+        self.settings = settings;
         self
     }
 
@@ -239,7 +276,14 @@ impl RoundState {
         let refused = match outcome {
             AttemptOutcome::Held => Some(0),
             AttemptOutcome::BannerEof { .. } => Some(1),
-            _ => None,
+            AttemptOutcome::Handshake
+            | AttemptOutcome::ConnectRefused
+            | AttemptOutcome::ConnectTimeout
+            | AttemptOutcome::BannerTimeout
+            | AttemptOutcome::KexFailed { .. }
+            | AttemptOutcome::AuthFailed { .. }
+            | AttemptOutcome::GeneratorFault { .. }
+            | AttemptOutcome::Interrupted => None,
         };
         if let Some(refused) = refused {
             let answers = self.answers.entry(open.others).or_default();
@@ -247,24 +291,57 @@ impl RoundState {
             answers.refused += refused;
         }
         self.summary.books.attempts_ended_once += 1;
-        self.scopes(open.phase, |scope| {
-            count_outcome(scope, open.ordinal, outcome, trace);
-            time_stages(scope, outcome, trace);
+        self.clients.push(ClientView {
+            attempt,
+            task: open.task,
+            phase: open.phase,
+            ordinal: open.ordinal,
+            started: open.at,
+            ended: at,
+            outcome: outcome.clone(),
+            trace: AttemptTrace {
+                // The same of every attempt that got so far, and many bytes.
+                identification: None,
+                ..trace.clone()
+            },
         });
-        let begun = trace.connect_called.unwrap_or(open.at);
-        let authenticated = trace.authenticated.or(trace.ended).unwrap_or(at);
+    }
+
+    pub(super) fn server_logged(&mut self, line: &str, at: RunInstant) {
+        self.log.fold(at, line);
+    }
+
+    /// Adds a joined attempt to the numbers.
+    fn count(&mut self, attempt: &Attempt) {
+        let Some(client) = &attempt.client else {
+            return;
+        };
+        let (outcome, trace) = (&client.outcome, &client.trace);
+        self.scopes(client.phase, |scope| {
+            count_outcome(scope, client.ordinal, outcome, trace);
+            time_stages(scope, outcome, trace);
+            if let Some(makers) = &mut scope.makers {
+                count_maker(makers, attempt);
+            }
+        });
+        let begun = client.begun();
         let handshake = *outcome == AttemptOutcome::Handshake;
-        for window in [open.phase as usize, 3] {
+        for window in [client.phase as usize, 3] {
             let window = &mut self.windows[window];
             window.first = Some(window.first.map_or(begun, |first| first.min(begun)));
-            window.last = Some(window.last.map_or(at, |last| last.max(at)));
+            window.last = Some(
+                window
+                    .last
+                    .map_or(client.ended, |last| last.max(client.ended)),
+            );
             if handshake {
+                let authenticated = trace.authenticated.or(trace.ended).unwrap_or(client.ended);
                 window.handshakes.push(authenticated.0);
             }
         }
-        if let Some(state) = self.tasks.get_mut(&open.task) {
-            state.handshakes[open.phase as usize] += u64::from(handshake);
-            if state.first_attempt == Some(attempt) {
+        if let Some(state) = self.tasks.get_mut(&client.task) {
+            state.handshakes[client.phase as usize] += u64::from(handshake);
+            if state.first_attempt == Some(client.attempt) {
                 self.first_connects
                     .extend(trace.connect_called.map(|instant| instant.0));
             }
@@ -276,16 +353,6 @@ impl RoundState {
         };
         self.summary.start.slow_connects += u64::from(slow_connect);
         self.summary.books.connections_made += u64::from(handshake);
-        let first = AttemptNote {
-            attempt,
-            task: open.task,
-            phase: open.phase,
-            ordinal: open.ordinal,
-            outcome: outcome.metric(),
-            at: begun,
-            port: trace.local_port,
-        };
-        note_port(&mut self.summary.books.ports, first, outcome, trace);
     }
 
     pub(super) fn connection_ended(&mut self) {
@@ -376,21 +443,24 @@ impl RoundState {
         self.summary.ended = at;
     }
 
-    /// Closes the round. `seen` holds the directories found after earlier rounds and takes this one's.
+    /// Closes the round: joins its attempts, and counts them. `seen` holds the directories found after earlier rounds
+    /// and takes this one's.
     pub(super) fn finish(
         mut self,
-        end: Option<(RoundEnd, bool, bool)>,
+        ending: Option<Ending>,
         seen: &mut HashSet<String>,
     ) -> RoundSummary {
-        if let Some((end, proven_idle, inventory_taken)) = end {
-            self.summary.end = Some(end);
-            self.summary.proven_idle &= proven_idle;
-            if inventory_taken {
+        if let Some(ending) = ending {
+            self.summary.end = Some(ending.end);
+            self.summary.proven_idle &= ending.proven_idle;
+            if ending.inventory_taken {
                 self.summary.numbers.leftovers = Some(self.settle_directories(seen));
             }
         } else {
             self.summary.proven_idle = false;
         }
+        self.summary.kernel = self.witness.kernel();
+        self.settle_attempts(ending.is_some_and(|ending| ending.log_taken));
         self.settle_rates();
         self.settle_tasks();
         self.settle_ends();
@@ -403,7 +473,6 @@ impl RoundState {
         let (counts, tasks) = (&summary.numbers.total.counts, &summary.numbers.tasks);
         let (handshakes, tasks) = (counts.handshakes, tasks.tasks_scheduled);
         summary.startups = self.witness.startups();
-        summary.kernel = self.witness.kernel();
         summary.server_cost = self.witness.cost(handshakes, tasks);
         summary.numbers.startups_peak = summary
             .startups
@@ -411,6 +480,54 @@ impl RoundState {
             .map(|startups| u64::from(startups.peak));
         summary.numbers.server_cpu_ns = summary.server_cost.as_ref().map(|cost| cost.cpu_ns);
         self.summary
+    }
+
+    /// Joins what the witnesses say of each attempt, before anything is counted of any.
+    fn settle_attempts(&mut self, log_taken: bool) {
+        let views = match log_taken {
+            true => self.views,
+            false => self.views.without_log(),
+        };
+        self.summary.numbers.views = views;
+        if views.have(Views::ALL) {
+            for scope in self.summary.numbers.all_scopes() {
+                scope.makers = Some(Makers::default());
+            }
+        }
+        let log = std::mem::replace(&mut self.log, ServerViews::new(None));
+        let (counts, connections) = log.finish();
+        let kernel = self.summary.kernel.as_ref();
+        let means = Means::of(
+            views.server.then_some(&counts),
+            self.settings.as_ref(),
+            kernel.and_then(|kernel| Some(kernel.listener?.queue_limit)),
+            kernel.and_then(|kernel| kernel.grown.embryonic_rsts),
+        );
+        let sides = Sides {
+            clients: std::mem::take(&mut self.clients),
+            server: if views.server {
+                connections
+            } else {
+                Vec::new()
+            },
+        };
+        let joined = join(sides, views, means);
+        for attempt in &joined.attempts {
+            self.count(attempt);
+        }
+        if views.server {
+            let summary = &mut self.summary;
+            summary.reconciliation = Some(Reconciliation::of(
+                &joined,
+                &counts,
+                views,
+                summary.started,
+                summary.kernel.as_ref(),
+            ));
+            summary.numbers.server_accepted = Some(counts.accepted);
+            summary.numbers.server_drops = views.drops.then(|| counts.drops.clone());
+            summary.server_log = Some(counts);
+        }
     }
 
     fn settle_ends(&mut self) {

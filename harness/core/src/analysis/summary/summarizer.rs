@@ -8,13 +8,16 @@ use std::time::Duration;
 
 use super::books::LedgerBooks;
 use super::numbers::{GeneratorHealth, Numbers, RoundSummary, RunSummary, StrategySummary};
-use super::round::{OpenAttempt, RoundState};
-use crate::analysis::server_log::ServerLogCounts;
-use crate::ids::{AttemptId, CommandId, RoundId};
+use super::round::{Ending, OpenAttempt, RoundState};
+use crate::ids::{AttemptId, CommandId, RoundId, StrategyName};
 use crate::instant::RunInstant;
+use crate::join::Views;
 use crate::ledger::{Event, Record, RunEnd};
 use crate::manifest::Manifest;
+use crate::model::Admission;
 use crate::reading::GeneratorSample;
+use crate::scenario::MaxStartups;
+use crate::server_log::DropRule;
 use crate::vocabulary::{AttemptOutcome, Phase};
 
 const STRAYS_KEPT: usize = 5;
@@ -41,7 +44,7 @@ pub struct Summarizer {
     connections: HashMap<AttemptId, RoundId>,
     commands: HashMap<CommandId, OpenCommand>,
     directories: HashSet<String>,
-    server_logs: BTreeMap<RoundId, ServerLogCounts>,
+    expected: Option<Admission>,
     generator: GeneratorHealth,
     cpu_first: Option<(RunInstant, f64)>,
     cpu_stretch: Option<(RunInstant, f64)>,
@@ -58,10 +61,12 @@ impl Summarizer {
         Self::default()
     }
 
-    /// Takes what the server's log says of a round, in any order relative to the records. Call it once for each
-    /// round whose log was read; a round without it has no `server_accepted` and no `server_drops`.
-    pub fn server_log(&mut self, round: RoundId, counts: ServerLogCounts) {
-        self.server_logs.insert(round, counts);
+    /// The causes of drops worded alike are told apart by this rule instead of the one that the manifest's server has:
+    /// for holding a run against another expectation.
+    #[must_use]
+    pub fn with_rule(mut self, expected: MaxStartups) -> Self {
+        self.expected = Some(Admission::new(expected));
+        self
     }
 
     /// Takes the next record of the ledger, in the order of the file.
@@ -83,19 +88,17 @@ impl Summarizer {
                 proven_idle,
             } => {
                 self.ledger.rounds_started += 1;
-                let state = RoundState::new(
-                    *round,
-                    *repetition,
-                    strategy.clone(),
-                    *cleanup,
-                    *tasks,
-                    *proven_idle,
-                    at,
-                )
-                .at_most(
-                    self.manifest
-                        .as_ref()
-                        .and_then(|manifest| manifest.scenario.max_in_flight),
+                let state = self.round_state(
+                    RoundState::new(
+                        *round,
+                        *repetition,
+                        strategy.clone(),
+                        *cleanup,
+                        *tasks,
+                        *proven_idle,
+                        at,
+                    ),
+                    strategy,
                 );
                 !self.done.contains_key(round) && self.rounds.insert(*round, state).is_none()
             }
@@ -235,8 +238,13 @@ impl Summarizer {
                 state.server_sampled(reading);
                 true
             }),
-            // Counted by whoever reads the ledger, round by round.
-            Event::ServerLogged { .. } => true,
+            Event::ServerLogged { line } => {
+                // Before the first round and between two the server talks to nobody that is counted.
+                if let Some(mut open) = self.rounds.last_entry() {
+                    open.get_mut().server_logged(line, at);
+                }
+                true
+            }
             Event::GeneratorSampled { sample } => {
                 self.generator_sampled(at, sample);
                 true
@@ -246,14 +254,19 @@ impl Summarizer {
                 end,
                 proven_idle,
                 inventory_taken,
-                log_taken: _,
+                log_taken,
             } => match self.rounds.remove(round) {
                 None => false,
                 Some(mut state) => {
                     self.ledger.rounds_ended += 1;
                     state.touched(at);
-                    let end = Some((*end, *proven_idle, *inventory_taken));
-                    let summary = state.finish(end, &mut self.directories);
+                    let ending = Ending {
+                        end: *end,
+                        proven_idle: *proven_idle,
+                        inventory_taken: *inventory_taken,
+                        log_taken: *log_taken,
+                    };
+                    let summary = state.finish(Some(ending), &mut self.directories);
                     self.done.insert(*round, summary);
                     true
                 }
@@ -280,6 +293,25 @@ impl Summarizer {
                 self.ledger.stray_samples.push(sample);
             }
         }
+    }
+
+    /// A round that begins, with what the manifest says of its limits and its witnesses.
+    fn round_state(&self, state: RoundState, strategy: &StrategyName) -> RoundState {
+        let Some(manifest) = &self.manifest else {
+            return state;
+        };
+        let (scenario, server) = (&manifest.scenario, &manifest.target);
+        let views = match scenario.kind_of(strategy) {
+            Some(kind) => Views::of(kind, server),
+            None => Views::CLIENT,
+        };
+        let rule = DropRule::of(manifest).map(|rule| DropRule {
+            max_startups: self.expected.unwrap_or(rule.max_startups),
+            ..rule
+        });
+        state
+            .at_most(scenario.max_in_flight)
+            .witnessed(views, rule, server.kernel)
     }
 
     fn check_envelope(&mut self, record: &Record) {
@@ -334,19 +366,6 @@ impl Summarizer {
             let summary = state.finish(None, &mut self.directories);
             self.done.entry(round).or_insert(summary);
         }
-        let log_is_complete = self
-            .manifest
-            .as_ref()
-            .is_some_and(|manifest| manifest.target.log_has_every_drop);
-        for (round, counts) in std::mem::take(&mut self.server_logs) {
-            let Some(summary) = self.done.get_mut(&round) else {
-                self.ledger.unknown_server_logs += 1;
-                continue;
-            };
-            summary.numbers.server_accepted = Some(counts.accepted);
-            summary.numbers.server_drops = log_is_complete.then(|| counts.drops.clone());
-            summary.server_log = Some(counts);
-        }
         self.finish_generator();
         RunSummary {
             strategies: self.by_strategy(),
@@ -378,8 +397,8 @@ impl Summarizer {
             .manifest
             .iter()
             .flat_map(|manifest| &manifest.scenario.strategies)
-            .map(|name| StrategySummary {
-                strategy: name.clone(),
+            .map(|record| StrategySummary {
+                strategy: record.name.clone(),
                 numbers: Numbers::default(),
                 rounds: Vec::new(),
             })

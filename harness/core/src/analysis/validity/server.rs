@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use super::{Check, CheckId, CheckStatus, OTHER_CAUSES_INVALID, is_embedded, make};
 use crate::analysis::admission::{self, CurveVerdict};
 use crate::analysis::burst;
-use crate::analysis::laws::{Explanation, reconcile};
-use crate::analysis::server_log::DropRule;
 use crate::analysis::summary::RunSummary;
+use crate::join::Account;
 use crate::manifest::NetworkPath;
 use crate::quantity::number;
+use crate::server_log::DropRule;
 
 pub(super) fn idle_target(run: &RunSummary) -> Check {
     let rounds = run.rounds();
@@ -150,14 +150,18 @@ pub(super) fn admission_rule(run: &RunSummary) -> Option<Check> {
 pub(super) fn refusal_causes(run: &RunSummary) -> Option<Check> {
     let (mut refused, mut others, mut causes) = (0, 0, BTreeMap::new());
     for round in run.rounds() {
-        let Some(refusals) = reconcile(run, round).and_then(|books| books.refusals) else {
+        let Some(refusals) = round
+            .reconciliation
+            .as_ref()
+            .and_then(|books| books.refusals.as_ref())
+        else {
             continue;
         };
         refused += refusals.client;
         for why in [
-            Explanation::SessionEnded,
-            Explanation::ForkFailed,
-            Explanation::NoDescriptor,
+            Account::SessionEnded,
+            Account::ForkFailed,
+            Account::NoDescriptor,
         ] {
             let count = refusals.explained.get(&why).copied().unwrap_or(0);
             others += count;

@@ -129,14 +129,12 @@ fn refusals_of_processes_that_died_are_explained_but_are_no_refusals_of_sshd() {
             ledger.refused(0, Phase::Submit, 1);
             if number < crashes {
                 // sshd let it in, and its process ended before a word.
-                let log = ledger.log();
-                log.drops.max_startups_draw -= 1;
-                log.connections += 1;
-                let lines = log.ports.values_mut().find(|lines| lines.drops > 0);
-                let lines = lines.expect("a drop");
-                (lines.drops, lines.connections) = (0, 1);
+                let port = ledger.port();
+                ledger.unlog(port);
+                ledger.connection_from(port);
             }
         }
+        ledger.round_end(RoundEnd::Complete);
         ledger.summary()
     };
     assert_eq!(status(&crashed(0, 40), CheckId::RefusalCauses), None);

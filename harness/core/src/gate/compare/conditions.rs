@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::pace::Pace;
 use crate::ids::StrategyName;
-use crate::manifest::{EnvironmentRecord, ScenarioRecord, ServerDescription, ServerKind};
+use crate::manifest::{
+    EnvironmentRecord, ScenarioRecord, ServerDescription, ServerKind, StrategyRecord,
+};
 use crate::quantity::number;
 
 /// Keys of a scenario that may differ without a word: they name the run, bound it, judge it, or repeat it.
@@ -89,13 +91,13 @@ impl Difference {
 #[must_use]
 pub fn scenario_differences(base: &ScenarioRecord, new: &ScenarioRecord) -> Vec<Difference> {
     let mut differences = Vec::new();
-    let has = |record: &ScenarioRecord, name: &StrategyName| record.strategies.contains(name);
-    for name in &base.strategies {
+    let has = |record: &ScenarioRecord, name: &StrategyName| record.kind_of(name).is_some();
+    for StrategyRecord { name, .. } in &base.strategies {
         if !has(new, name) {
             differences.push(strategy_missing(name, true));
         }
     }
-    for name in &new.strategies {
+    for StrategyRecord { name, .. } in &new.strategies {
         if !has(base, name) {
             differences.push(strategy_missing(name, false));
         }

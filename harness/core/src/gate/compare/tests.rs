@@ -41,7 +41,7 @@ fn compared_of(
     let (before, after) = (rounds(before), rounds(after));
     let gates: Vec<GateMetric> = gates
         .iter()
-        .map(|text| GateMetric::parse(text, &base.scenario.strategies).expect("valid"))
+        .map(|text| GateMetric::parse(text, &base.scenario.strategy_names()).expect("valid"))
         .collect();
     fn side<'a>(manifest: &'a Manifest, rounds: &'a [BTreeMap<String, f64>]) -> Side<'a> {
         Side {
@@ -422,7 +422,7 @@ fn agreeing_rounds_alone_are_rare_by_chance() {
 
 #[test]
 fn gating_metrics_are_parsed_and_refused_with_a_reason() {
-    let strategies = manifest().scenario.strategies;
+    let strategies = manifest().scenario.strategy_names();
     let parse = |text: &str| GateMetric::parse(text, &strategies);
     let gate = parse("reused-session.poll.banner_eof").expect("valid");
     assert_eq!(gate.phase, Some(Phase::Poll));
@@ -501,7 +501,9 @@ fn another_experiment_is_told_from_another_machine_and_another_client() {
     assert_eq!(busy, of(Weight::Conditions, "load average"));
     let slow = differing(|new| new.target.exec_cost_ns = Some(9_000_000));
     assert_eq!(slow, of(Weight::Conditions, "cost of a bare command"));
-    let fewer = differing(|new| new.scenario.strategies = vec![StrategyName(NEW.to_owned())]);
+    let fewer = differing(|new| {
+        new.scenario.strategies.remove(0);
+    });
     assert_eq!(fewer, of(Weight::Experiment, &format!("strategy {OLD}")));
 }
 

@@ -1,7 +1,7 @@
 //! Counts of one round's share of the server's log.
 //!
-//! Owns what is counted and by what key. Bounded, whatever the log says: the largest parts are one entry for each of
-//! the 65 536 TCP ports and one for each number of slots in use, of which 65 536 are told apart.
+//! Owns what is counted and by what key. Bounded, whatever the log says: the largest part is one entry for each number of
+//! slots in use, of which 65 536 are told apart. What was logged of single connections is `join`'s.
 
 use std::collections::BTreeMap;
 
@@ -86,32 +86,19 @@ impl DropRule {
     }
 }
 
-/// The lines of one client port. A port can be used twice.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct PortLines {
-    /// `Connection from`.
-    pub connections: u32,
-    /// `Accepted`.
-    pub accepted: u32,
-    /// `drop connection`.
-    pub drops: u32,
-    /// Slots in use at the first drop.
-    pub slots_at_drop: Option<u32>,
-    /// The first line's number within the round's share of the log, from 1.
-    pub line: u64,
-}
-
-impl PortLines {
-    /// For a person.
-    #[must_use]
-    pub fn told(&self, port: u16) -> String {
-        let what = match (self.slots_at_drop, self.accepted) {
-            (Some(slots), _) => format!("dropped with {slots} slots in use"),
-            (None, 0) => String::from("connected"),
-            (None, _) => String::from("logged in"),
-        };
-        format!("port {port} {what} (log line {} of the round)", self.line)
-    }
+/// Which rule refused a connection, as far as its drop line and the draw before it say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Refusal {
+    /// `MaxStartups`, by a random draw.
+    Draw,
+    /// `MaxStartups`, for certain.
+    Full,
+    /// `PerSourceMaxStartups`.
+    PerSource,
+    /// One of the two, worded alike.
+    MaxStartupsOrPerSource,
+    /// `PerSourcePenalties`.
+    Penalty,
 }
 
 /// Drops with a draw that the rule does not allow, kept in full; all are counted.
@@ -136,8 +123,6 @@ pub struct ServerLogCounts {
     pub accepted: u64,
     /// `drop connection` lines.
     pub drops: DropCounts,
-    /// The lines of each client port.
-    pub ports: BTreeMap<u16, PortLines>,
     /// `MaxStartups` drops by the number of slots in use.
     pub drops_by_slots: BTreeMap<u32, u64>,
     /// Draws by probability in per cent: how many, and how many of them meant refusal.
@@ -183,42 +168,32 @@ impl ServerLogCounts {
         }
     }
 
-    fn port(&mut self, port: u16) -> &mut PortLines {
-        let line = self.lines;
-        self.ports.entry(port).or_insert_with(|| PortLines {
-            line,
-            ..PortLines::default()
-        })
-    }
-
     /// `MaxStartups` and `PerSourceMaxStartups` are worded alike; slots and draw tell them apart. The order of the
     /// checks is that of sshd.c:drop_connection: the draw first, the source's own limit after it.
-    fn max_startups_drop(&mut self, slots: u32) {
+    fn max_startups_drop(&mut self, slots: u32) -> Refusal {
         *self
             .drops_by_slots
             .entry(slots.min(MOST_SLOTS))
             .or_default() += 1;
         let draw = self.last_draw.take();
         let Some(rule) = self.rule else {
-            self.drops.max_startups_or_per_source += 1;
-            return;
+            return Refusal::MaxStartupsOrPerSource;
         };
-        let drops = &mut self.drops;
         let against = rule.max_startups.drawn_against(slots);
         // A draw that refuses is followed by its own drop; one that admits may be an earlier connection's, unless the
         // rule says that this one was drawn for too.
         let refusing = draw.filter(|(probability, drawn)| drawn < probability);
-        match (against, draw) {
-            (_, _) if refusing.is_some() => drops.max_startups_draw += 1,
+        let refusal = match (against, draw) {
+            (_, _) if refusing.is_some() => Refusal::Draw,
             (None, _) if rule.max_startups.decide(slots, 0) == Decision::Accept => {
-                drops.per_source_max_startups += 1;
+                Refusal::PerSource
             }
-            (None, _) => drops.max_startups_full += 1,
-            (Some(_), Some(_)) => drops.per_source_max_startups += 1,
+            (None, _) => Refusal::Full,
+            (Some(_), Some(_)) => Refusal::PerSource,
             // No draw in the log: before 8.5 it needs DEBUG1.
-            (Some(_), None) if rule.per_source => drops.max_startups_or_per_source += 1,
-            (Some(_), None) => drops.max_startups_draw += 1,
-        }
+            (Some(_), None) if rule.per_source => Refusal::MaxStartupsOrPerSource,
+            (Some(_), None) => Refusal::Draw,
+        };
         if let Some((probability, _)) = refusing
             && against != Some(probability)
         {
@@ -234,6 +209,7 @@ impl ServerLogCounts {
                 ));
             }
         }
+        refusal
     }
 
     /// Refusals by the server's own account.
@@ -242,45 +218,41 @@ impl ServerLogCounts {
         self.drops.total()
     }
 
-    /// Counts one line.
-    pub fn fold(&mut self, event: &ServerLogEvent<'_>) {
+    /// Counts one line. Says which rule refused, where it is a drop.
+    pub fn fold(&mut self, event: &ServerLogEvent<'_>) -> Option<Refusal> {
         use ServerLogMessage as M;
         self.lines += 1;
+        let mut refused = None;
         match event.message {
             M::Listening { .. } => self.restarts += 1,
-            M::Connection { source } => {
-                self.connections += 1;
-                self.port(source.port).connections += 1;
-            }
+            M::Connection { .. } => self.connections += 1,
             M::Draw { probability, drawn } => {
                 let (draws, refused) = self.draws.entry(probability).or_default();
                 *draws += 1;
                 *refused += u64::from(drawn < probability);
                 self.last_draw = Some((probability, drawn));
             }
-            M::Drop {
-                slots,
-                source,
-                cause,
-                ..
-            } => {
+            M::Drop { slots, cause, .. } => {
                 self.every_drop_forced &= event.forced;
-                let lines = self.port(source.port);
-                lines.drops += 1;
-                lines.slots_at_drop.get_or_insert(slots);
-                match cause {
+                let refusal = match cause {
                     DropCause::MaxStartups => self.max_startups_drop(slots),
                     DropCause::Penalty(reason) => {
                         let reason = reason.as_str().to_owned();
                         *self.drops.penalties.entry(reason).or_default() += 1;
+                        Refusal::Penalty
                     }
+                };
+                match refusal {
+                    Refusal::Draw => self.drops.max_startups_draw += 1,
+                    Refusal::Full => self.drops.max_startups_full += 1,
+                    Refusal::PerSource => self.drops.per_source_max_startups += 1,
+                    Refusal::MaxStartupsOrPerSource => self.drops.max_startups_or_per_source += 1,
+                    Refusal::Penalty => {}
                 }
+                refused = Some(refusal);
             }
             M::RateLimited { dropped, .. } => self.rate_limited_drops += dropped,
-            M::Authenticated { source, .. } => {
-                self.accepted += 1;
-                self.port(source.port).accepted += 1;
-            }
+            M::Authenticated { .. } => self.accepted += 1,
             M::AuthenticationFailed { .. } => self.authentication_failures += 1,
             M::GraceTimeout { .. } => self.grace_timeouts += 1,
             M::SessionStarted { .. } => self.sessions_started += 1,
@@ -314,5 +286,6 @@ impl ServerLogCounts {
             | M::ProtocolError
             | M::Incidental => {}
         }
+        refused
     }
 }

@@ -23,9 +23,13 @@ fn count(log: &[u8], chunk: usize) -> ServerLogCounts {
     let mut parser = LogLines::new();
     let mut counts = ServerLogCounts::new(None);
     for part in log.chunks(chunk) {
-        parser.feed(part, |line| counts.fold(&parse_line(line)));
+        parser.feed(part, |line| {
+            counts.fold(&parse_line(line));
+        });
     }
-    parser.finish(|line| counts.fold(&parse_line(line)));
+    parser.finish(|line| {
+        counts.fold(&parse_line(line));
+    });
     counts
 }
 
@@ -140,7 +144,9 @@ fn causes(log: &[u8], per_source: bool) -> DropCounts {
         per_source,
     }));
     let mut parser = LogLines::new();
-    parser.feed(log, |line| counts.fold(&parse_line(line)));
+    parser.feed(log, |line| {
+        counts.fold(&parse_line(line));
+    });
     assert_eq!(counts.wrong_draws, 0, "{:?}", counts.wrong_draw_samples);
     counts.drops
 }

@@ -9,7 +9,7 @@ mod line;
 mod message;
 mod parser;
 
-pub use counts::{DropCounts, DropRule, PortLines, ServerLogCounts, UNKNOWN_SAMPLES};
+pub use counts::{DropCounts, DropRule, Refusal, ServerLogCounts, UNKNOWN_SAMPLES};
 pub use line::{ServerLogEvent, Severity, parse_line};
 pub use message::{DropCause, Peer, PenaltyReason, RateLimitedDrops, ServerLogMessage};
 pub use parser::{LogLines, MAX_LINE_BYTES};

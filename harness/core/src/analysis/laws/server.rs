@@ -1,0 +1,120 @@
+//! The server's laws: the client's attempts, joined to sshd's log, balance.
+//!
+//! Owns the wording and what each law needs; the tallies are `reconciliation`'s.
+
+use super::{Balance, Law, LawId, balance};
+use crate::analysis::reconciliation::{Joined, Kind, Sides};
+use crate::analysis::summary::{RoundSummary, RunSummary};
+use crate::join::Views;
+
+/// Cases of a mismatch told in full, for each side.
+const TOLD: usize = 5;
+
+/// The laws that hold the client's side against sshd's log, one for each kind of event.
+pub(super) fn laws(run: &RunSummary, rounds: &[&RoundSummary]) -> [Law; 3] {
+    [Kind::Connections, Kind::Handshakes, Kind::Refusals].map(|kind| law(run, rounds, kind))
+}
+
+fn law(run: &RunSummary, rounds: &[&RoundSummary], kind: Kind) -> Law {
+    let mut law = worded(kind);
+    let server = run
+        .manifest
+        .as_ref()
+        .map_or(Views::NONE, |manifest| manifest.target.views());
+    if let Some(reason) = server.missing(kind.needs()) {
+        return law.not_checkable(reason);
+    }
+    let balances: Vec<Balance> = rounds
+        .iter()
+        .map(|round| {
+            let Some((books, sides)) = round
+                .reconciliation
+                .as_ref()
+                .and_then(|books| Some((books, kind.of(books)?)))
+            else {
+                // The server promised its log. A side that is missing cannot balance.
+                let detail = vec!["the server's log of this round was not read".to_owned()];
+                let mut line = balance(round, client_total(round, kind), 0, 0, detail);
+                line.holds = false;
+                return line;
+            };
+            let explained = sides.explained.values().sum();
+            let detail = detail(sides, books.joined);
+            let mut line = balance(round, sides.client, sides.server, explained, detail);
+            line.holds = sides.balance();
+            line
+        })
+        .collect();
+    law.set_balances(balances);
+    law
+}
+
+fn client_total(round: &RoundSummary, kind: Kind) -> u64 {
+    let counts = &round.numbers.total.counts;
+    match kind {
+        Kind::Connections => counts.attempts,
+        Kind::Handshakes => counts.handshakes,
+        Kind::Refusals => counts.banner_eof,
+    }
+}
+
+/// The law, without its balances.
+fn worded(kind: Kind) -> Law {
+    let (id, description, client, server, allowance) = match kind {
+        Kind::Connections => (
+            LawId::ServerConnections,
+            "TCP connections = connections in sshd's log, admitted and dropped",
+            "TCP connections (client)",
+            "`Connection from` and drop lines (sshd's log)",
+            "connections that sshd says it could not serve, those that the kernel's TCP_INFO shows never to have come out \
+             of a full listen queue, and those given up while they lay in it (no more than it holds) may stand on the \
+             client's side only",
+        ),
+        Kind::Handshakes => (
+            LawId::ServerAccepted,
+            "handshakes = server_accepted",
+            "handshakes (client)",
+            "server_accepted (sshd's log)",
+            "attempts that the client gave up during authentication may stand on the server's side only",
+        ),
+        Kind::Refusals => (
+            LawId::ServerDrops,
+            "banner_eof = server_drops + listen_queue_refused + connections that sshd could not serve",
+            "banner_eof (client)",
+            "server_drops (sshd's log)",
+            "attempts that the client gave up before the identification string may stand on the server's side only; \
+             connections that the kernel refused since sshd's listen queue was full (TCP_INFO of each), that sshd says it \
+             could not serve, and those it admitted whose process ended before the identification string, on the \
+             client's side only",
+        ),
+    };
+    Law::new(id, description, client, server, Vec::new()).allowing(allowance)
+}
+
+fn detail(sides: &Sides, joined: Joined) -> Vec<String> {
+    let mut detail = vec![match joined {
+        Joined::SourcePort => format!("{} matched by source port", sides.matched),
+        Joined::Count => {
+            "compared by count: this network path does not keep source ports".to_owned()
+        }
+    }];
+    for (why, count) in &sides.explained {
+        detail.push(format!("{count} {}", why.as_str()));
+    }
+    let mut only = |side: &str, count: u64, first: &[String]| {
+        if count > 0 {
+            let told = first.len().min(TOLD);
+            let which = match (told, count > told as u64) {
+                (0, _) => "",
+                (_, false) => ":",
+                (_, true) => ", the first of them:",
+            };
+            detail.push(format!("{count} {side} only{which}"));
+            detail.extend(first[..told].iter().map(|case| format!("  {case}")));
+        }
+    };
+    only("client", sides.client_only, &sides.client_only_first);
+    only("server", sides.server_only, &sides.server_only_first);
+    detail.extend(sides.suspects.iter().cloned());
+    detail
+}

@@ -1,0 +1,87 @@
+//! The join: what the client, the server's log and the kernel say of one connection attempt becomes one [`Attempt`],
+//! before anything is counted.
+//!
+//! `views` is what one witness can say and which witnesses a round has, `server` makes views of sshd's lines, `align`
+//! finds the attempt a line belongs to, `account` says why one side may stand alone and who refused. Pure. It must not
+//! count: metrics and laws are the analysis'.
+
+mod account;
+mod align;
+mod server;
+mod views;
+
+use crate::ids::TaskId;
+
+pub use account::{Account, Maker, Means, SSH_LISTEN_BACKLOG};
+pub use server::{ServerViews, SshdView};
+pub use views::{ClientView, KernelView, Seen, Views};
+
+/// One connection attempt as its witnesses saw it. At least one of client and server did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attempt {
+    /// The task it was made for; `None` where only the server saw it and nothing says whose it was.
+    pub task: Option<TaskId>,
+    /// The client's own record.
+    pub client: Option<ClientView>,
+    /// What sshd logged.
+    pub server: Option<SshdView>,
+    /// What the kernel said of the client's socket; `None` where it was not asked or does not speak of sshd's listener.
+    pub kernel: Option<KernelView>,
+    /// How the two sides agree about it.
+    pub account: Account,
+}
+
+/// All attempts of a round.
+#[derive(Debug, Clone, Default)]
+pub struct Joined {
+    /// In the order in which the client began them; those that only the server saw come last, in the order of the log.
+    pub attempts: Vec<Attempt>,
+}
+
+/// What is joined.
+#[derive(Debug)]
+pub struct Sides {
+    /// The client's attempts that have ended, in the order of their beginning.
+    pub clients: Vec<ClientView>,
+    /// Connections in sshd's log, in its order.
+    pub server: Vec<SshdView>,
+}
+
+/// Joins the two sides of a round.
+///
+/// A line belongs to the attempt from the same port whose life, plus the reader's lag, contains the moment it was read:
+/// no line is read before its connection began. Attempts of one port follow one another, and so do sshd's connections
+/// from it, so that the order of both is kept (`align`).
+#[must_use]
+pub fn join(sides: Sides, views: Views, means: Means) -> Joined {
+    let Sides { clients, server } = sides;
+    let (pairs, strays) = if views.by_port {
+        align::by_port(&clients, &server)
+    } else {
+        // Nothing says which is whose: the sides are compared by count, and each attempt stands for itself.
+        (vec![None; clients.len()], Vec::new())
+    };
+    let mut attempts: Vec<Attempt> = clients
+        .into_iter()
+        .zip(pairs)
+        .map(|(client, found)| Attempt {
+            task: Some(client.task),
+            kernel: views.kernel.then(|| KernelView::of(&client)).flatten(),
+            server: found.map(|index: usize| server[index].clone()),
+            client: Some(client),
+            account: Account::Agreed,
+        })
+        .collect();
+    attempts.extend(strays.into_iter().map(|index| Attempt {
+        task: None,
+        client: None,
+        server: Some(server[index].clone()),
+        kernel: None,
+        account: Account::Agreed,
+    }));
+    account::settle(&mut attempts, views, means);
+    Joined { attempts }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+//! sshd's log as views of connections: its lines about one client port, from the line that announces a connection on.
+//!
+//! Owns which lines make one connection. Their wording is `server_log`'s, the attempt they belong to is `align`'s.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use crate::instant::RunInstant;
+use crate::server_log::{DropRule, Peer, Refusal, ServerLogCounts, ServerLogMessage, parse_line};
+
+use super::views::Seen;
+
+/// What sshd logged of one connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshdView {
+    /// The client's address; `None` where sshd printed none that can be read.
+    pub address: Option<IpAddr>,
+    /// The client's port.
+    pub port: u16,
+    /// When its first line was read: an upper bound of when it was written.
+    pub read_at: RunInstant,
+    /// Number of its first line within the round's share of the log, from 1.
+    pub line: u64,
+    /// How it began.
+    pub seen: Seen,
+    /// Slots in use and the rule that refused, of a drop.
+    pub refusal: Option<(u32, Refusal)>,
+    /// `Accepted` was logged.
+    pub accepted: bool,
+}
+
+impl SshdView {
+    /// For a person.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let what = match (self.refusal, self.accepted) {
+            (Some((slots, _)), _) => format!("dropped with {slots} slots in use"),
+            (None, false) => String::from("connected"),
+            (None, true) => String::from("logged in"),
+        };
+        format!(
+            "port {} {what} (log line {} of the round)",
+            self.port, self.line
+        )
+    }
+}
+
+/// Makes views of a round's lines as they are read, beside the counts that belong to no connection.
+#[derive(Debug)]
+pub struct ServerViews {
+    counts: ServerLogCounts,
+    views: Vec<SshdView>,
+    /// The latest connection of each client address and port.
+    latest: HashMap<(Option<IpAddr>, u16), usize>,
+}
+
+impl ServerViews {
+    /// At the beginning of a round; without a rule the causes of drops worded alike cannot be told apart.
+    #[must_use]
+    pub fn new(rule: Option<DropRule>) -> Self {
+        ServerViews {
+            counts: ServerLogCounts::new(rule),
+            views: Vec::new(),
+            latest: HashMap::new(),
+        }
+    }
+
+    /// Takes the next line.
+    pub fn fold(&mut self, read_at: RunInstant, line: &str) {
+        let event = parse_line(line);
+        let refusal = self.counts.fold(&event);
+        match event.message {
+            ServerLogMessage::Connection { source } => {
+                self.begin(source, read_at, Seen::Admitted, None);
+            }
+            ServerLogMessage::Drop { slots, source, .. } => {
+                let refusal = refusal.map(|refusal| (slots, refusal));
+                self.begin(source, read_at, Seen::Dropped, refusal);
+            }
+            ServerLogMessage::Authenticated { source, .. } => {
+                let open = self
+                    .latest
+                    .get(&key(source))
+                    .copied()
+                    .filter(|index| {
+                        let view = &self.views[*index];
+                        view.seen != Seen::Dropped && !view.accepted
+                    })
+                    .unwrap_or_else(|| self.begin(source, read_at, Seen::Unannounced, None));
+                self.views[open].accepted = true;
+            }
+            ServerLogMessage::Listening { .. }
+            | ServerLogMessage::Stopped
+            | ServerLogMessage::Restarting
+            | ServerLogMessage::Draw { .. }
+            | ServerLogMessage::ThrottlingBegan
+            | ServerLogMessage::ThrottlingContinues { .. }
+            | ServerLogMessage::ThrottlingEnded { .. }
+            | ServerLogMessage::RateLimited { .. }
+            | ServerLogMessage::AuthenticationFailed { .. }
+            | ServerLogMessage::InvalidUser { .. }
+            | ServerLogMessage::Prohibited { .. }
+            | ServerLogMessage::TooManyAuthenticationFailures
+            | ServerLogMessage::GraceTimeout { .. }
+            | ServerLogMessage::SessionStarted { .. }
+            | ServerLogMessage::SessionEnded { .. }
+            | ServerLogMessage::SessionRefused
+            | ServerLogMessage::ReceivedDisconnect { .. }
+            | ServerLogMessage::Disconnected { .. }
+            | ServerLogMessage::ConnectionEnded { .. }
+            | ServerLogMessage::LeftBeforeIdentification { .. }
+            | ServerLogMessage::ProtocolError
+            | ServerLogMessage::Penalised { .. }
+            | ServerLogMessage::ForkFailed
+            | ServerLogMessage::AcceptFailed
+            | ServerLogMessage::PipeFailed
+            | ServerLogMessage::Crashed
+            | ServerLogMessage::Incidental
+            | ServerLogMessage::Unknown { .. } => {}
+        }
+    }
+
+    /// The counts, and the connections in the order of the log.
+    #[must_use]
+    pub fn finish(self) -> (ServerLogCounts, Vec<SshdView>) {
+        (self.counts, self.views)
+    }
+
+    fn begin(
+        &mut self,
+        source: Peer<'_>,
+        read_at: RunInstant,
+        seen: Seen,
+        refusal: Option<(u32, Refusal)>,
+    ) -> usize {
+        let index = self.views.len();
+        let key = key(source);
+        self.views.push(SshdView {
+            address: key.0,
+            port: key.1,
+            read_at,
+            line: self.counts.lines,
+            seen,
+            refusal,
+            accepted: false,
+        });
+        self.latest.insert(key, index);
+        index
+    }
+}
+
+fn key(source: Peer<'_>) -> (Option<IpAddr>, u16) {
+    (source.address.parse().ok(), source.port)
+}
