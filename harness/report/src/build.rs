@@ -79,7 +79,7 @@ pub fn build(manifest: &Manifest, run: &RunSummary, findings: Findings) -> RunRe
         strategies: run
             .strategies
             .iter()
-            .map(|summary| strategy(run, summary))
+            .map(|summary| strategy(summary))
             .collect(),
         admission,
         admission_missing,
@@ -104,7 +104,7 @@ fn rfc3339(unix_ns: u64) -> String {
         .unwrap_or_default()
 }
 
-fn strategy(run: &RunSummary, strategy: &StrategySummary) -> StrategyReport {
+fn strategy(strategy: &StrategySummary) -> StrategyReport {
     let mut spread = std::collections::BTreeMap::new();
     for (metric, phase) in catalogue::scoped() {
         if let Some(values) = metric.spread(strategy, phase) {
@@ -120,12 +120,12 @@ fn strategy(run: &RunSummary, strategy: &StrategySummary) -> StrategyReport {
         per_round: strategy
             .rounds
             .iter()
-            .map(|summary| round(run, summary))
+            .map(|summary| round(summary))
             .collect(),
     }
 }
 
-fn round(run: &RunSummary, round: &RoundSummary) -> RoundReport {
+fn round(round: &RoundSummary) -> RoundReport {
     RoundReport {
         round: round.round,
         repetition: round.repetition,
@@ -178,6 +178,7 @@ fn scope(scope: &Scope) -> ScopeReport {
         counts: scope.counts,
         banner_eof_split: scope.banner_eof_split,
         banner_eof_texts: scope.banner_eof_texts.clone(),
+        makers: scope.makers,
         retries_by_kind: scope.retries_by_kind,
         handshake_rate_per_s: scope.rate.mean().map(|mean| RateReport {
             mean,

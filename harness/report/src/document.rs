@@ -14,7 +14,7 @@ use sshchurn_core::analysis::latency::{LatencySummary, Stage};
 use sshchurn_core::analysis::laws::Law;
 use sshchurn_core::analysis::reconciliation::Reconciliation;
 use sshchurn_core::analysis::summary::{
-    BannerEofSplit, Counts, FailureCounts, Leftovers, RetriesByKind, Spread, TaskCounts,
+    BannerEofSplit, Counts, FailureCounts, Leftovers, Makers, RetriesByKind, Spread, TaskCounts,
 };
 use sshchurn_core::analysis::timeline::{TaskEnd, TimeLine};
 use sshchurn_core::analysis::validity::Check;
@@ -157,6 +157,8 @@ pub struct ScopeReport {
     pub banner_eof_split: BannerEofSplit,
     /// Texts that came with refusals, and how often.
     pub banner_eof_texts: BTreeMap<String, u64>,
+    /// Refusals by who refused, and what else the kernel kept from sshd; `null` unless every witness was heard.
+    pub makers: Option<Makers>,
     /// Retries by kind.
     pub retries_by_kind: RetriesByKind,
     /// Handshakes per second; `null` when nothing was attempted.

@@ -42,6 +42,13 @@ pub fn render(report: &RunReport) -> String {
         Verdict::Pass | Verdict::Fail => &[],
     };
     list(&mut out, reasons.iter().map(|reason| text(reason)));
+    list(
+        &mut out,
+        story::refused_by(report)
+            .into_iter()
+            .chain(story::listen_queue(report))
+            .map(|sentence| text(&sentence)),
+    );
     gates(&mut out, report);
     headlines(&mut out, report);
     vouchers(&mut out, report);

@@ -343,7 +343,8 @@ fn metric_of_numbers(text: &mut Exposition, report: &RunReport, metric: &Metric)
                     }
                 }
                 Unit::Count | Unit::Nanoseconds => {
-                    let of_scope = by_name(&scope.counts);
+                    let mut of_scope = by_name(&scope.counts);
+                    of_scope.extend(scope.makers.iter().flat_map(by_name));
                     let value = if metric.by_phase {
                         metric
                             .has_data(&scope.counts)

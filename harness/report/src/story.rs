@@ -133,6 +133,94 @@ fn clause(strategy: &StrategyReport) -> String {
     )
 }
 
+/// Who refused, in a sentence for each strategy that was refused; none where not every witness was heard.
+pub(super) fn refused_by(report: &RunReport) -> Vec<String> {
+    report
+        .strategies
+        .iter()
+        .filter_map(refused_sentence)
+        .collect()
+}
+
+fn refused_sentence(strategy: &StrategyReport) -> Option<String> {
+    let total = &strategy.totals.total;
+    let makers = total.makers.as_ref()?;
+    let all = total.counts.banner_eof;
+    let by: Vec<String> = [
+        (makers.refused_by_max_startups, "by sshd's MaxStartups"),
+        (makers.refused_by_other_rule, "by another rule of sshd"),
+        (makers.unserved, "because sshd could not serve them"),
+        (
+            makers.listen_queue_refused,
+            "by the kernel, since sshd's listen queue was full",
+        ),
+        (makers.refused_by_unknown, "unexplained"),
+    ]
+    .into_iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, by)| match count == all {
+        true => format!("all {by}"),
+        false => format!("{count} {by}"),
+    })
+    .collect();
+    let waited = match makers.listen_queue_timeout {
+        0 => None,
+        waited => Some(format!(
+            "{waited} gave up waiting for a place in the listen queue"
+        )),
+    };
+    if by.is_empty() && waited.is_none() {
+        return None;
+    }
+    let refused = format!(
+        "{}: {} of {} connection attempts were refused",
+        strategy.strategy, all, total.counts.attempts
+    );
+    let by = match by.is_empty() {
+        true => String::new(),
+        false => format!(": {}", by.join(", ")),
+    };
+    let waited = waited.map_or_else(String::new, |waited| format!("; {waited}"));
+    Some(format!("{refused}{by}{waited}."))
+}
+
+/// What the kernel's listen queue did to the run, and what helps; `None` where it did nothing.
+pub(super) fn listen_queue(report: &RunReport) -> Option<String> {
+    let makers = || {
+        report
+            .strategies
+            .iter()
+            .filter_map(|strategy| strategy.totals.total.makers.as_ref())
+    };
+    let turned_away: u64 = makers()
+        .map(|makers| makers.listen_queue_refused + makers.listen_queue_timeout)
+        .sum();
+    if turned_away > 0 {
+        return Some(
+            "sshd's listen queue was full. Its backlog of 128 is compiled into sshd (net.core.somaxconn can only lower \
+             it), so a larger MaxStartups does not help. Spread the arrivals, or run a second listener on another port."
+                .to_owned(),
+        );
+    }
+    let overflows: u64 = report
+        .strategies
+        .iter()
+        .flat_map(|strategy| &strategy.per_round)
+        .filter_map(|round| round.kernel?.grown.listen_overflows)
+        .sum();
+    match (overflows, makers().next().is_some()) {
+        (0, _) => None,
+        (overflows, true) => Some(format!(
+            "The kernel counted {overflows} overflows of a listen queue. Every connection of this run got through in the \
+             end: some were delayed, none was lost to it."
+        )),
+        (overflows, false) => Some(format!(
+            "The kernel counted {overflows} overflows of a listen queue in the server's network namespace. On this network \
+             path nothing says which connections met them, so none is assigned."
+        )),
+    }
+}
+
 /// A share, of whole per cents where that says enough.
 pub(super) fn percent(part: u64, whole: u64) -> String {
     if whole == 0 {

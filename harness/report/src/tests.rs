@@ -207,7 +207,12 @@ fn the_page_says_in_a_sentence_what_is_not_known() {
 #[test]
 fn the_page_shows_unmatched_cases_in_full() {
     let page = html::render(&mismatched());
-    for text in ["port 9 connected", "port 10", "noauth", "BROKEN"] {
+    for text in [
+        "port 9 dropped with 100 slots",
+        "port 10",
+        "noauth",
+        "BROKEN",
+    ] {
         assert!(page.contains(text), "no `{text}`");
     }
 }

@@ -426,12 +426,14 @@ catalogue! {
         "Refusals by the kernel: sshd's listen queue was full, no socket was made, and sshd never saw the connection.";
     "listen_queue_timeout", Count, Less, true, ALL, Source::Witnessed(|s| s.makers.map(|m| m.listen_queue_timeout)),
         "Attempts that the client gave up while the kernel kept turning them away from sshd's full listen queue.";
-    "refused_by_max_startups", Count, Less, true, ALL, Source::Witnessed(|s| s.makers.map(|m| m.max_startups)),
+    "refused_by_max_startups", Count, Less, true, ALL, Source::Witnessed(|s| s.makers.map(|m| m.refused_by_max_startups)),
         "Refusals by sshd's MaxStartups, each with its drop line.";
-    "refused_by_other_rule", Count, Less, true, ALL, Source::Witnessed(|s| s.makers.map(|m| m.other_rule)),
+    "refused_by_other_rule", Count, Less, true, ALL, Source::Witnessed(|s| s.makers.map(|m| m.refused_by_other_rule)),
         "Refusals by a limit per source or a penalty, each with its drop line.";
     "unserved", Count, Less, true, ALL, Source::Witnessed(|s| s.makers.map(|m| m.unserved)),
         "Refusals of connections that sshd accepted and could not serve: no process, no descriptor, a session that died.";
+    "refused_by_unknown", Count, Less, true, ALL, Source::Witnessed(|s| s.makers.map(|m| m.refused_by_unknown)),
+        "Refusals that left no trace on the server's side: the books do not balance.";
     "connect_refused", Count, Less, true, CLIENT, Source::OfAttempts(|s| s.counts.connect_refused),
         "Attempts refused by TCP.";
     "connect_timeout", Count, Less, true, CLIENT, Source::OfAttempts(|s| s.counts.connect_timeout),

@@ -38,6 +38,12 @@ pub fn render_with(report: &RunReport, colour: bool) -> String {
         "Sums over all rounds, with [min median max] of a round; task times from the intended start",
     );
     line(&mut out, &table::render(report));
+    for sentence in super::story::refused_by(report) {
+        line(&mut out, &sentence);
+    }
+    if let Some(sentence) = super::story::listen_queue(report) {
+        line(&mut out, &sentence);
+    }
     vouchers(&mut out, report, &paint);
     verdict(&mut out, report, &paint);
     line(&mut out, &format!("Next step: {}", next_step(report)));

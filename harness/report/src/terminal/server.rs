@@ -139,20 +139,6 @@ pub(super) fn admission(out: &mut String, report: &RunReport) {
             ),
         );
     }
-    let overflows: u64 = report
-        .strategies
-        .iter()
-        .flat_map(|strategy| &strategy.per_round)
-        .filter_map(|round| round.kernel?.grown.listen_overflows)
-        .sum();
-    if overflows > 0 {
-        line(
-            out,
-            &format!(
-                "           the kernel counted {overflows} overflows of a listen queue: connections were delayed, not refused"
-            ),
-        );
-    }
 }
 
 pub(super) fn curve_line(curve: &AdmissionCurve) -> String {

@@ -7,6 +7,7 @@ use super::{decimal, server, time};
 use crate::document::{LeftoverReport, NumbersReport, RunReport, ScopeReport, StrategyReport};
 use crate::ruled_table;
 use sshchurn_core::analysis::latency::{LatencySummary, Stage};
+use sshchurn_core::analysis::summary::Makers;
 use sshchurn_core::vocabulary::CleanupPolicy;
 
 const WIDTH: u16 = 100;
@@ -108,6 +109,7 @@ fn scope_rows(
         &format!("{prefix}banner_eof"),
         |n| Some(counts(n).banner_eof),
     );
+    makers(rows, prefix, scope);
     // Rare outcomes have a row only where they happened; the sum of all outcomes is a checked law.
     type Count = fn(&ScopeReport) -> u64;
     let rare: [(&str, &str, Count); 11] = [
@@ -175,6 +177,49 @@ fn scope_rows(
                 }
             }
         });
+    }
+}
+
+/// Who refused has rows where it was not `MaxStartups` alone.
+fn makers(rows: &mut Rows<'_>, prefix: &str, scope: fn(&NumbersReport) -> &ScopeReport) {
+    type Count = fn(&Makers) -> u64;
+    let makers: [(&str, &str, Count); 6] = [
+        ("    sshd, by MaxStartups", "refused_by_max_startups", |m| {
+            m.refused_by_max_startups
+        }),
+        ("    sshd, by another rule", "refused_by_other_rule", |m| {
+            m.refused_by_other_rule
+        }),
+        ("    sshd could not serve", "unserved", |m| m.unserved),
+        (
+            "    kernel, listen queue full",
+            "listen_queue_refused",
+            |m| m.listen_queue_refused,
+        ),
+        ("    unexplained", "refused_by_unknown", |m| {
+            m.refused_by_unknown
+        }),
+        (
+            "  gave up in the listen queue",
+            "listen_queue_timeout",
+            |m| m.listen_queue_timeout,
+        ),
+    ];
+    let of = |n: &NumbersReport, count: Count| scope(n).makers.as_ref().map(count);
+    let occurred = |count: Count| {
+        rows.strategies
+            .iter()
+            .any(|s| of(&s.totals, count).is_some_and(|n| n > 0))
+    };
+    let shown: Vec<_> = makers
+        .into_iter()
+        .filter(|(_, _, count)| occurred(*count))
+        .collect();
+    if shown.len() == 1 && shown[0].1 == makers[0].1 {
+        return;
+    }
+    for (label, name, count) in shown {
+        rows.metric(label, &format!("{prefix}{name}"), |n| of(n, count));
     }
 }
 

@@ -126,15 +126,15 @@ counters! {
     /// Refusals by who refused, and what else the kernel kept from sshd. The first five add up to `banner_eof`.
     Makers {
         /// sshd, by `MaxStartups`.
-        max_startups,
+        refused_by_max_startups,
         /// sshd, by a limit per source or a penalty.
-        other_rule,
+        refused_by_other_rule,
         /// sshd accepted the connection and could not serve it: no process, no descriptor, a session that died.
         unserved,
         /// The kernel: sshd's listen queue was full, and sshd never saw the connection.
         listen_queue_refused,
         /// Nobody that left a trace.
-        unknown,
+        refused_by_unknown,
         /// No refusals: attempts that were given up while the kernel kept turning them away from sshd's full listen
         /// queue.
         listen_queue_timeout,

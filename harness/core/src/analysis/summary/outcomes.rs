@@ -101,10 +101,10 @@ pub(super) fn count_maker(makers: &mut Makers, attempt: &Attempt) {
         return;
     };
     *match maker {
-        Maker::MaxStartups => &mut makers.max_startups,
-        Maker::OtherRule => &mut makers.other_rule,
+        Maker::MaxStartups => &mut makers.refused_by_max_startups,
+        Maker::OtherRule => &mut makers.refused_by_other_rule,
         Maker::Unserved => &mut makers.unserved,
         Maker::ListenQueue => &mut makers.listen_queue_refused,
-        Maker::Unknown => &mut makers.unknown,
+        Maker::Unknown => &mut makers.refused_by_unknown,
     } += 1;
 }

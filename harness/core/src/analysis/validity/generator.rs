@@ -180,7 +180,6 @@ pub(super) fn slow_connects(run: &RunSummary) -> Check {
         "0",
         // ssh.h: SSH_LISTEN_BACKLOG.
         "connects of about 1 s and 3 s are SYN retransmissions: sshd's listen queue of 128 overflowed, and the kernel \
-         delayed connections that MaxStartups would have refused; `tcp` latencies show it, refusals are \
-         underestimated",
+         delayed connections; `tcp` latencies show it, and sshd met a slower burst than the clients made",
     )
 }
