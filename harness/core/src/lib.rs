@@ -15,4 +15,5 @@ pub mod quantity;
 pub mod reading;
 pub mod release;
 pub mod scenario;
+pub mod socket_error;
 pub mod vocabulary;

@@ -38,6 +38,7 @@ impl HealthSampler {
                 for _ in 0..PROBES_PER_SAMPLE {
                     let due = Instant::now() + PROBE_EVERY;
                     tokio::select! {
+                        biased;
                         () = tokio::time::sleep_until(due) => {}
                         // What has been seen of the last sample is recorded: a stall at the end counts as well.
                         () = stopped.notified() => last = true,
