@@ -114,7 +114,7 @@ fn tap(c: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     group.bench_function("refusal_classified", |b| {
         b.iter(|| {
-            let tap = Tap::new(clock);
+            let tap = Tap::new(clock.clone());
             tap.connect_called();
             tap.connected(40_000);
             tap.sent(24);
