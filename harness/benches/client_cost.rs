@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{UsageWho, getrusage};
 use sshchurn_core::scenario::{MaxStartups, SshdConfig};
 use sshchurn_engine::clock::RunClock;
-use sshchurn_engine::ssh::{ConnectLimits, Connector, Session, Tap};
+use sshchurn_engine::ssh::{Command, ConnectLimits, Connector, Session, Tap};
 use sshchurn_server::ServerRequest;
 use sshchurn_server::local::LocalServer;
 
@@ -53,7 +53,7 @@ fn main() {
     let clock = RunClock::start();
     let connect = async || {
         connector
-            .connect(&LIMITS, &Tap::new(clock))
+            .connect(&LIMITS, &Tap::new(clock.clone()))
             .await
             .expect("a handshake")
     };
@@ -95,7 +95,7 @@ fn main() {
         }
         for session in &mut held {
             session
-                .run("true", Duration::from_secs(60))
+                .run(Command::Run("true"), Duration::from_secs(60))
                 .await
                 .expect("a command");
         }

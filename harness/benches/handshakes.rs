@@ -39,7 +39,7 @@ fn handshakes(c: &mut Criterion) {
     let clock = RunClock::start();
     let one = async || {
         let session = connector
-            .connect(&LIMITS, &Tap::new(clock))
+            .connect(&LIMITS, &Tap::new(clock.clone()))
             .await
             .expect("a handshake");
         session.close().await;

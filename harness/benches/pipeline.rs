@@ -13,6 +13,7 @@ use sshchurn_core::ids::{AttemptId, RoundId, TaskId};
 use sshchurn_core::instant::RunInstant;
 use sshchurn_core::ledger::{Event, LedgerReader, LedgerSink, Record};
 use sshchurn_core::server_log::{LogLines, ServerLogCounts, parse_line};
+use sshchurn_core::socket_error::SocketError;
 use sshchurn_core::vocabulary::{AttemptOutcome, AttemptTrace, Close, Phase};
 use sshchurn_engine::clock::RunClock;
 use sshchurn_engine::collector::Collector;
@@ -33,7 +34,7 @@ fn attempt_ended(attempt: u64) -> Event {
             ended: Some(RunInstant(1_300_000 + attempt)),
             local_port: Some(40_000),
             text_before: Some("Not allowed at this time".to_owned()),
-            errno: Some("ECONNRESET".to_owned()),
+            errno: Some(SocketError::ConnectionReset),
             bytes_in: 26,
             bytes_out: 24,
             ..AttemptTrace::default()
@@ -113,9 +114,10 @@ fn tap(c: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     group.bench_function("refusal_classified", |b| {
         b.iter(|| {
-            let tap = Tap::new(clock);
+            let tap = Tap::new(clock.clone());
             tap.connect_called();
-            tap.connected(40_000);
+            tap.bound(40_000);
+            tap.connected();
             tap.sent(24);
             tap.received(black_box(b"Not allowed at this time\r\n"));
             tap.failed(&std::io::Error::from_raw_os_error(104));

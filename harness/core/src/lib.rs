@@ -17,4 +17,5 @@ pub mod reading;
 pub mod release;
 pub mod scenario;
 pub mod server_log;
+pub mod socket_error;
 pub mod vocabulary;

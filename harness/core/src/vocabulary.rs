@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::instant::RunInstant;
 use crate::reading::TcpReading;
+use crate::socket_error::SocketError;
 
 /// Part of a task's life in which an attempt was made. Counts are always kept apart by phase.
 #[derive(
@@ -17,7 +18,7 @@ use crate::reading::TcpReading;
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// Detect the operating system and start the job.
+    /// Detect the operating system and start the job; all of the life of a client without a job.
     Submit,
     /// Watch it until it ends.
     Poll,
@@ -40,7 +41,7 @@ impl Phase {
     }
 }
 
-/// One remote command of a remote job.
+/// One remote command.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -58,6 +59,8 @@ pub enum Step {
     Read,
     /// Remove the job directory.
     Cleanup,
+    /// Run the one command of a client without a job (`one-shot`).
+    Run,
 }
 
 impl Step {
@@ -65,7 +68,7 @@ impl Step {
     #[must_use]
     pub fn phase(self) -> Phase {
         match self {
-            Step::Detect | Step::Submit => Phase::Submit,
+            Step::Detect | Step::Submit | Step::Run => Phase::Submit,
             Step::Check | Step::Size | Step::Read => Phase::Poll,
             Step::Cleanup => Phase::Cleanup,
         }
@@ -214,9 +217,9 @@ pub struct AttemptTrace {
     pub text_before: Option<String>,
     /// The stream's first end or error: FIN.
     pub saw_eof: bool,
-    /// The stream's first error, as the symbolic errno name (`ECONNRESET`).
+    /// The stream's first error. A reset with `connected` absent came before `connect()` had answered.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub errno: Option<String>,
+    pub errno: Option<SocketError>,
     /// Bytes received so far.
     pub bytes_in: u64,
     /// Bytes sent so far.
@@ -294,13 +297,13 @@ pub enum CleanupPolicy {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum TaskFailure {
-    /// No connection for detect or submit within the retry budget.
+    /// No connection for detect, submit or the one command within the retry budget.
     SubmitConnect,
-    /// A detect or submit command failed.
+    /// A detect or submit command failed, or the one command could not be run to its end.
     SubmitCommand,
     /// Monitoring ended in an error: the retry or reconnect budget was spent.
     Monitor,
-    /// The job itself ended with a non-zero exit code.
+    /// The job itself, or the one command of a client without a job, ended with a non-zero exit code.
     JobExit,
     /// Killed on purpose before completion (`job.killed_share`).
     Killed,
@@ -310,7 +313,7 @@ pub enum TaskFailure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "fate", rename_all = "snake_case")]
 pub enum TaskFate {
-    /// The job's exit code was read and was 0.
+    /// The exit code of the job, or of the one command, was read and was 0; or everything was held that was to be.
     Succeeded,
     /// It failed.
     Failed {

@@ -28,3 +28,28 @@ pub(crate) fn intended_starts(scenario: &Scenario, repetition: u32) -> Vec<Durat
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::scenario;
+    use sshchurn_core::scenario::StrategyKind;
+
+    #[test]
+    fn poisson_arrivals_come_in_order_and_at_their_rate() {
+        let mut scenario = scenario(StrategyKind::OneShot, 10_000);
+        scenario.arrival.shape = ArrivalShape::Poisson { rate_per_s: 50.0 };
+        let starts = intended_starts(&scenario, 1);
+        assert!(starts.windows(2).all(|pair| pair[0] <= pair[1]));
+        // The mean of 10 000 gaps of 20 ms: one per cent is its standard deviation, and the draws are always the same.
+        let last = starts.last().expect("tasks").as_secs_f64();
+        assert!((last - 200.0).abs() < 6.0, "{last}");
+    }
+
+    #[test]
+    fn arrivals_too_rare_to_be_written_down_are_late_and_no_panic() {
+        let mut scenario = scenario(StrategyKind::OneShot, 3);
+        scenario.arrival.shape = ArrivalShape::Poisson { rate_per_s: 1e-300 };
+        assert_eq!(intended_starts(&scenario, 1), [Duration::MAX; 3]);
+    }
+}

@@ -3,10 +3,10 @@
 //! The first contact pays for cold caches and is thrown away. Nothing here is recorded as an attempt: the ledger
 //! begins after it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::clock::RunClock;
-use crate::ssh::{ConnectLimits, Connector, Session, Tap};
+use crate::ssh::{Command, ConnectLimits, Connector, Session, Tap};
 use sshchurn_core::vocabulary::AttemptOutcome;
 
 /// Connections made for the round-trip time.
@@ -37,7 +37,7 @@ pub struct Calibration {
 /// # Errors
 /// The outcome of the connection attempt that failed: a target that refuses a single client is not ready for many.
 pub async fn calibrate<C: Connector>(
-    clock: RunClock,
+    clock: &RunClock,
     connector: &C,
 ) -> Result<Calibration, AttemptOutcome> {
     let limits = ConnectLimits {
@@ -51,7 +51,7 @@ pub async fn calibrate<C: Connector>(
     let mut round_trips = Vec::new();
     let mut last = None;
     for warm in 0..=CONNECTS {
-        let tap = Tap::new(clock);
+        let tap = Tap::new(clock.clone());
         let session = connector.connect(&limits, &tap).await?;
         let trace = tap.trace();
         if let (Some(called), Some(connected), true) =
@@ -67,14 +67,14 @@ pub async fn calibrate<C: Connector>(
     let mut shells = Vec::new();
     if let Some(mut session) = last {
         // A server that refuses channels (MaxSessions 0) still has a round-trip time.
-        let _ = session.run("true", WITHIN).await;
+        let _ = session.run(Command::Run("true"), WITHIN).await;
         for _ in 0..EXECS {
-            let started = Instant::now();
-            if session.run("true", WITHIN).await.is_ok() {
-                execs.push(started.elapsed());
+            let started = clock.now();
+            if session.run(Command::Run("true"), WITHIN).await.is_ok() {
+                execs.push(clock.now().since(started));
             }
-            if let Ok(output) = session.run(SHELL_AGE, WITHIN).await {
-                shells.extend(shell_age(&String::from_utf8_lossy(&output.stdout)));
+            if let Ok(output) = session.run(Command::Run(SHELL_AGE), WITHIN).await {
+                shells.extend(shell_age(&String::from_utf8_lossy(output.stdout.kept())));
             }
         }
         session.close().await;

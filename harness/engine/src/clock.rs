@@ -1,7 +1,8 @@
-//! The run clock: monotonic instants relative to the start of the run, and one wall-clock anchor.
+//! The run clock: monotonic instants relative to the start of the run, one wall-clock anchor, and every wait of a
+//! strategy.
 //!
-//! Every instant in the ledger comes from here. It reads tokio's clock, so a paused test clock pauses
-//! it too. It must know nothing of ours.
+//! Every instant in the ledger comes from here, and nothing that a strategy runs on reads another clock or sleeps by
+//! another one: whoever replaces it replaces time. It must know nothing of ours.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,42 +11,57 @@ use tokio::time::Instant;
 
 use sshchurn_core::quantity::nanoseconds;
 
-/// A monotonic clock with its zero at the start of the run.
-#[derive(Debug, Clone, Copy)]
-pub struct RunClock {
+/// A monotonic clock with its zero at the start of the run. Cheap to clone; every clone reads the same time.
+#[derive(Debug, Clone)]
+pub enum RunClock {
+    /// Time as it passes, by tokio's timer: a paused test clock pauses it too.
+    Wall(WallClock),
+}
+
+/// Tokio's clock since a moment.
+#[derive(Debug, Clone)]
+pub struct WallClock {
     zero: Instant,
-    wall: SystemTime,
+    anchor: SystemTime,
 }
 
 impl RunClock {
-    /// Starts the clock now and takes the one wall-clock reading of the run.
+    /// Starts a wall clock now and takes the one wall-clock reading of the run.
     #[must_use]
     pub fn start() -> Self {
-        RunClock {
+        RunClock::Wall(WallClock {
             zero: Instant::now(),
-            wall: SystemTime::now(),
-        }
+            anchor: SystemTime::now(),
+        })
     }
 
     /// The wall-clock time at which the run clock read zero.
     #[must_use]
     pub fn wall_anchor(&self) -> SystemTime {
-        self.wall
+        match self {
+            RunClock::Wall(clock) => clock.anchor,
+        }
     }
 
     /// The current instant.
     #[must_use]
     pub fn now(&self) -> RunInstant {
-        RunInstant(nanoseconds(self.zero.elapsed()))
+        match self {
+            RunClock::Wall(clock) => RunInstant(nanoseconds(clock.zero.elapsed())),
+        }
     }
 
     /// Waits until `at`; returns at once when it has passed.
     pub async fn sleep_until(&self, at: RunInstant) {
-        tokio::time::sleep_until(self.zero + Duration::from_nanos(at.0)).await;
+        match self {
+            RunClock::Wall(clock) => {
+                tokio::time::sleep_until(clock.zero + Duration::from_nanos(at.0)).await;
+            }
+        }
     }
 
     /// Waits for `duration`.
     pub async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
+        self.sleep_until(self.now() + duration).await;
     }
 }

@@ -1,8 +1,8 @@
 //! The engine: pacing × strategy × stop rule over N tasks, told as events.
 //!
 //! `arrival` says when tasks begin, `strategy` how each uses connections, `stop` when to end early: three
-//! values on separate axes, put together by `round`. `link` is the only door to the network and records every
-//! attempt and command that passes. The engine must not know targets, analysis or reports: it gets a
+//! values on separate axes, put together by `round`. `clock` and `spawner` are time and threads for all of them. `link` is
+//! the only door to the network and records every attempt and command that passes. The engine must not know targets, analysis or reports: it gets a
 //! `Connector` and a directory name, and its result is the ledger.
 
 pub mod clock;
@@ -17,6 +17,7 @@ mod job;
 mod link;
 mod rendezvous;
 mod round;
+mod spawner;
 mod stop;
 mod strategy;
 mod task;
@@ -24,6 +25,7 @@ mod task;
 pub use calibration::{Calibration, calibrate};
 pub use health::HealthSampler;
 pub use round::{Engine, RoundPlan, plan_rounds};
+pub use spawner::{Spawner, TokioSpawner};
 pub use stop::{StopController, StopLevel, StopSignal};
 
 #[cfg(test)]

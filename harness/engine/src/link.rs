@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::collector::Collector;
-use crate::ssh::{CommandOutput, ConnectLimits, Connector, Held, Session, Tap};
+use crate::ssh::{Command, CommandOutput, ConnectLimits, Connector, Held, Session, Tap};
 use sshchurn_core::ids::{AttemptId, CommandId, RoundId, TaskId};
 use sshchurn_core::ledger::Event;
 use sshchurn_core::vocabulary::{
-    AttemptOutcome, Close, CommandOutcome, ConnectionEnd, Phase, RetryKind, Step,
+    AttemptOutcome, Close, CommandOutcome, ConnectionEnd, Phase, RetryKind,
 };
 
 /// Gives out identifiers that are unique within a run.
@@ -112,7 +112,7 @@ impl<C: Connector> Link<C> {
         OpenAttempt {
             collector: self.collector.clone(),
             attempt,
-            tap: Tap::new(self.collector.clock()),
+            tap: Tap::new(self.collector.clock().clone()),
             ended: false,
         }
     }
@@ -160,7 +160,8 @@ impl<C: Connector> Link<C> {
     }
 }
 
-/// An attempt under way; dropped before its end, it ends as interrupted.
+/// An attempt under way; dropped before its end, it ends as interrupted. It must be dropped after the future that uses
+/// the socket: what the kernel said of the socket is in the trace only then.
 struct OpenAttempt {
     collector: Collector,
     attempt: AttemptId,
@@ -253,8 +254,7 @@ impl<S: Session> LinkSession<S> {
     /// Runs one recorded command.
     pub(crate) async fn run(
         &mut self,
-        step: Step,
-        command: &str,
+        command: Command<'_>,
         within: Duration,
     ) -> Result<CommandOutput, CommandOutcome> {
         let Some(session) = &mut self.session else {
@@ -266,7 +266,7 @@ impl<S: Session> LinkSession<S> {
             attempt: self.connection.attempt,
             round: self.round,
             task: self.task,
-            step,
+            step: command.step(),
         });
         let mut open = OpenCommand {
             collector: self.connection.collector.clone(),
@@ -279,7 +279,7 @@ impl<S: Session> LinkSession<S> {
                 CommandOutcome::Completed {
                     exit_status: output.exit_status,
                 },
-                output.stdout.len() as u64,
+                output.stdout.total(),
             ),
             Err(outcome) => open.end(outcome.clone(), 0),
         }

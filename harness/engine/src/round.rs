@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Barrier, Semaphore, watch};
-use tokio::task::JoinSet;
+use futures::StreamExt;
+use futures::future::join;
+use futures::stream::FuturesUnordered;
+use tokio::sync::Semaphore;
 
 use super::arrival::intended_starts;
 use super::draws::{Draws, Purpose};
-use super::job::JobCommands;
+use super::job;
 use super::link::{IdSource, Link};
-use super::rendezvous::Rendezvous;
+use super::rendezvous::{Rendezvous, Word};
+use super::spawner::{Spawner, TokioSpawner};
 use super::stop::{StopLevel, StopSignal};
 use super::strategy::Strategy;
 use super::task::{TaskEntry, TaskPlan, run_task};
@@ -91,22 +94,32 @@ impl Engine {
         plan: &RoundPlan,
         connector: impl Fn() -> C,
     ) -> RoundEnd {
+        self.run_round_on(&TokioSpawner, plan, connector).await
+    }
+
+    /// As [`Engine::run_round`], with the tasks run by `spawner`.
+    pub async fn run_round_on<C: Connector>(
+        &self,
+        spawner: &impl Spawner,
+        plan: &RoundPlan,
+        connector: impl Fn() -> C,
+    ) -> RoundEnd {
         let starts = intended_starts(&self.scenario, plan.repetition);
-        let ready = Arc::new(Barrier::new(starts.len() + 1));
+        let ready = Arc::new(Rendezvous::new(self.scenario.tasks));
         let others = Arc::new(Rendezvous::new(self.scenario.tasks));
         let slots = self
             .scenario
             .arrival
             .max_in_flight
             .map(|limit| Arc::new(Semaphore::new(limit as usize)));
-        let (release, released) = watch::channel(None::<RunInstant>);
+        let release = Arc::new(Word::new());
         let kills = kill_times(&self.scenario, plan.repetition);
 
-        let mut tasks = JoinSet::new();
+        let mut tasks = FuturesUnordered::new();
         let mut scheduled = Vec::with_capacity(starts.len());
         for (index, offset) in starts.into_iter().enumerate() {
             let task = TaskId(u32::try_from(index).unwrap_or(u32::MAX));
-            let job = JobCommands::new(
+            let job = job::of_task(
                 &self.jobs_directory,
                 &self.scenario,
                 plan.repetition,
@@ -129,39 +142,35 @@ impl Engine {
                 kill_after: kills[index],
                 waits: Draws::for_task(self.scenario.seed, plan.repetition, task, Purpose::Waits),
             };
-            tasks.spawn(wait_and_run(Waiting {
+            tasks.push(spawner.spawn(wait_and_run(Waiting {
                 link,
                 plan: task_plan,
                 round: plan.round,
                 offset,
                 ready: Arc::clone(&ready),
                 others: Arc::clone(&others),
-                released: released.clone(),
+                release: Arc::clone(&release),
                 slots: slots.clone(),
                 collector: self.collector.clone(),
                 stop: self.stop.clone(),
-            }));
+            })));
         }
 
-        ready.wait().await;
-        let release_at = self.collector.clock().now() + RELEASE_LEAD;
-        for (task, offset, job_id) in scheduled {
-            self.collector.record(Event::TaskScheduled {
-                round: plan.round,
-                task,
-                intended: release_at + offset,
-                job_id,
-            });
-        }
-        release.send_replace(Some(release_at));
-
-        while let Some(joined) = tasks.join_next().await {
-            if let Err(error) = joined
-                && error.is_panic()
-            {
-                std::panic::resume_unwind(error.into_panic());
+        let begin = async {
+            ready.complete().await;
+            let release_at = self.collector.clock().now() + RELEASE_LEAD;
+            for (task, offset, job_id) in scheduled {
+                self.collector.record(Event::TaskScheduled {
+                    round: plan.round,
+                    task,
+                    intended: release_at + offset,
+                    job_id,
+                });
             }
-        }
+            release.say(release_at);
+        };
+        // Both at once: tasks that nobody else runs come to the barrier only when they are polled here.
+        join(begin, async { while tasks.next().await.is_some() {} }).await;
         match self.stop.level() {
             StopLevel::Run => RoundEnd::Complete,
             StopLevel::Drain => RoundEnd::Drained,
@@ -175,9 +184,9 @@ struct Waiting<C> {
     plan: TaskPlan,
     round: RoundId,
     offset: Duration,
-    ready: Arc<Barrier>,
+    ready: Arc<Rendezvous>,
     others: Arc<Rendezvous>,
-    released: watch::Receiver<Option<RunInstant>>,
+    release: Arc<Word<RunInstant>>,
     slots: Option<Arc<Semaphore>>,
     collector: Collector,
     stop: StopSignal,
@@ -187,11 +196,8 @@ struct Waiting<C> {
 async fn wait_and_run<C: Connector>(mut waiting: Waiting<C>) {
     // A generator that cannot even make a socket says so again, recorded, at the first attempt.
     let _ = waiting.link.prepare();
-    waiting.ready.wait().await;
-    let release_at = match waiting.released.wait_for(Option::is_some).await {
-        Ok(instant) => instant.unwrap_or_default(),
-        Err(_) => return,
-    };
+    waiting.ready.arrive();
+    let release_at = waiting.release.hear().await;
     let entry = TaskEntry::new(
         waiting.collector.clone(),
         waiting.round,

@@ -2,7 +2,9 @@
 //!
 //! Levels only rise: `Run` → `Drain` (no new tasks, those under way may finish) → `Abort` (now).
 
-use tokio::sync::watch;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
 
 /// How hard to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,35 +19,50 @@ pub enum StopLevel {
 
 /// Raises the level.
 #[derive(Debug, Clone)]
-pub struct StopController(watch::Sender<StopLevel>);
+pub struct StopController(Arc<Shared>);
 
 /// Sees the level.
 #[derive(Debug, Clone)]
-pub struct StopSignal(watch::Receiver<StopLevel>);
+pub struct StopSignal(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    level: Mutex<StopLevel>,
+    /// Wakes in the order of waiting, so that what is recorded of a stop has an order too.
+    raised: Notify,
+}
+
+impl Shared {
+    fn level(&self) -> StopLevel {
+        *self.level.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl StopController {
     /// A controller at `Run` and its signal.
     #[must_use]
     pub fn new() -> (StopController, StopSignal) {
-        let (sender, receiver) = watch::channel(StopLevel::Run);
-        (StopController(sender), StopSignal(receiver))
+        let shared = Arc::new(Shared {
+            level: Mutex::new(StopLevel::Run),
+            raised: Notify::new(),
+        });
+        (StopController(Arc::clone(&shared)), StopSignal(shared))
     }
 
     /// Raises the level to `level`; a lower one than the present changes nothing.
     pub fn raise(&self, level: StopLevel) {
-        self.0.send_if_modified(|present| {
-            let higher = level > *present;
-            if higher {
-                *present = level;
-            }
-            higher
-        });
+        let mut present = self.0.level.lock().unwrap_or_else(PoisonError::into_inner);
+        if level > *present {
+            *present = level;
+            drop(present);
+            self.0.raised.notify_waiters();
+        }
     }
 
     /// The present level.
     #[must_use]
     pub fn level(&self) -> StopLevel {
-        *self.0.borrow()
+        self.0.level()
     }
 }
 
@@ -53,16 +70,18 @@ impl StopSignal {
     /// The present level.
     #[must_use]
     pub fn level(&self) -> StopLevel {
-        *self.0.borrow()
+        self.0.level()
     }
 
     /// Waits until the level is at least `level`; for ever when it never is.
     pub async fn at_least(&self, level: StopLevel) {
-        let mut receiver = self.0.clone();
-        let reached = receiver.wait_for(|present| *present >= level).await.is_ok();
-        if !reached {
-            // The controller is gone: nobody can stop the run any more.
-            std::future::pending::<()>().await;
+        loop {
+            // Made before the level is read, so that a raise between the two is not missed.
+            let raised = self.0.raised.notified();
+            if self.level() >= level {
+                return;
+            }
+            raised.await;
         }
     }
 }

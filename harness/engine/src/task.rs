@@ -1,22 +1,23 @@
-//! One task from its start to its end: submit, monitor, cleanup by policy; killed on purpose or interrupted.
+//! One task from its start to its end: a job submitted, watched and cleaned up by policy, slots held, or one command run;
+//! killed on purpose or interrupted.
 
 use std::time::Duration;
 
 use super::draws::Draws;
-use super::job::JobCommands;
 use super::link::Link;
 use super::rendezvous::Rendezvous;
 use super::strategy::{Hands, Strategy};
 use crate::collector::Collector;
-use crate::ssh::Connector;
+use crate::ssh::{Connector, Job};
 use sshchurn_core::ids::{RoundId, TaskId};
 use sshchurn_core::ledger::Event;
+use sshchurn_core::scenario::{JobLife, Life};
 use sshchurn_core::vocabulary::{CleanupPolicy, CleanupResult, Phase, TaskFailure, TaskFate};
 
 /// Everything that is decided about a task beforehand.
 pub(crate) struct TaskPlan {
     pub(crate) task: TaskId,
-    pub(crate) job: JobCommands,
+    pub(crate) job: Job,
     pub(crate) strategy: Strategy,
     pub(crate) cleanup: CleanupPolicy,
     /// Killed this long after submission; always before the job can complete.
@@ -105,23 +106,39 @@ pub(crate) async fn run_task<C: Connector>(
         waits: &mut plan.waits,
     };
     let strategy = &plan.strategy;
-
-    if !strategy.has_job() {
-        let occupied = {
+    let jobless = match strategy.life() {
+        Life::Job(life) => {
+            return run_job(life, hands, strategy, plan.cleanup, plan.kill_after, entry).await;
+        }
+        Life::Hold(life) => {
             let _phase = link.phase(Phase::Submit);
-            strategy.occupy(&mut hands, others).await
-        };
-        let fate = match occupied {
-            Ok(()) => TaskFate::Succeeded,
-            Err(failure) => TaskFate::Failed { failure },
-        };
-        entry.end(fate, false, CleanupResult::NotRequired);
-        return;
-    }
+            strategy.occupy(life, &mut hands, others).await
+        }
+        Life::Once => {
+            let _phase = link.phase(Phase::Submit);
+            strategy.run_once(&mut hands).await
+        }
+    };
+    let fate = match jobless {
+        Ok(()) => TaskFate::Succeeded,
+        Err(failure) => TaskFate::Failed { failure },
+    };
+    entry.end(fate, false, CleanupResult::NotRequired);
+}
 
+/// A task whose life is a job.
+async fn run_job<C: Connector>(
+    life: JobLife,
+    mut hands: Hands<'_, C>,
+    strategy: &Strategy,
+    policy: CleanupPolicy,
+    kill_after: Option<Duration>,
+    mut entry: TaskEntry,
+) {
+    let link = hands.link;
     let submitted = {
         let _phase = link.phase(Phase::Submit);
-        strategy.submit(&mut hands).await
+        strategy.submit(life, &mut hands).await
     };
     if let Err(failure) = submitted {
         // The provider raises before it defers: nothing is monitored and nothing is cleaned up.
@@ -131,8 +148,8 @@ pub(crate) async fn run_task<C: Connector>(
 
     let monitored = {
         let _phase = link.phase(Phase::Poll);
-        let monitor = strategy.monitor(&mut hands);
-        match plan.kill_after {
+        let monitor = strategy.monitor(life, &mut hands);
+        match kill_after {
             None => monitor.await,
             // Dropping the monitor abandons its connection without a word, as a killed process would.
             Some(after) => tokio::select! {
@@ -154,7 +171,7 @@ pub(crate) async fn run_task<C: Connector>(
         return;
     }
 
-    let required = match plan.cleanup {
+    let required = match policy {
         CleanupPolicy::Never => false,
         CleanupPolicy::OnSuccess => fate == TaskFate::Succeeded,
         CleanupPolicy::Always => true,

@@ -1,6 +1,6 @@
 //! A scripted server behind the connector seam, for tests on a paused clock.
 //!
-//! It plays a remote job by the commands' own text: what it does not recognise is a test failure.
+//! It plays a remote job by the typed commands of the seam.
 
 use std::collections::VecDeque;
 use std::sync::mpsc;
@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crate::clock::RunClock;
 use crate::collector::Collector;
-use crate::ssh::{CommandOutput, ConnectLimits, Connector, Held, Session, Tap};
-use crate::{Engine, StopController, plan_rounds};
+use crate::ssh::{Command, CommandOutput, ConnectLimits, Connector, Held, Session, Tap};
+use crate::{Engine, Spawner, StopController, TokioSpawner, plan_rounds};
 use sshchurn_core::ids::StrategyName;
 use sshchurn_core::instant::RunInstant;
 use sshchurn_core::ledger::{Event, Record, RoundEnd};
@@ -43,13 +43,16 @@ pub(crate) struct Script {
     pub(crate) held_lost_after: Option<Duration>,
     pub(crate) started: Option<RunInstant>,
     pub(crate) removed: bool,
+    /// Exit status of a `Run`.
+    pub(crate) exit_status: u32,
+    /// Texts of `Run`s so far.
+    pub(crate) ran: Vec<String>,
 }
 
 #[derive(Clone)]
 pub(crate) struct FakeConnector {
     script: Arc<Mutex<Script>>,
     clock: RunClock,
-    job: JobConfig,
 }
 
 pub(crate) struct FakeSession(FakeConnector);
@@ -112,18 +115,14 @@ impl FakeConnector {
 }
 
 impl Session for FakeSession {
-    async fn run(&mut self, command: &str, _: Duration) -> Result<CommandOutput, CommandOutcome> {
-        let FakeConnector { script, clock, job } = &self.0;
+    async fn run(
+        &mut self,
+        command: Command<'_>,
+        _: Duration,
+    ) -> Result<CommandOutput, CommandOutcome> {
+        let FakeConnector { script, clock } = &self.0;
         let mut script = script.lock().unwrap();
-        let step = match command {
-            text if text.starts_with("uname") => Step::Detect,
-            text if text.starts_with("mkdir") => Step::Submit,
-            text if text.contains("/exit_code") => Step::Check,
-            text if text.contains("wc -c") => Step::Size,
-            text if text.starts_with("tail") => Step::Read,
-            text if text.starts_with("rm") => Step::Cleanup,
-            text => panic!("unknown command {text}"),
-        };
+        let step = command.step();
         let scripted = script
             .commands
             .iter_mut()
@@ -133,28 +132,31 @@ impl Session for FakeSession {
             return Err(outcome);
         }
         let running = script.started.map(|started| clock.now().since(started));
-        let stdout = match step {
-            Step::Detect => "Linux\n".to_owned(),
-            Step::Submit => {
+        let mut output = CommandOutput::default();
+        let text = match command {
+            Command::Detect => "Linux\n".to_owned(),
+            Command::Submit(job) => {
                 script.started = Some(clock.now());
-                "job\n".to_owned()
+                format!("{}\n", job.id)
             }
-            Step::Check if running >= Some(job.duration) => format!("{}\n", job.exit_code),
-            Step::Check => String::new(),
+            Command::Check(job) if running >= Some(job.duration) => format!("{}\n", job.exit_code),
+            Command::Check(_) => String::new(),
             // The whole log is there as soon as the job has ended, nothing before.
-            Step::Size if running >= Some(job.duration) => format!("{}\n", job.log_bytes),
-            Step::Size => "0\n".to_owned(),
-            Step::Read => "x".repeat(10),
-            Step::Cleanup => {
+            Command::Size(job) if running >= Some(job.duration) => format!("{}\n", job.log_bytes),
+            Command::Size(_) => "0\n".to_owned(),
+            Command::Read { count, .. } => "x".repeat(usize::try_from(count).unwrap()),
+            Command::Cleanup(_) => {
                 script.removed = true;
                 String::new()
             }
+            Command::Run(text) => {
+                output.exit_status = script.exit_status;
+                script.ran.push(text.to_owned());
+                String::new()
+            }
         };
-        Ok(CommandOutput {
-            exit_status: 0,
-            stdout: stdout.into_bytes(),
-            stderr: Vec::new(),
-        })
+        output.stdout.push(text.as_bytes());
+        Ok(output)
     }
 
     fn lost(&self) -> Option<Close> {
@@ -215,6 +217,8 @@ pub(crate) struct Told {
     pub(crate) records: Vec<Record>,
     pub(crate) end: RoundEnd,
     pub(crate) removed: Vec<bool>,
+    /// Texts of the commands of tasks without a job.
+    pub(crate) ran: Vec<Vec<String>>,
 }
 
 /// Runs the first round of `scenario` with one scripted server for each task.
@@ -228,9 +232,27 @@ pub(crate) async fn tell_with(
     scripts: Vec<Script>,
     control: impl FnOnce(StopController),
 ) -> Told {
+    tell_under(&TokioSpawner, scenario, scripts, control).await
+}
+
+/// As [`tell`], with the tasks run by `spawner`.
+pub(crate) async fn tell_on(
+    spawner: &impl Spawner,
+    scenario: &Scenario,
+    scripts: Vec<Script>,
+) -> Told {
+    tell_under(spawner, scenario, scripts, |_| ()).await
+}
+
+async fn tell_under(
+    spawner: &impl Spawner,
+    scenario: &Scenario,
+    scripts: Vec<Script>,
+    control: impl FnOnce(StopController),
+) -> Told {
     let clock = RunClock::start();
     let (sender, receiver) = mpsc::channel();
-    let collector = Collector::new(clock, sender);
+    let collector = Collector::new(clock.clone(), sender);
     let (controller, signal) = StopController::new();
     control(controller.clone());
     let engine = Engine::new(
@@ -246,7 +268,7 @@ pub(crate) async fn tell_with(
     let handed_out = Mutex::new(scripts.iter());
     let plan = plan_rounds(scenario).remove(0);
     let end = engine
-        .run_round(&plan, || FakeConnector {
+        .run_round_on(spawner, &plan, || FakeConnector {
             script: Arc::clone(
                 handed_out
                     .lock()
@@ -254,8 +276,7 @@ pub(crate) async fn tell_with(
                     .next()
                     .expect("a script for each task"),
             ),
-            clock,
-            job: scenario.job.clone(),
+            clock: clock.clone(),
         })
         .await;
     collector.finish();
@@ -265,6 +286,10 @@ pub(crate) async fn tell_with(
         removed: scripts
             .iter()
             .map(|script| script.lock().unwrap().removed)
+            .collect(),
+        ran: scripts
+            .iter()
+            .map(|script| script.lock().unwrap().ran.clone())
             .collect(),
     }
 }

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use super::testing::{EOF, RESET, Script, Told, scenario, tell, tell_with};
-use super::{StopLevel, plan_rounds};
+use super::testing::{EOF, RESET, Script, Told, scenario, tell, tell_on, tell_with};
+use super::{Spawner, StopLevel, TokioSpawner, plan_rounds};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use sshchurn_core::ledger::{Event, RoundEnd};
 use sshchurn_core::scenario::StrategyKind::{PerCommand, ReusedSession};
-use sshchurn_core::scenario::{ArrivalShape, StrategyKind};
+use sshchurn_core::scenario::{ArrivalShape, Life, StrategyKind};
 use sshchurn_core::vocabulary::{
     AttemptOutcome, CleanupPolicy, CleanupResult, Close, CommandOutcome, Phase, RetryKind, Step,
     TaskFailure, TaskFate,
@@ -357,12 +359,18 @@ async fn drain_lets_running_tasks_finish_and_starts_no_others() {
 
 #[tokio::test(start_paused = true)]
 async fn abort_interrupts_attempts_commands_and_tasks_and_records_their_ends() {
-    for kind in [PerCommand, ReusedSession, StrategyKind::Stalled] {
+    for kind in [
+        PerCommand,
+        ReusedSession,
+        StrategyKind::Stalled,
+        StrategyKind::OneShot,
+    ] {
         // Without a job a round is over as soon as everybody has an answer.
-        let moments: &[u64] = match kind.has_job() {
+        let moments: &[u64] = match kind.life() {
             // At 450 ms of per-command: while the connection of detect is being closed.
-            true => &[60, 450, 500, 2_000, 10_900, 14_000],
-            false => &[60, 300],
+            Life::Job(_) => &[60, 450, 500, 2_000, 10_900, 14_000],
+            Life::Hold(_) => &[60, 300],
+            Life::Once => &[60, 300, 450, 500],
         };
         for after_ms in moments.iter().copied() {
             let scripts = (0..10)
@@ -540,4 +548,166 @@ async fn a_held_connection_that_the_server_ends_is_no_held_one() {
         })
         .collect();
     assert_eq!(outcomes, ["kex_failed", "attempts_held"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_shot_runs_its_command_on_one_connection_and_is_done() {
+    let mut scenario = scenario(StrategyKind::OneShot, 1);
+    scenario.strategies[0].tunables.command = "git-upload-pack 'x'".to_owned();
+    let told = tell(&scenario, vec![Script::default()]).await;
+    assert_eq!(told.attempts(), [1, 0, 0]);
+    assert_eq!(told.commands_at(Step::Run).len(), 1);
+    assert_eq!(told.ran, [["git-upload-pack 'x'"]]);
+    assert_eq!(told.fates(), [TaskFate::Succeeded]);
+    assert_eq!(cleanup_of(&told), (false, CleanupResult::NotRequired));
+    everything_ended_once(&told);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_shot_gives_up_at_its_first_refusal_unless_told_otherwise() {
+    let refused = || Script {
+        refuse_all: Some(EOF),
+        ..Script::default()
+    };
+    let mut scenario = scenario(StrategyKind::OneShot, 1);
+    let told = tell(&scenario, vec![refused()]).await;
+    assert_eq!(told.attempts(), [1, 0, 0]);
+    assert_eq!(told.fates(), failed(TaskFailure::SubmitConnect));
+    assert_eq!(told.waits(RetryKind::Connect), Vec::<f64>::new());
+
+    scenario.strategies[0].tunables.conn_retry_attempts = 3;
+    let told = tell(&scenario, vec![refused()]).await;
+    assert_eq!(told.ordinals(Phase::Submit), [1, 2, 3]);
+    let waits = told.waits(RetryKind::Connect);
+    assert!(
+        waits.len() == 2 && waits.iter().all(|wait| (3.0..5.0).contains(wait)),
+        "{waits:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_shot_tells_a_command_that_failed_from_one_that_could_not_be_run() {
+    let exits = Script {
+        exit_status: 128,
+        ..Script::default()
+    };
+    let told = tell(&scenario(StrategyKind::OneShot, 1), vec![exits]).await;
+    assert_eq!(told.fates(), failed(TaskFailure::JobExit));
+    let mut refused = Script::default();
+    refused
+        .commands
+        .push((Step::Run, [Some(CommandOutcome::ChannelRefused)].into()));
+    let told = tell(&scenario(StrategyKind::OneShot, 1), vec![refused]).await;
+    assert_eq!(told.fates(), failed(TaskFailure::SubmitCommand));
+    everything_ended_once(&told);
+}
+
+/// Polls every task within the round's own future: one thread, one order.
+struct InTheRound;
+
+impl Spawner for InTheRound {
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> BoxFuture<'static, ()> {
+        task.boxed()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_round_on_one_thread_and_a_paused_clock_is_the_same_to_the_nanosecond() {
+    let shapes = [
+        ArrivalShape::Burst,
+        ArrivalShape::Poisson { rate_per_s: 3.0 },
+    ];
+    for (kind, shape) in StrategyKind::ALL
+        .into_iter()
+        .flat_map(|kind| shapes.iter().map(move |shape| (kind, shape.clone())))
+    {
+        let tasks = match kind {
+            StrategyKind::Staircase => 1,
+            PerCommand | ReusedSession | StrategyKind::Stalled | StrategyKind::OneShot => 20,
+        };
+        let mut scenario = scenario(kind, tasks);
+        scenario.arrival.shape = shape;
+        scenario.strategies[0].tunables.conn_retry_attempts = 4;
+        let round = || async {
+            let scripts = (0..tasks)
+                .map(|task| Script {
+                    // Some are refused at first and wait, so that draws, backoff and polls all take part.
+                    connects: std::iter::repeat_n(Some(RESET), task as usize % 4).collect(),
+                    refuse_all: (kind == StrategyKind::Staircase).then_some(EOF),
+                    connect_takes: Duration::from_micros(700 + 31 * u64::from(task)),
+                    close_takes: Duration::from_millis(2),
+                    ..Script::default()
+                })
+                .collect();
+            tell_on(&InTheRound, &scenario, scripts).await.records
+        };
+        // Whatever else read the time, or slept by it, would show: no two runs take the same time on the wall.
+        let (first, second) = (round().await, round().await);
+        assert!(first.len() > 20, "{kind:?}");
+        let differs = first.iter().zip(&second).find(|(one, other)| one != other);
+        assert_eq!(differs, None, "{kind:?}");
+        assert_eq!(first.len(), second.len(), "{kind:?}");
+    }
+}
+
+#[tokio::test]
+#[should_panic(expected = "a task of the round")]
+async fn a_panic_of_a_task_is_one_of_the_round() {
+    TokioSpawner
+        .spawn(async { panic!("a task of the round") })
+        .await;
+}
+
+#[tokio::test]
+async fn an_interrupted_attempt_says_what_the_kernel_knew_of_its_socket() {
+    use super::clock::RunClock;
+    use super::collector::Collector;
+    use super::link::{IdSource, Link};
+    use super::ssh::keys::{HostKeyCheck, KeyPair};
+    use super::ssh::{ConnectLimits, RusshConnector};
+    use sshchurn_core::ids::{RoundId, TaskId};
+
+    let long = Duration::from_secs(60);
+    let limits = ConnectLimits {
+        connect: long,
+        banner: long,
+        login: long,
+        whole: None,
+        source: None,
+        keepalive: None,
+    };
+    // Nobody accepts: the connection stands in the listener's queue, and what the client says is acknowledged.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let key = KeyPair::generate().expect("a key");
+    let connector = RusshConnector::new(address, "nobody", &key, HostKeyCheck::any());
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let collector = Collector::new(RunClock::start(), sender);
+    let link = Link::new(
+        connector,
+        collector.clone(),
+        IdSource::default().into(),
+        RoundId(1),
+        TaskId(0),
+    );
+    let given_up = tokio::time::timeout(
+        Duration::from_millis(300),
+        link.connect(Phase::Submit, 1, &limits),
+    )
+    .await;
+    assert!(given_up.is_err(), "nobody answered");
+    collector.finish();
+    let (outcome, trace) = receiver
+        .into_iter()
+        .find_map(|record| match record.event {
+            Event::AttemptEnded { outcome, trace, .. } => Some((outcome, trace)),
+            _ => None,
+        })
+        .expect("the attempt ended");
+    assert_eq!(outcome, AttemptOutcome::Interrupted);
+    let tcp = trace.tcp.expect("TCP_INFO");
+    assert_eq!(tcp.bytes_sent, trace.bytes_out);
+    // One more for the SYN.
+    assert_eq!(tcp.bytes_acked, tcp.bytes_sent + 1);
+    assert_eq!(tcp.bytes_received, 0);
 }

@@ -26,6 +26,7 @@ pub const SCENARIOS: Library = Library(&[
         "open-gates",
         include_str!("../../../scenarios/open-gates.toml"),
     ),
+    ("one-shot", include_str!("../../../scenarios/one-shot.toml")),
     (
         "stalled-burst",
         include_str!("../../../scenarios/stalled-burst.toml"),

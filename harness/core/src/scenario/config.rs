@@ -44,10 +44,10 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    /// A wait shrunk by `time_scale`.
+    /// A wait shrunk by `time_scale`; one that is too long to be written down is the longest there is.
     #[must_use]
     pub fn scaled(&self, wait: Duration) -> Duration {
-        wait.mul_f64(self.time_scale)
+        Duration::try_from_secs_f64(self.time_scale * wait.as_secs_f64()).unwrap_or(Duration::MAX)
     }
 
     /// Names of the strategies, in the order of the scenario.
@@ -135,23 +135,58 @@ pub enum StrategyKind {
     /// No job: a single client that keeps every admitted connection silent and tries again until `full` of them are
     /// held; it knows at every attempt how many slots are in use. Needs `tasks = 1`.
     Staircase,
+    /// No job: one connection, one command, the end. What git over ssh, rsync, cron and Ansible without ControlPersist do.
+    OneShot,
+}
+
+/// What the life of a task is made of: which phases it has, and what must be there for it to succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Life {
+    /// A remote job: submitted, watched to its end, cleaned up.
+    Job(JobLife),
+    /// Startup slots taken and held; nobody logs in.
+    Hold(HoldLife),
+    /// One command on one connection.
+    Once,
+}
+
+/// How a remote job's commands share connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum JobLife {
+    /// A connection for every command.
+    PerCommand,
+    /// A connection for every phase.
+    ReusedSession,
+}
+
+/// How startup slots are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HoldLife {
+    /// One by every task.
+    Stalled,
+    /// One after another by a single task.
+    Staircase,
 }
 
 impl StrategyKind {
     /// All kinds.
-    pub const ALL: [StrategyKind; 4] = [
+    pub const ALL: [StrategyKind; 5] = [
         StrategyKind::PerCommand,
         StrategyKind::ReusedSession,
         StrategyKind::Stalled,
         StrategyKind::Staircase,
+        StrategyKind::OneShot,
     ];
 
-    /// Whether tasks run a remote job.
+    /// What the life of its tasks is made of.
     #[must_use]
-    pub fn has_job(self) -> bool {
+    pub fn life(self) -> Life {
         match self {
-            StrategyKind::PerCommand | StrategyKind::ReusedSession => true,
-            StrategyKind::Stalled | StrategyKind::Staircase => false,
+            StrategyKind::PerCommand => Life::Job(JobLife::PerCommand),
+            StrategyKind::ReusedSession => Life::Job(JobLife::ReusedSession),
+            StrategyKind::Stalled => Life::Hold(HoldLife::Stalled),
+            StrategyKind::Staircase => Life::Hold(HoldLife::Staircase),
+            StrategyKind::OneShot => Life::Once,
         }
     }
 
@@ -163,14 +198,18 @@ impl StrategyKind {
             StrategyKind::ReusedSession => "reused-session",
             StrategyKind::Stalled => "stalled",
             StrategyKind::Staircase => "staircase",
+            StrategyKind::OneShot => "one-shot",
         }
     }
 }
 
-/// The tunables of a strategy, under the names of the Airflow provider. Waits are unscaled here.
+/// The tunables of a strategy, under the names of the Airflow provider. Waits are unscaled here. A scenario may give those
+/// that the strategy's life uses; the others keep their defaults and mean nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tunables {
-    /// Connect attempts of one operator-side connection (detect, submit, cleanup).
+    /// one-shot: what the login shell is given.
+    pub command: String,
+    /// Connect attempts of one operator-side connection (detect, submit, cleanup), or of the one there is.
     pub conn_retry_attempts: u32,
     /// Fixed part of the wait between them.
     pub conn_retry_wait: Duration,
@@ -184,7 +223,7 @@ pub struct Tunables {
     pub detect_timeout: Duration,
     /// Deadline of the submit command.
     pub submit_timeout: Duration,
-    /// Deadline of each monitoring command.
+    /// Deadline of each monitoring command, or of the one there is.
     pub command_timeout: Duration,
     /// Deadline of the cleanup command.
     pub cleanup_timeout: Duration,
@@ -213,28 +252,36 @@ impl Tunables {
     #[must_use]
     pub fn shortest_deadline(&self, kind: StrategyKind) -> Duration {
         let connecting = [self.conn_timeout, self.banner_timeout, self.login_timeout];
-        let commands = [
-            self.detect_timeout,
-            self.submit_timeout,
-            self.command_timeout,
-            self.cleanup_timeout,
-        ];
-        let commands = commands.into_iter().filter(|_| kind.has_job());
+        let commands = match kind.life() {
+            Life::Job(_) => vec![
+                self.detect_timeout,
+                self.submit_timeout,
+                self.command_timeout,
+                self.cleanup_timeout,
+            ],
+            Life::Hold(_) => Vec::new(),
+            Life::Once => vec![self.command_timeout],
+        };
         connecting
             .into_iter()
             .chain(commands)
             .fold(Duration::MAX, Duration::min)
     }
 
-    /// The provider's defaults for a strategy.
+    /// The defaults of a strategy: the provider's where it has one, a single try where nobody tries again.
     #[must_use]
     pub fn defaults(kind: StrategyKind) -> Self {
-        let old = kind == StrategyKind::PerCommand;
+        let (conn_retry_attempts, cleanup_retries) = match kind.life() {
+            Life::Job(JobLife::PerCommand) => (3, 1),
+            Life::Job(JobLife::ReusedSession) => (5, 3),
+            Life::Hold(_) | Life::Once => (1, 1),
+        };
         Tunables {
-            conn_retry_attempts: if old { 3 } else { 5 },
+            command: "true".to_owned(),
+            conn_retry_attempts,
             conn_retry_wait: Duration::from_secs(3),
             conn_retry_jitter: Duration::from_secs(2),
-            cleanup_retries: if old { 1 } else { 3 },
+            cleanup_retries,
             cleanup: CleanupPolicy::Never,
             detect_timeout: Duration::from_secs(10),
             submit_timeout: Duration::from_secs(60),

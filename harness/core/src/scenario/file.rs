@@ -9,12 +9,12 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use super::config::{
-    ArrivalConfig, ArrivalShape, JobConfig, MaxStartups, Scenario, SshdConfig, StrategyConfig,
-    StrategyKind, Tunables,
+    ArrivalConfig, ArrivalShape, JobConfig, Life, MaxStartups, Scenario, SshdConfig,
+    StrategyConfig, StrategyKind, Tunables,
 };
-use super::keywords;
 use super::problem::ScenarioErrors;
 use super::reader::{Problems, Table};
+use super::{keywords, tunables};
 use crate::ids::StrategyName;
 use crate::release::Release;
 use crate::vocabulary::CleanupPolicy;
@@ -25,23 +25,11 @@ const CLEANUP: [(&str, CleanupPolicy); 3] = [
     ("always", CleanupPolicy::Always),
 ];
 
-/// Tunables that mean something only where a job is run.
-pub(super) const JOB_TUNABLES: [&str; 14] = [
-    "cleanup",
-    "conn_retry_attempts",
-    "conn_retry_wait",
-    "conn_retry_jitter",
-    "cleanup_retries",
-    "detect_timeout",
-    "submit_timeout",
-    "command_timeout",
-    "cleanup_timeout",
-    "max_reconnect_attempts",
-    "command_attempts",
-    "poll_interval",
-    "log_chunk_size",
-    "keepalive_interval",
-];
+/// Most bytes that a job may write or a read may ask for: the server's disk is not what is tested.
+const MOST_BYTES: u64 = 1 << 30;
+
+/// The slowest stream of arrivals: a gap of eleven days on average. A smaller number is a typing error.
+const LEAST_RATE_PER_S: f64 = 1e-6;
 
 impl Scenario {
     /// Reads a scenario from TOML text; `origin` names it in errors.
@@ -144,7 +132,9 @@ fn read(root: Table<'_, '_>) -> Option<Scenario> {
         tasks,
         arrival.as_ref().and_then(|arrival| arrival.max_in_flight),
     ) && limit < tasks
-        && strategies.iter().any(|strategy| !strategy.kind.has_job())
+        && strategies
+            .iter()
+            .any(|strategy| matches!(strategy.kind.life(), Life::Hold(_)))
     {
         root.problem(
             "arrival",
@@ -200,7 +190,11 @@ fn arrival(table: Table<'_, '_>) -> Option<ArrivalConfig> {
     );
     let max_in_flight = table.integer("max_in_flight", 1..=100_000);
     let over = table.positive_duration("over");
-    let rate_per_s = table.number("rate_per_s", |rate| rate > 0.0, "above 0");
+    let rate_per_s = table.number(
+        "rate_per_s",
+        |rate| rate >= LEAST_RATE_PER_S,
+        "at least 0.000001",
+    );
     for (key, given, of) in [
         ("over", over.is_some(), Shape::Ramp),
         ("rate_per_s", rate_per_s.is_some(), Shape::Poisson),
@@ -245,7 +239,7 @@ fn default_job() -> JobConfig {
 fn job(table: Table<'_, '_>) -> JobConfig {
     let default = default_job();
     let log_lines = table.integer("log_lines", 0..=1_000_000);
-    let log_bytes = table.bytes("log_bytes");
+    let log_bytes = table.bytes("log_bytes", MOST_BYTES);
     let lines = log_lines.unwrap_or(default.log_lines);
     let bytes = log_bytes.unwrap_or(u64::from(lines) * 100);
     if bytes < u64::from(lines) || (lines == 0 && bytes > 0) {
@@ -286,7 +280,7 @@ fn strategies(root: &Table<'_, '_>) -> Vec<StrategyConfig> {
     for table in root.tables("strategy") {
         let Some(strategy) = strategy(&table) else {
             // Without a kind its tunables have no defaults, but its keys can still be checked.
-            let _ = tunables(&table, StrategyKind::ReusedSession);
+            let _ = read_tunables(&table, StrategyKind::ReusedSession);
             table.finish();
             continue;
         };
@@ -322,47 +316,27 @@ fn strategy(table: &Table<'_, '_>) -> Option<StrategyConfig> {
             );
         }
     }
+    for key in tunables::unused(kind).iter().filter(|key| table.has(key)) {
+        table.problem(
+            key,
+            &tunables::why_unused(kind, key),
+            Some("remove it".to_owned()),
+        );
+    }
     Some(StrategyConfig {
         name: StrategyName(name.unwrap_or_else(|| kind.as_str().to_owned())),
         kind,
-        tunables: tunables(table, kind),
+        tunables: read_tunables(table, kind),
     })
 }
 
-fn tunables(table: &Table<'_, '_>, kind: StrategyKind) -> Tunables {
+fn read_tunables(table: &Table<'_, '_>, kind: StrategyKind) -> Tunables {
     let default = Tunables::defaults(kind);
-    if !kind.has_job() {
-        for key in JOB_TUNABLES.into_iter().filter(|key| table.has(key)) {
-            table.problem(
-                key,
-                &format!(
-                    "`{}` runs no job and does not use this tunable",
-                    kind.as_str()
-                ),
-                Some("remove it".to_owned()),
-            );
-        }
-    }
-    for (key, of) in [
-        ("max_reconnect_attempts", StrategyKind::ReusedSession),
-        ("command_attempts", StrategyKind::PerCommand),
-    ] {
-        if of != kind && kind.has_job() && table.has(key) {
-            table.problem(
-                key,
-                &format!(
-                    "`{}` does not use this tunable, only `{}` does",
-                    kind.as_str(),
-                    of.as_str()
-                ),
-                Some("remove it".to_owned()),
-            );
-        }
-    }
     let count = |key, default| table.integer(key, 1..=1000).unwrap_or(default);
     let wait = |key, default| table.duration(key).unwrap_or(default);
     let deadline = |key, default| table.positive_duration(key).unwrap_or(default);
     Tunables {
+        command: command(table).unwrap_or(default.command),
         conn_retry_attempts: count("conn_retry_attempts", default.conn_retry_attempts),
         conn_retry_wait: wait("conn_retry_wait", default.conn_retry_wait),
         conn_retry_jitter: wait("conn_retry_jitter", default.conn_retry_jitter),
@@ -378,7 +352,7 @@ fn tunables(table: &Table<'_, '_>, kind: StrategyKind) -> Tunables {
         command_attempts: count("command_attempts", default.command_attempts),
         poll_interval: deadline("poll_interval", default.poll_interval),
         log_chunk_size: table
-            .bytes("log_chunk_size")
+            .bytes("log_chunk_size", MOST_BYTES)
             .filter(|size| {
                 if *size == 0 {
                     table.problem("log_chunk_size", "must be at least one byte", None);
@@ -391,6 +365,24 @@ fn tunables(table: &Table<'_, '_>, kind: StrategyKind) -> Tunables {
         login_timeout: deadline("login_timeout", default.login_timeout),
         keepalive_interval: wait("keepalive_interval", default.keepalive_interval),
     }
+}
+
+/// The command of a one-shot client: text for the login shell.
+fn command(table: &Table<'_, '_>) -> Option<String> {
+    let command = table.string("command")?;
+    if command.trim().is_empty() {
+        table.problem(
+            "command",
+            "an empty command would start an interactive shell",
+            Some("command = \"true\"".to_owned()),
+        );
+        return None;
+    }
+    if command.contains('\0') {
+        table.problem("command", "a command cannot contain a NUL character", None);
+        return None;
+    }
+    Some(command)
 }
 
 fn sshd(table: Table<'_, '_>) -> Option<SshdConfig> {

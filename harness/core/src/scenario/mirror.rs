@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::config::{ArrivalShape, Scenario, StrategyConfig, StrategyKind};
-use super::file::JOB_TUNABLES;
+use super::tunables;
 use super::units::format_duration;
 use crate::vocabulary::CleanupPolicy;
 
@@ -17,27 +17,16 @@ impl Scenario {
     #[must_use]
     pub fn to_toml(&self) -> String {
         // Serializing plain structs of numbers and strings cannot fail.
-        let jobless: Vec<&str> = StrategyKind::ALL
-            .into_iter()
-            .filter(|kind| !kind.has_job())
-            .map(StrategyKind::as_str)
-            .collect();
         let mut file = toml::Table::try_from(ScenarioFile::from(self)).unwrap_or_default();
-        for strategy in file
+        let written = file
             .get_mut("strategy")
             .and_then(toml::Value::as_array_mut)
             .into_iter()
             .flatten()
-            .filter_map(toml::Value::as_table_mut)
-        {
-            if strategy
-                .get("kind")
-                .and_then(toml::Value::as_str)
-                .is_some_and(|kind| jobless.contains(&kind))
-            {
-                for key in JOB_TUNABLES {
-                    strategy.remove(key);
-                }
+            .filter_map(toml::Value::as_table_mut);
+        for (table, strategy) in written.zip(&self.strategies) {
+            for key in tunables::unused(strategy.kind) {
+                table.remove(*key);
             }
         }
         toml::to_string_pretty(&file).unwrap_or_default()
@@ -104,6 +93,7 @@ struct ArrivalFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     over: Option<String>,
     /// `poisson`: mean arrivals per second.
+    #[schemars(range(min = 0.000_001))]
     #[serde(skip_serializing_if = "Option::is_none")]
     rate_per_s: Option<f64>,
     /// At most this many tasks at once.
@@ -137,7 +127,7 @@ impl JsonSchema for BytesFile {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": ["integer", "string"], "minimum": 0 })
+        schemars::json_schema!({ "type": ["integer", "string"], "minimum": 0, "maximum": 1_073_741_824 })
     }
 }
 
@@ -148,6 +138,7 @@ enum KindFile {
     ReusedSession,
     Stalled,
     Staircase,
+    OneShot,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
@@ -167,10 +158,13 @@ struct StrategyFile {
     /// Name in reports and thresholds. Default: the kind's.
     #[schemars(default)]
     name: String,
+    /// one-shot only: what the login shell is given. Default `true`.
+    #[schemars(default)]
+    command: String,
     /// When job directories are removed. Default `never`.
     #[schemars(default)]
     cleanup: Option<CleanupFile>,
-    /// Connect attempts of one operator-side connection. Default 3 (per-command), 5 (reused-session).
+    /// Connect attempts of one operator-side connection. Default 3 (per-command), 5 (reused-session), 1 (one-shot).
     #[schemars(default)]
     conn_retry_attempts: u32,
     /// Fixed part of the wait between them. Default `3s`.
@@ -188,7 +182,7 @@ struct StrategyFile {
     /// Deadline of the submit command. Default `60s`.
     #[schemars(default)]
     submit_timeout: String,
-    /// Deadline of each monitoring command. Default `30s`.
+    /// Deadline of each monitoring command, or of the one command. Default `30s`.
     #[schemars(default)]
     command_timeout: String,
     /// Deadline of the cleanup command. Default `30s`.
@@ -196,12 +190,10 @@ struct StrategyFile {
     cleanup_timeout: String,
     /// reused-session only: failures in a row that are survived. Default 5.
     #[schemars(default)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_reconnect_attempts: Option<u32>,
+    max_reconnect_attempts: u32,
     /// per-command only: tries of one monitoring command after OS-level errors. Default 3.
     #[schemars(default)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    command_attempts: Option<u32>,
+    command_attempts: u32,
     /// Time between polls. Default `5s`.
     #[schemars(default)]
     poll_interval: String,
@@ -324,8 +316,10 @@ impl From<&StrategyConfig> for StrategyFile {
                 StrategyKind::ReusedSession => KindFile::ReusedSession,
                 StrategyKind::Stalled => KindFile::Stalled,
                 StrategyKind::Staircase => KindFile::Staircase,
+                StrategyKind::OneShot => KindFile::OneShot,
             },
             name: strategy.name.0.clone(),
+            command: tunables.command.clone(),
             cleanup: Some(match tunables.cleanup {
                 CleanupPolicy::Never => CleanupFile::Never,
                 CleanupPolicy::OnSuccess => CleanupFile::OnSuccess,
@@ -339,10 +333,8 @@ impl From<&StrategyConfig> for StrategyFile {
             submit_timeout: format_duration(tunables.submit_timeout),
             command_timeout: format_duration(tunables.command_timeout),
             cleanup_timeout: format_duration(tunables.cleanup_timeout),
-            max_reconnect_attempts: (strategy.kind == StrategyKind::ReusedSession)
-                .then_some(tunables.max_reconnect_attempts),
-            command_attempts: (strategy.kind == StrategyKind::PerCommand)
-                .then_some(tunables.command_attempts),
+            max_reconnect_attempts: tunables.max_reconnect_attempts,
+            command_attempts: tunables.command_attempts,
             poll_interval: format_duration(tunables.poll_interval),
             log_chunk_size: tunables.log_chunk_size,
             conn_timeout: format_duration(tunables.conn_timeout),

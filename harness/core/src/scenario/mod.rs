@@ -1,8 +1,8 @@
 //! Scenarios: what to run.
 //!
 //! `file` is the strict TOML mirror (every problem at once, with its place and the nearest valid key),
-//! `config` the validated types everything downstream uses, `library` the scenarios shipped with the program,
-//! `schema` the JSON Schema generated from the mirror. A scenario must not know the environment or the network.
+//! `config` the validated types everything downstream uses, `tunables` which of them a strategy uses,
+//! `library` the scenarios shipped with the program, `schema` the JSON Schema generated from the mirror. A scenario must not know the environment or the network.
 
 mod config;
 mod file;
@@ -14,11 +14,12 @@ mod reader;
 pub mod schema;
 #[cfg(test)]
 mod tests;
+mod tunables;
 mod units;
 
 pub use config::{
-    ArrivalConfig, ArrivalShape, InvalidMaxStartups, JobConfig, MONITORING_SOURCE, MaxStartups,
-    Scenario, SshdConfig, StrategyConfig, StrategyKind, Tunables,
+    ArrivalConfig, ArrivalShape, HoldLife, InvalidMaxStartups, JobConfig, JobLife, Life,
+    MONITORING_SOURCE, MaxStartups, Scenario, SshdConfig, StrategyConfig, StrategyKind, Tunables,
 };
 pub use keywords::KeywordError;
 pub use library::Library;

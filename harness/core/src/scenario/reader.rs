@@ -180,19 +180,28 @@ impl<'t, 'i> Table<'t, 'i> {
         Some(duration)
     }
 
-    pub(super) fn bytes(&self, key: &'static str) -> Option<u64> {
+    /// A number of bytes, at most `most`.
+    pub(super) fn bytes(&self, key: &'static str, most: u64) -> Option<u64> {
         match self.table.get(key).map(Spanned::get_ref) {
             Some(DeValue::String(text)) => {
                 self.asked.borrow_mut().push(key);
                 match parse_bytes(text) {
-                    Ok(bytes) => Some(bytes),
+                    Ok(bytes) if bytes <= most => Some(bytes),
+                    Ok(_) => {
+                        self.problem(
+                            key,
+                            &format!("`{text}` is out of range"),
+                            Some(format!("at most {most} bytes")),
+                        );
+                        None
+                    }
                     Err(error) => {
                         self.problem(key, &error.to_string(), None);
                         None
                     }
                 }
             }
-            _ => self.integer(key, 0..=i128::from(i64::MAX)),
+            _ => self.integer(key, 0..=i128::from(most)),
         }
     }
 

@@ -41,6 +41,63 @@ fn smallest_scenario_has_the_providers_defaults() {
 }
 
 #[test]
+fn one_shot_knows_what_one_connection_and_one_command_need_and_nothing_else() {
+    let with = |keys: &str| {
+        GOOD.replace(
+            "kind = \"reused-session\"",
+            &format!("kind = \"one-shot\"\n{keys}"),
+        )
+    };
+    let scenario = Scenario::parse("good.toml", &with("")).expect("a good scenario");
+    let tunables = &scenario.strategies[1].tunables;
+    assert_eq!(tunables.command, "true");
+    assert_eq!(tunables.conn_retry_attempts, 1);
+    let scenario = Scenario::parse(
+        "good.toml",
+        &with(
+            "command = \"git-upload-pack 'x'\"\nconn_retry_attempts = 4\ncommand_timeout = \"7s\"",
+        ),
+    )
+    .expect("a good scenario");
+    assert_eq!(
+        scenario.shortest_deadline(),
+        Some(std::time::Duration::from_secs(7))
+    );
+    let again = Scenario::parse("again.toml", &scenario.to_toml()).expect("it reads back");
+    assert_eq!(again, scenario);
+    for (keys, expected) in [
+        (
+            "poll_interval = \"1s\"",
+            "`one-shot` runs one command and no job",
+        ),
+        (
+            "keepalive_interval = \"1s\"",
+            "`one-shot` runs one command and no job",
+        ),
+        ("command = \" \"", "an empty command"),
+        ("command = \"a\\u0000b\"", "NUL"),
+    ] {
+        let errors = errors(&with(keys));
+        assert!(errors.contains(expected), "{errors}");
+    }
+    let errors = errors(&GOOD.replace("\n\n[sshd]", "\ncommand = \"true\"\n\n[sshd]"));
+    assert!(errors.contains("only `one-shot` does"), "{errors}");
+}
+
+#[test]
+fn every_kind_reads_back_what_it_writes() {
+    for kind in StrategyKind::ALL {
+        let text = format!(
+            "name = \"all\"\ntasks = 1\n[[strategy]]\nkind = \"{}\"\n[sshd]\nmax_startups = \"10:30:100\"\n",
+            kind.as_str()
+        );
+        let scenario = Scenario::parse("one.toml", &text).expect("a good scenario");
+        let again = Scenario::parse("again.toml", &scenario.to_toml()).expect("it reads back");
+        assert_eq!(again, scenario);
+    }
+}
+
+#[test]
 fn least_release_is_read_written_and_refused_where_it_is_none() {
     let with = |value: &str| GOOD.replace("[sshd]\n", &format!("[sshd]\nmin_release = {value}\n"));
     let scenario = Scenario::parse("good.toml", &with("\"9.8\"")).expect("a good scenario");
@@ -130,6 +187,18 @@ fn each_wrong_value_is_named_with_its_key() {
         (
             "arrival = { shape = \"poisson\", rate_per_s = inf }",
             "arrival.rate_per_s: this number is out of range",
+        ),
+        (
+            "arrival = { shape = \"poisson\", rate_per_s = 1e-20 }",
+            "arrival.rate_per_s: this number is out of range",
+        ),
+        (
+            "job = { log_bytes = 3_000_000_000_000_000_000 }",
+            "job.log_bytes: 3000000000000000000 is out of range",
+        ),
+        (
+            "job = { log_bytes = \"2GiB\" }",
+            "job.log_bytes: `2GiB` is out of range",
         ),
         (
             "gate = [{ threshhold = \"x\" }]",

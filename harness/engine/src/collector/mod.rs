@@ -53,8 +53,8 @@ impl Collector {
 
     /// The clock that stamps the events.
     #[must_use]
-    pub fn clock(&self) -> RunClock {
-        self.shared.clock
+    pub fn clock(&self) -> &RunClock {
+        &self.shared.clock
     }
 
     /// Running counts for a progress display; sampling them costs the generator nothing.

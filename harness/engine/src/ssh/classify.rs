@@ -3,8 +3,7 @@
 //! Order matters: the earliest stage that was not reached names the failure, and local errors are never
 //! laid at the server's door.
 
-use std::io;
-
+use sshchurn_core::socket_error::SocketError;
 use sshchurn_core::vocabulary::{
     AttemptOutcome, AttemptTrace, Close, CommandOutcome, GeneratorFault, StageFailure,
 };
@@ -21,22 +20,26 @@ pub enum Severity {
 
 /// Classifies a failed `connect()` or `socket()` call.
 #[must_use]
-pub fn connect_error(error: &io::Error) -> AttemptOutcome {
-    use nix::errno::Errno;
+pub fn connect_error(error: &SocketError) -> AttemptOutcome {
     let generator = |fault| AttemptOutcome::GeneratorFault { fault };
-    match error.raw_os_error().map(Errno::from_raw) {
-        Some(Errno::EMFILE | Errno::ENFILE) => generator(GeneratorFault::OpenFiles),
-        Some(Errno::EADDRNOTAVAIL | Errno::EADDRINUSE) => generator(GeneratorFault::EphemeralPorts),
-        Some(Errno::ENOBUFS | Errno::ENOMEM) => generator(GeneratorFault::Memory),
-        Some(Errno::ECONNREFUSED | Errno::EHOSTUNREACH | Errno::ENETUNREACH | Errno::EHOSTDOWN) => {
-            AttemptOutcome::ConnectRefused
+    match error {
+        SocketError::ProcessFiles | SocketError::SystemFiles => {
+            generator(GeneratorFault::OpenFiles)
         }
-        Some(Errno::ETIMEDOUT) => AttemptOutcome::ConnectTimeout,
-        // The server accepted and reset before the call returned: a refusal, not a closed port.
-        Some(Errno::ECONNRESET | Errno::EPIPE) => AttemptOutcome::BannerEof {
+        SocketError::AddressNotAvailable | SocketError::AddressInUse => {
+            generator(GeneratorFault::EphemeralPorts)
+        }
+        SocketError::NoBuffers | SocketError::NoMemory => generator(GeneratorFault::Memory),
+        SocketError::ConnectionRefused
+        | SocketError::HostUnreachable
+        | SocketError::NetworkUnreachable
+        | SocketError::HostDown => AttemptOutcome::ConnectRefused,
+        SocketError::TimedOut => AttemptOutcome::ConnectTimeout,
+        // The handshake of TCP was done and reset before the call returned: a refusal, not a closed port.
+        SocketError::ConnectionReset | SocketError::BrokenPipe => AttemptOutcome::BannerEof {
             close: Close::Reset,
         },
-        _ => generator(GeneratorFault::Other),
+        SocketError::ConnectionAborted | SocketError::Other(_) => generator(GeneratorFault::Other),
     }
 }
 
@@ -45,21 +48,23 @@ pub fn connect_error(error: &io::Error) -> AttemptOutcome {
 pub fn after_connect(trace: &AttemptTrace, detail: &str) -> AttemptOutcome {
     let close = close_of(trace);
     if trace.identified.is_none() {
-        return match (close, trace.errno.as_deref()) {
+        return match (close, &trace.errno) {
             (Some(close), _) => AttemptOutcome::BannerEof { close },
-            (None, Some("ETIMEDOUT")) => AttemptOutcome::BannerTimeout,
-            (None, Some("ENOBUFS" | "ENOMEM")) => AttemptOutcome::GeneratorFault {
-                fault: GeneratorFault::Memory,
-            },
+            (None, Some(SocketError::TimedOut)) => AttemptOutcome::BannerTimeout,
+            (None, Some(SocketError::NoBuffers | SocketError::NoMemory)) => {
+                AttemptOutcome::GeneratorFault {
+                    fault: GeneratorFault::Memory,
+                }
+            }
             // Not an SSH server, or one that talks too much before its identification.
             (None, _) => AttemptOutcome::KexFailed {
                 failure: protocol(detail),
             },
         };
     }
-    let failure = match (close, trace.errno.as_deref()) {
+    let failure = match (close, &trace.errno) {
         (Some(close), _) => StageFailure::Lost { close },
-        (None, Some("ETIMEDOUT")) => StageFailure::TimedOut,
+        (None, Some(SocketError::TimedOut)) => StageFailure::TimedOut,
         (None, _) => protocol(detail),
     };
     if trace.keyed.is_none() {
@@ -85,8 +90,10 @@ pub fn timed_out(trace: &AttemptTrace) -> AttemptOutcome {
 /// How the peer ended the stream, when it did.
 #[must_use]
 pub fn close_of(trace: &AttemptTrace) -> Option<Close> {
-    match trace.errno.as_deref() {
-        Some("ECONNRESET" | "EPIPE" | "ECONNABORTED") => Some(Close::Reset),
+    match &trace.errno {
+        Some(
+            SocketError::ConnectionReset | SocketError::BrokenPipe | SocketError::ConnectionAborted,
+        ) => Some(Close::Reset),
         Some(_) => None,
         None => trace.saw_eof.then_some(Close::Eof),
     }

@@ -6,21 +6,23 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use russh::client::{self, AuthResult};
 use russh::keys::{PrivateKeyWithHashAlg, PublicKeyOrCertificate};
 use russh::{ChannelMsg, Disconnect, Preferred, SshId, cipher, kex};
-use tokio::net::{TcpSocket, TcpStream};
+use socket2::Socket;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::classify;
 use super::held::HeldConnection;
 use super::keys::{HostKeyCheck, KeyPair};
-use super::tap::{Tap, TappedStream};
-use super::{CommandOutput, ConnectLimits, Connector, Session};
+use super::shell;
+use super::socket::{self, Connection};
+use super::tap::{Tap, TappedStream, socket_error};
+use super::{Command, CommandOutput, ConnectLimits, Connector, Session};
 use sshchurn_core::vocabulary::{AttemptOutcome, Close, CommandOutcome, StageFailure};
 
 /// How long an orderly close may take before the socket is simply dropped.
@@ -57,7 +59,7 @@ pub struct ClientError(#[from] russh::Error);
 pub struct RusshConnector {
     shared: Arc<Account>,
     /// A socket made before the barrier, used by the first `connect`.
-    prepared: Mutex<Option<TcpSocket>>,
+    prepared: Mutex<Option<Socket>>,
 }
 
 /// What all connectors to one server share.
@@ -94,17 +96,7 @@ impl RusshConnector {
         }
     }
 
-    fn socket(&self) -> io::Result<TcpSocket> {
-        let socket = match self.shared.address {
-            SocketAddr::V4(_) => TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => TcpSocket::new_v6()?,
-        };
-        // Nagle's algorithm would add a delayed-ACK time to the small packets of a handshake.
-        socket.set_nodelay(true)?;
-        Ok(socket)
-    }
-
-    fn take_socket(&self) -> io::Result<TcpSocket> {
+    fn take_socket(&self) -> io::Result<Socket> {
         let prepared = self
             .prepared
             .lock()
@@ -112,7 +104,7 @@ impl RusshConnector {
             .take();
         match prepared {
             Some(socket) => Ok(socket),
-            None => self.socket(),
+            None => socket::ready(self.shared.address),
         }
     }
 
@@ -120,28 +112,20 @@ impl RusshConnector {
         &self,
         limits: &ConnectLimits,
         tap: &Tap,
-    ) -> Result<TcpStream, AttemptOutcome> {
+    ) -> Result<Connection, AttemptOutcome> {
         let note = |error: &io::Error| {
             tap.failed(error);
-            classify::connect_error(error)
+            classify::connect_error(&socket_error(error))
         };
         let socket = self.take_socket().map_err(|error| note(&error))?;
-        if let Some(source) = limits.source {
-            socket
-                .bind(SocketAddr::new(source, 0))
-                .map_err(|error| note(&error))?;
-        }
-        tap.connect_called();
         let within = limits
             .whole
             .map_or(limits.connect, |whole| limits.connect.min(whole));
-        let stream = match timeout(within, socket.connect(self.shared.address)).await {
-            Ok(connected) => connected.map_err(|error| note(&error))?,
-            Err(_) => return Err(AttemptOutcome::ConnectTimeout),
-        };
-        let port = stream.local_addr().map_err(|error| note(&error))?.port();
-        tap.connected(port);
-        Ok(stream)
+        let connection = Connection::open(socket, self.shared.address, limits.source, tap);
+        match timeout(within, connection).await {
+            Ok(connected) => connected.map_err(|error| note(&error)),
+            Err(_) => Err(AttemptOutcome::ConnectTimeout),
+        }
     }
 }
 
@@ -173,9 +157,8 @@ impl Connector for RusshConnector {
     type Held = HeldConnection;
 
     fn prepare(&self) -> Result<(), AttemptOutcome> {
-        let socket = self
-            .socket()
-            .map_err(|error| classify::connect_error(&error))?;
+        let socket = socket::ready(self.shared.address)
+            .map_err(|error| classify::connect_error(&socket_error(&error)))?;
         *self.prepared.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
         Ok(())
     }
@@ -185,8 +168,7 @@ impl Connector for RusshConnector {
         limits: &ConnectLimits,
         tap: &Tap,
     ) -> Result<HeldConnection, AttemptOutcome> {
-        let stream = self.tcp_connect(limits, tap).await?;
-        let mut held = HeldConnection::new(stream, tap.clone());
+        let mut held = HeldConnection::new(self.tcp_connect(limits, tap).await?);
         match timeout(limits.banner, held.identified()).await {
             Ok(true) => Ok(held),
             Ok(false) => Err(classify::after_connect(&tap.trace(), "")),
@@ -201,14 +183,10 @@ impl Connector for RusshConnector {
     ) -> Result<RusshSession, AttemptOutcome> {
         let whole_by = limits.whole.map(|whole| Instant::now() + whole);
         let by = |deadline: Instant| whole_by.map_or(deadline, |whole| whole.min(deadline));
-        let stream = self.tcp_connect(limits, tap).await?;
+        let socket = self.tcp_connect(limits, tap).await?;
         let banner_by = by(Instant::now() + limits.banner);
-        let socket = AbandonedOnDrop {
-            stream: Arc::new(stream),
-            tap: tap.clone(),
-        };
 
-        let tapped = TappedStream::new(Arc::clone(&socket.stream), tap.clone());
+        let tapped = TappedStream::new(socket.stream(), tap.clone());
         let handler = HostKeyHandler {
             account: Arc::clone(&self.shared),
         };
@@ -252,44 +230,29 @@ impl Connector for RusshConnector {
     }
 }
 
-/// The socket of an attempt or a session. russh runs a session as a task of its own, which would outlive a dropped
-/// handle for as long as the server keeps the connection; shutting the socket down ends it at once.
-struct AbandonedOnDrop {
-    stream: Arc<TcpStream>,
-    tap: Tap,
-}
-
-impl Drop for AbandonedOnDrop {
-    fn drop(&mut self) {
-        self.tap.ending();
-        // Already disconnected sockets answer ENOTCONN, which is what is wanted.
-        let _ = socket2::SockRef::from(&*self.stream).shutdown(Shutdown::Both);
-    }
-}
-
 /// An authenticated russh connection.
 pub struct RusshSession {
     handle: client::Handle<HostKeyHandler>,
-    socket: AbandonedOnDrop,
+    socket: Connection,
 }
 
 impl RusshSession {
-    async fn exec(&mut self, command: &str) -> Result<CommandOutput, CommandOutcome> {
+    async fn exec(&mut self, command: Command<'_>) -> Result<CommandOutput, CommandOutcome> {
         let mut channel = self
             .handle
             .channel_open_session()
             .await
             .map_err(|error| self.command_failure(&error))?;
         channel
-            .exec(true, command)
+            .exec(true, shell::text(command).as_bytes())
             .await
             .map_err(|error| self.command_failure(&error))?;
         let mut output = CommandOutput::default();
         let mut exit_status = None;
         while let Some(message) = channel.wait().await {
             match message {
-                ChannelMsg::Data { data } => output.stdout.extend_from_slice(&data),
-                ChannelMsg::ExtendedData { data, ext: 1 } => output.stderr.extend_from_slice(&data),
+                ChannelMsg::Data { data } => output.stdout.push(&data),
+                ChannelMsg::ExtendedData { data, ext: 1 } => output.stderr.push(&data),
                 ChannelMsg::ExitStatus {
                     exit_status: status,
                 } => exit_status = Some(status),
@@ -299,6 +262,7 @@ impl RusshSession {
                 ChannelMsg::Failure => return Err(CommandOutcome::ChannelRefused),
                 // The command is over for the client when its status is in and the server has closed the channel.
                 ChannelMsg::Close => break,
+                // Of a library whose list may grow: everything else says nothing of the command's end.
                 _ => {}
             }
         }
@@ -328,7 +292,7 @@ impl RusshSession {
 impl Session for RusshSession {
     async fn run(
         &mut self,
-        command: &str,
+        command: Command<'_>,
         within: Duration,
     ) -> Result<CommandOutput, CommandOutcome> {
         match timeout(within, self.exec(command)).await {
@@ -338,12 +302,12 @@ impl Session for RusshSession {
     }
 
     fn lost(&self) -> Option<Close> {
-        classify::close_of(&self.socket.tap.trace())
+        classify::close_of(&self.socket.tap().trace())
     }
 
     async fn close(self) {
         let RusshSession { handle, socket } = self;
-        socket.tap.ending();
+        socket.tap().ending();
         let orderly = async {
             if handle
                 .disconnect(Disconnect::ByApplication, "", "")

@@ -1,8 +1,9 @@
 //! SSH as the harness sees it: the `Connector`/`Session` seam, russh behind it, a byte-level stream tap and
 //! the classification of every failure. Must not know scenarios, targets or reports.
 //!
-//! `tap` watches the bytes of one connection, `classify` turns what it saw into the one outcome of the
-//! attempt, `client` is the real connector, `held` its connections that stay silent, `keys` makes and reads keys.
+//! `command` is what the strategies may ask for, `tap` watches the bytes of one connection, `classify` turns what it saw
+//! into the one outcome of the attempt. `client` is the real connector: `socket` and `tcp_info` are its sockets, `shell`
+//! its commands' text, `held` its connections that stay silent; `keys` makes and reads keys.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -12,12 +13,17 @@ use sshchurn_core::vocabulary::{AttemptOutcome, Close, CommandOutcome};
 
 pub mod classify;
 mod client;
+mod command;
 mod held;
 pub mod keys;
+mod shell;
+mod socket;
 mod tap;
+mod tcp_info;
 
 pub use classify::{Severity, severity_of_attempt, severity_of_command};
 pub use client::{ClientError, RusshConnector, RusshSession};
+pub use command::{Captured, Command, CommandOutput, Job, OUTPUT_LIMIT};
 pub use held::HeldConnection;
 pub use tap::Tap;
 
@@ -36,17 +42,6 @@ pub struct ConnectLimits {
     pub source: Option<IpAddr>,
     /// Keepalive interval of the established connection; `None` is off.
     pub keepalive: Option<Duration>,
-}
-
-/// What a completed command gave back.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct CommandOutput {
-    /// Exit status; 128 plus the signal number when the command died of a signal.
-    pub exit_status: u32,
-    /// Standard output.
-    pub stdout: Vec<u8>,
-    /// Standard error.
-    pub stderr: Vec<u8>,
 }
 
 /// Makes connections: the one seam between the strategies and the network. Strategies see this, a clock and
@@ -100,7 +95,7 @@ pub trait Session: Send + 'static {
     /// Any command outcome but `Completed` and `Interrupted`.
     fn run(
         &mut self,
-        command: &str,
+        command: Command<'_>,
         within: Duration,
     ) -> impl Future<Output = Result<CommandOutput, CommandOutcome>> + Send;
 

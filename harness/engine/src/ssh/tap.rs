@@ -5,16 +5,20 @@
 //! must not interpret: that is `classify`'s work.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
+use nix::errno::Errno;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use crate::clock::RunClock;
 use sshchurn_core::instant::RunInstant;
+use sshchurn_core::reading::TcpReading;
+use sshchurn_core::socket_error::SocketError;
 use sshchurn_core::vocabulary::AttemptTrace;
 
 /// Text before the identification line is kept up to this many bytes; sshd's refusals are at most 26.
@@ -74,12 +78,32 @@ impl Tap {
         self.state().trace.connect_called = Some(now);
     }
 
+    /// Notes the source address that was chosen, where the kernel did not choose it.
+    pub fn bound_to(&self, source: IpAddr) {
+        self.state().trace.local_address = Some(source);
+    }
+
+    /// Notes the port that the call of `connect()` took.
+    pub fn bound(&self, local_port: u16) {
+        // The kernel says 0 where the call failed before it took one.
+        self.state().trace.local_port = (local_port != 0).then_some(local_port);
+    }
+
     /// Stamps the established TCP connection.
-    pub fn connected(&self, local_port: u16) {
+    pub fn connected(&self) {
         let now = self.now();
-        let mut state = self.state();
-        state.trace.connected = Some(now);
-        state.trace.local_port = Some(local_port);
+        self.state().trace.connected = Some(now);
+    }
+
+    /// Notes what the kernel said of the socket, the last time before it was let go.
+    pub fn measured(&self, reading: Option<TcpReading>) {
+        self.state().trace.tcp = reading;
+    }
+
+    /// Whether the attempt has become a connection.
+    #[must_use]
+    pub fn is_authenticated(&self) -> bool {
+        self.state().trace.authenticated.is_some()
     }
 
     /// Stamps the end of the key exchange.
@@ -154,7 +178,7 @@ impl Tap {
         if state.ended_by_client || state.trace.saw_eof || state.trace.errno.is_some() {
             return;
         }
-        state.trace.errno = Some(errno_name(error));
+        state.trace.errno = Some(socket_error(error));
         state.keep_partial_line();
     }
 
@@ -209,12 +233,12 @@ impl State {
     }
 }
 
-/// Symbolic name of the operating system's error, `ECONNRESET`; the error kind where there is no number.
-pub(super) fn errno_name(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(number) => format!("{:?}", nix::errno::Errno::from_raw(number)),
+/// The operating system's error; the error kind where there is no number.
+pub(super) fn socket_error(error: &io::Error) -> SocketError {
+    SocketError::from(match error.raw_os_error() {
+        Some(number) => format!("{:?}", Errno::from_raw(number)),
         None => format!("{:?}", error.kind()),
-    }
+    })
 }
 
 /// A TCP stream whose every byte and end goes past a [`Tap`].

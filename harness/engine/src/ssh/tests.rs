@@ -8,6 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::keys::{HostKeyCheck, KeyPair};
 use super::{ConnectLimits, Connector, Held, RusshConnector, Tap};
 use crate::clock::RunClock;
+use sshchurn_core::socket_error::SocketError;
 use sshchurn_core::vocabulary::{AttemptOutcome, AttemptTrace, Close, StageFailure};
 
 const LIMITS: ConnectLimits = ConnectLimits {
@@ -79,7 +80,11 @@ async fn close_with_unread_client_bytes_is_a_reset() {
             close: Close::Reset
         }
     );
-    assert_eq!(trace.errno.as_deref(), Some("ECONNRESET"));
+    assert_eq!(trace.errno, Some(SocketError::ConnectionReset));
+    // The kernel still answers for a socket that was reset.
+    let tcp = trace.tcp.expect("TCP_INFO");
+    assert!(tcp.bytes_sent > 0 && tcp.bytes_acked > tcp.bytes_sent && tcp.bytes_retrans == 0);
+    assert!(tcp.bytes_received >= trace.bytes_in);
 }
 
 #[tokio::test]
@@ -226,7 +231,9 @@ async fn closed_port_is_refused_by_tcp() {
     let tap = Tap::new(RunClock::start());
     let outcome = connector.connect(&LIMITS, &tap).await.err();
     assert_eq!(outcome, Some(AttemptOutcome::ConnectRefused));
-    assert_eq!(tap.trace().errno.as_deref(), Some("ECONNREFUSED"));
+    let trace = tap.trace();
+    assert_eq!(trace.errno, Some(SocketError::ConnectionRefused));
+    assert!(trace.connected.is_none() && trace.local_port.is_some() && trace.tcp.is_some());
 }
 
 mod classification {
@@ -236,7 +243,7 @@ mod classification {
     use proptest::prelude::*;
 
     use super::super::classify;
-    use super::super::tap::Tap;
+    use super::super::tap::{Tap, socket_error};
     use crate::clock::RunClock;
     use sshchurn_core::vocabulary::{AttemptOutcome, Close, GeneratorFault};
 
@@ -249,7 +256,7 @@ mod classification {
             (Errno::ENOBUFS, GeneratorFault::Memory),
             (Errno::EACCES, GeneratorFault::Other),
         ] {
-            let error = io::Error::from_raw_os_error(errno as i32);
+            let error = socket_error(&io::Error::from_raw_os_error(errno as i32));
             assert_eq!(
                 classify::connect_error(&error),
                 AttemptOutcome::GeneratorFault { fault }
@@ -259,7 +266,7 @@ mod classification {
 
     #[test]
     fn reset_during_connect_is_a_refusal_by_the_server() {
-        let error = io::Error::from_raw_os_error(Errno::ECONNRESET as i32);
+        let error = socket_error(&io::Error::from_raw_os_error(Errno::ECONNRESET as i32));
         assert_eq!(
             classify::connect_error(&error),
             AttemptOutcome::BannerEof {

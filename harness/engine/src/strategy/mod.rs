@@ -1,9 +1,10 @@
 //! Connection strategies: how one task uses connections, to the last retry.
 //!
-//! A strategy sees a link, the job's commands and its seeded draws, nothing else. `operator` is what both
-//! share (the submitting and cleaning side), `per_command` and `reused_session` are where they differ. `stalled` and
-//! `staircase` are no jobs at all: they hold startup slots.
+//! A strategy sees a link, its job and its seeded draws, nothing else. `operator` is what those with a job share (the
+//! submitting and cleaning side), `per_command` and `reused_session` are where they differ. `stalled` and `staircase` hold
+//! startup slots, `one_shot` runs one command: these have no job.
 
+mod one_shot;
 mod operator;
 mod per_command;
 mod reused_session;
@@ -14,12 +15,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::draws::Draws;
-use super::job::JobCommands;
 use super::link::Link;
 use super::rendezvous::Rendezvous;
-use crate::ssh::{ConnectLimits, Connector};
+use crate::ssh::{ConnectLimits, Connector, Job};
 use sshchurn_core::scenario::{
-    MONITORING_SOURCE, Scenario, StrategyConfig, StrategyKind, Tunables,
+    HoldLife, JobLife, Life, MONITORING_SOURCE, Scenario, StrategyConfig, StrategyKind, Tunables,
 };
 use sshchurn_core::vocabulary::{CleanupResult, TaskFailure};
 
@@ -37,7 +37,7 @@ pub(crate) struct Strategy {
 /// What a strategy works with.
 pub(crate) struct Hands<'a, C> {
     pub(crate) link: &'a Link<C>,
-    pub(crate) job: &'a JobCommands,
+    pub(crate) job: &'a Job,
     pub(crate) waits: &'a mut Draws,
 }
 
@@ -62,44 +62,53 @@ impl Strategy {
         }
     }
 
-    /// For a strategy without a job: takes startup slots and holds them.
+    /// What the life of a task is made of.
+    pub(crate) fn life(&self) -> Life {
+        self.kind.life()
+    }
+
+    /// Takes startup slots and holds them.
     pub(crate) async fn occupy<C: Connector>(
         &self,
+        life: HoldLife,
         hands: &mut Hands<'_, C>,
         others: &Rendezvous,
     ) -> Result<(), TaskFailure> {
-        match self.kind {
-            StrategyKind::Staircase => staircase::climb(self, hands).await,
-            _ => stalled::occupy(self, hands, others).await,
+        match life {
+            HoldLife::Stalled => stalled::occupy(self, hands, others).await,
+            HoldLife::Staircase => staircase::climb(self, hands).await,
         }
     }
 
-    /// Whether the strategy runs a job at all.
-    pub(crate) fn has_job(&self) -> bool {
-        self.kind.has_job()
+    /// Runs the one command there is.
+    pub(crate) async fn run_once<C: Connector>(
+        &self,
+        hands: &mut Hands<'_, C>,
+    ) -> Result<(), TaskFailure> {
+        one_shot::run(self, hands).await
     }
 
     /// Detect and submit.
     pub(crate) async fn submit<C: Connector>(
         &self,
+        life: JobLife,
         hands: &mut Hands<'_, C>,
     ) -> Result<(), TaskFailure> {
-        match self.kind {
-            StrategyKind::PerCommand => per_command::submit(self, hands).await,
-            StrategyKind::ReusedSession => reused_session::submit(self, hands).await,
-            StrategyKind::Stalled | StrategyKind::Staircase => Err(TaskFailure::SubmitCommand),
+        match life {
+            JobLife::PerCommand => per_command::submit(self, hands).await,
+            JobLife::ReusedSession => reused_session::submit(self, hands).await,
         }
     }
 
     /// Watches the job until its exit code is seen.
     pub(crate) async fn monitor<C: Connector>(
         &self,
+        life: JobLife,
         hands: &mut Hands<'_, C>,
     ) -> Result<i32, TaskFailure> {
-        match self.kind {
-            StrategyKind::PerCommand => per_command::monitor(self, hands).await,
-            StrategyKind::ReusedSession => reused_session::monitor(self, hands).await,
-            StrategyKind::Stalled | StrategyKind::Staircase => Err(TaskFailure::Monitor),
+        match life {
+            JobLife::PerCommand => per_command::monitor(self, hands).await,
+            JobLife::ReusedSession => reused_session::monitor(self, hands).await,
         }
     }
 
@@ -120,8 +129,9 @@ impl Strategy {
         }
     }
 
-    /// Those of a connection that stays silent: nothing is kept alive, and it comes from where everything else does.
-    fn holding_limits(&self) -> ConnectLimits {
+    /// Those of a connection that is not there long enough to be kept alive, or that says nothing at all. It comes from
+    /// where everything else does.
+    fn passing_limits(&self) -> ConnectLimits {
         ConnectLimits {
             keepalive: None,
             ..self.operator_limits()

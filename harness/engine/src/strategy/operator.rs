@@ -1,26 +1,24 @@
-//! The operator side, the same in both strategies: connect attempts with a fixed wait plus jitter, and the
+//! The operator side, the same in all strategies that log in: connect attempts with a fixed wait plus jitter, and the
 //! cleanup rounds. Only the numbers differ (3 attempts and 1 round before, 5 and 3 after).
 
 use std::time::Duration;
 
 use super::{Hands, Strategy};
 use crate::link::LinkSession;
-use crate::ssh::Connector;
-use sshchurn_core::vocabulary::{
-    AttemptOutcome, CleanupResult, Phase, RetryKind, Step, TaskFailure,
-};
+use crate::ssh::{Command, ConnectLimits, Connector, Session};
+use sshchurn_core::vocabulary::{AttemptOutcome, CleanupResult, Phase, RetryKind, TaskFailure};
 
 /// Up to `conn_retry_attempts` attempts, waiting `conn_retry_wait` plus uniform(0, `conn_retry_jitter`) between.
 pub(super) async fn connect<C: Connector>(
     strategy: &Strategy,
     hands: &mut Hands<'_, C>,
     phase: Phase,
+    limits: &ConnectLimits,
 ) -> Result<LinkSession<C::Session>, AttemptOutcome> {
     let tunables = &strategy.tunables;
-    let limits = strategy.operator_limits();
     let mut ordinal = 1;
     loop {
-        match hands.link.connect(phase, ordinal, &limits).await {
+        match hands.link.connect(phase, ordinal, limits).await {
             Ok(session) => return Ok(session),
             Err(outcome) if ordinal >= tunables.conn_retry_attempts => return Err(outcome),
             Err(_) => {
@@ -37,17 +35,12 @@ pub(super) async fn connect<C: Connector>(
 }
 
 /// Runs one submitting command on an established connection; its failure fails the task.
-pub(super) async fn submit_step<C: Connector>(
-    hands: &Hands<'_, C>,
-    session: &mut LinkSession<C::Session>,
-    step: Step,
+pub(super) async fn submit_step<S: Session>(
+    session: &mut LinkSession<S>,
+    command: Command<'_>,
     within: Duration,
 ) -> Result<(), TaskFailure> {
-    let command = match step {
-        Step::Detect => hands.job.detect(),
-        _ => hands.job.submit(),
-    };
-    match session.run(step, &command, within).await {
+    match session.run(command, within).await {
         Ok(output) if output.exit_status == 0 => Ok(()),
         _ => Err(TaskFailure::SubmitCommand),
     }
@@ -85,13 +78,13 @@ async fn cleanup_round<C: Connector>(
     strategy: &Strategy,
     hands: &mut Hands<'_, C>,
 ) -> CleanupResult {
-    let Ok(mut session) = connect(strategy, hands, Phase::Cleanup).await else {
+    let limits = strategy.operator_limits();
+    let Ok(mut session) = connect(strategy, hands, Phase::Cleanup, &limits).await else {
         return CleanupResult::ConnectFailed;
     };
     let removed = session
         .run(
-            Step::Cleanup,
-            &hands.job.cleanup(),
+            Command::Cleanup(hands.job),
             strategy.tunables.cleanup_timeout,
         )
         .await;

@@ -8,22 +8,25 @@
 use std::time::Duration;
 
 use super::{Hands, LogPosition, Strategy, number, operator};
-use crate::ssh::{CommandOutput, Connector, Severity, severity_of_attempt, severity_of_command};
-use sshchurn_core::vocabulary::{Phase, RetryKind, Step, TaskFailure};
+use crate::ssh::{
+    Command, CommandOutput, Connector, Severity, severity_of_attempt, severity_of_command,
+};
+use sshchurn_core::vocabulary::{Phase, RetryKind, TaskFailure};
 
 /// One connection for detect, one for submit.
 pub(super) async fn submit<C: Connector>(
     strategy: &Strategy,
     hands: &mut Hands<'_, C>,
 ) -> Result<(), TaskFailure> {
-    for (step, within) in [
-        (Step::Detect, strategy.tunables.detect_timeout),
-        (Step::Submit, strategy.tunables.submit_timeout),
+    let limits = strategy.operator_limits();
+    for (command, within) in [
+        (Command::Detect, strategy.tunables.detect_timeout),
+        (Command::Submit(hands.job), strategy.tunables.submit_timeout),
     ] {
-        let mut session = operator::connect(strategy, hands, Phase::Submit)
+        let mut session = operator::connect(strategy, hands, Phase::Submit, &limits)
             .await
             .map_err(|_| TaskFailure::SubmitConnect)?;
-        let done = operator::submit_step(hands, &mut session, step, within).await;
+        let done = operator::submit_step(&mut session, command, within).await;
         session.close().await;
         done?;
     }
@@ -55,10 +58,9 @@ async fn check<C: Connector>(
     strategy: &Strategy,
     hands: &mut Hands<'_, C>,
 ) -> Result<Option<i32>, TaskFailure> {
-    let command = hands.job.check();
-    let output = with_retries(strategy, hands, Step::Check, &command).await?;
+    let output = with_retries(strategy, hands, Command::Check(hands.job)).await?;
     Ok(output
-        .and_then(|output| number(&output.stdout))
+        .and_then(|output| number(output.stdout.kept()))
         .and_then(|code| i32::try_from(code).ok()))
 }
 
@@ -94,19 +96,22 @@ async fn read_log_once<C: Connector>(
     position: LogPosition,
     reads: &mut u32,
 ) -> Result<u64, ()> {
-    let command = hands.job.size();
-    let size = with_retries(strategy, hands, Step::Size, &command)
+    let size = with_retries(strategy, hands, Command::Size(hands.job))
         .await
         .map_err(|_| ())?
-        .and_then(|output| number(&output.stdout))
+        .and_then(|output| number(output.stdout.kept()))
         .unwrap_or(0);
     if size <= position.offset {
         return Ok(position.offset);
     }
     let count = (size - position.offset).min(strategy.tunables.log_chunk_size);
-    let command = hands.job.read(position.offset, count);
+    let command = Command::Read {
+        job: hands.job,
+        offset: position.offset,
+        count,
+    };
     *reads += 1;
-    match once(strategy, hands, Step::Read, &command, *reads).await {
+    match once(strategy, hands, command, *reads).await {
         Ok(_) => Ok(position.offset + count),
         Err(Severity::Ssh) => Ok(position.offset),
         Err(Severity::Os) => Err(()),
@@ -117,12 +122,11 @@ async fn read_log_once<C: Connector>(
 async fn with_retries<C: Connector>(
     strategy: &Strategy,
     hands: &mut Hands<'_, C>,
-    step: Step,
-    command: &str,
+    command: Command<'_>,
 ) -> Result<Option<CommandOutput>, TaskFailure> {
     let mut tries = 1;
     loop {
-        match once(strategy, hands, step, command, tries).await {
+        match once(strategy, hands, command, tries).await {
             Ok(output) => return Ok(Some(output)),
             Err(Severity::Ssh) => return Ok(None),
             Err(Severity::Os) if tries >= strategy.tunables.command_attempts => {
@@ -140,8 +144,7 @@ async fn with_retries<C: Connector>(
 async fn once<C: Connector>(
     strategy: &Strategy,
     hands: &mut Hands<'_, C>,
-    step: Step,
-    command: &str,
+    command: Command<'_>,
     ordinal: u32,
 ) -> Result<CommandOutput, Severity> {
     // No keepalive on the old monitor's connections.
@@ -152,7 +155,7 @@ async fn once<C: Connector>(
         .await
         .map_err(|outcome| severity_of_attempt(&outcome))?;
     let result = session
-        .run(step, command, strategy.tunables.command_timeout)
+        .run(command, strategy.tunables.command_timeout)
         .await;
     session.close().await;
     result.map_err(|outcome| severity_of_command(&outcome))

@@ -7,29 +7,28 @@
 
 use super::{Hands, LogPosition, Strategy, number, operator};
 use crate::link::LinkSession;
-use crate::ssh::Connector;
-use sshchurn_core::vocabulary::{CommandOutcome, Phase, RetryKind, Step, TaskFailure};
+use crate::ssh::{Command, Connector};
+use sshchurn_core::vocabulary::{CommandOutcome, Phase, RetryKind, TaskFailure};
 
 /// Detect and submit on one connection.
 pub(super) async fn submit<C: Connector>(
     strategy: &Strategy,
     hands: &mut Hands<'_, C>,
 ) -> Result<(), TaskFailure> {
-    let mut session = operator::connect(strategy, hands, Phase::Submit)
-        .await
-        .map_err(|_| TaskFailure::SubmitConnect)?;
+    let mut session =
+        operator::connect(strategy, hands, Phase::Submit, &strategy.operator_limits())
+            .await
+            .map_err(|_| TaskFailure::SubmitConnect)?;
     let mut done = operator::submit_step(
-        hands,
         &mut session,
-        Step::Detect,
+        Command::Detect,
         strategy.tunables.detect_timeout,
     )
     .await;
     if done.is_ok() {
         done = operator::submit_step(
-            hands,
             &mut session,
-            Step::Submit,
+            Command::Submit(hands.job),
             strategy.tunables.submit_timeout,
         )
         .await;
@@ -116,16 +115,19 @@ async fn poll<C: Connector>(
     position: LogPosition,
 ) -> Result<(Option<i32>, u64), CommandOutcome> {
     let within = strategy.tunables.command_timeout;
-    let check = session.run(Step::Check, &hands.job.check(), within).await?;
-    let exit_code = number(&check.stdout).and_then(|code| i32::try_from(code).ok());
-    let size = session.run(Step::Size, &hands.job.size(), within).await?;
-    let size = number(&size.stdout).unwrap_or(0);
+    let check = session.run(Command::Check(hands.job), within).await?;
+    let exit_code = number(check.stdout.kept()).and_then(|code| i32::try_from(code).ok());
+    let size = session.run(Command::Size(hands.job), within).await?;
+    let size = number(size.stdout.kept()).unwrap_or(0);
     if size <= position.offset {
         return Ok((exit_code, position.offset));
     }
     let count = (size - position.offset).min(strategy.tunables.log_chunk_size);
-    session
-        .run(Step::Read, &hands.job.read(position.offset, count), within)
-        .await?;
+    let read = Command::Read {
+        job: hands.job,
+        offset: position.offset,
+        count,
+    };
+    session.run(read, within).await?;
     Ok((exit_code, position.offset + count))
 }

@@ -3,12 +3,11 @@
 //!
 //! Owns the climb and its bounds. A lost connection ends it: from then on the number of slots would be a guess.
 
+use super::{Hands, Strategy};
+use crate::rendezvous::Word;
+use crate::ssh::Connector;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use tokio::sync::watch;
-
-use super::{Hands, Strategy};
-use crate::ssh::Connector;
 use sshchurn_core::vocabulary::{AttemptOutcome, Phase, TaskFailure};
 
 /// Attempts where each must be refused: an even chance of being admitted would show with a probability of 1 - 2^-30.
@@ -23,8 +22,8 @@ pub(super) async fn climb<C: Connector>(
     strategy: &Strategy,
     hands: &Hands<'_, C>,
 ) -> Result<(), TaskFailure> {
-    let limits = strategy.holding_limits();
-    let (release, released) = watch::channel(false);
+    let limits = strategy.passing_limits();
+    let release = Word::new();
     let mut held = FuturesUnordered::new();
     let mut slots = 0;
     let mut refused = 0;
@@ -45,11 +44,7 @@ pub(super) async fn climb<C: Connector>(
         };
         match answer {
             Ok(connection) => {
-                let mut released = released.clone();
-                held.push(connection.until(async move {
-                    // The sender outlives every one of them.
-                    let _ = released.wait_for(|released| *released).await;
-                }));
+                held.push(connection.until(release.hear()));
                 slots += 1;
                 refused = 0;
             }
@@ -57,7 +52,7 @@ pub(super) async fn climb<C: Connector>(
             Err(_) => break Err(TaskFailure::SubmitConnect),
         }
     };
-    release.send_replace(true);
+    release.say(());
     while held.next().await.is_some() {}
     climbed
 }

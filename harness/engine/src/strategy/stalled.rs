@@ -12,13 +12,14 @@ pub(super) async fn occupy<C: Connector>(
     hands: &mut Hands<'_, C>,
     others: &Rendezvous,
 ) -> Result<(), TaskFailure> {
-    let limits = strategy.holding_limits();
+    let limits = strategy.passing_limits();
     let answer = hands.link.hold(Phase::Submit, 1, &limits).await;
     others.arrive();
     let held = answer.map_err(|_| TaskFailure::SubmitConnect)?;
     // Bounded, should a task of the round never get its answer.
     let everybody = async {
         tokio::select! {
+            biased;
             () = others.complete() => {}
             () = hands.link.pause(strategy.tunables.login_timeout) => {}
         }

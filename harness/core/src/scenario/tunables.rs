@@ -1,0 +1,65 @@
+//! Which tunables a strategy uses: one answer for the reader, which refuses the others, and for the writer, which leaves
+//! them out.
+//!
+//! Owns the lists. What a tunable means is `config`'s, its value the reader's.
+
+use super::config::{JobLife, Life, StrategyKind};
+
+/// Tunables that mean nothing to strategies of this kind.
+pub(super) fn unused(kind: StrategyKind) -> &'static [&'static str] {
+    match kind.life() {
+        Life::Job(JobLife::PerCommand) => &["command", "max_reconnect_attempts"],
+        Life::Job(JobLife::ReusedSession) => &["command", "command_attempts"],
+        Life::Hold(_) => &[
+            "cleanup",
+            "cleanup_retries",
+            "cleanup_timeout",
+            "command",
+            "command_attempts",
+            "command_timeout",
+            "conn_retry_attempts",
+            "conn_retry_jitter",
+            "conn_retry_wait",
+            "detect_timeout",
+            "keepalive_interval",
+            "log_chunk_size",
+            "max_reconnect_attempts",
+            "poll_interval",
+            "submit_timeout",
+        ],
+        Life::Once => &[
+            "cleanup",
+            "cleanup_retries",
+            "cleanup_timeout",
+            "command_attempts",
+            "detect_timeout",
+            "keepalive_interval",
+            "log_chunk_size",
+            "max_reconnect_attempts",
+            "poll_interval",
+            "submit_timeout",
+        ],
+    }
+}
+
+/// Why a kind does not use `key`, for the one who wrote it.
+pub(super) fn why_unused(kind: StrategyKind, key: &str) -> String {
+    let name = kind.as_str();
+    match kind.life() {
+        Life::Job(_) => {
+            let users: Vec<String> = StrategyKind::ALL
+                .into_iter()
+                .filter(|other| !unused(*other).contains(&key))
+                .map(|other| format!("`{}`", other.as_str()))
+                .collect();
+            format!(
+                "`{name}` does not use this tunable, only {} does",
+                users.join(", ")
+            )
+        }
+        Life::Hold(_) => format!("`{name}` runs no job and does not use this tunable"),
+        Life::Once => {
+            format!("`{name}` runs one command and no job, and does not use this tunable")
+        }
+    }
+}
