@@ -2,6 +2,7 @@
 //!
 //! No test sleeps: each waits for a condition.
 
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -16,6 +17,9 @@ use super::*;
 
 /// Deadline of every wait: far beyond what a loaded machine needs.
 const SOON: Duration = Duration::from_secs(60);
+
+/// A shell script that says that it runs, and waits for a line without starting anything.
+const WAIT: &str = "echo runs; read -r line; true";
 
 fn parent() -> TempDir {
     tempfile::tempdir().expect("temporary folder")
@@ -50,41 +54,43 @@ fn left_behind(parent: &Path, owner: &str) -> PathBuf {
 }
 
 /// A process that is ended with the test, whatever becomes of it.
-struct Process(Child);
+struct Process {
+    child: Child,
+    /// What it said first.
+    said: String,
+}
 
 impl Process {
+    /// Starts something that prints a line once it runs: only then can its environment be read. Its input stays open as
+    /// long as the test, so that a shell that reads from it waits.
     fn start(command: &mut Command) -> Self {
-        let program = command.get_program().to_owned();
-        let child = command
-            // Open as long as the test: a shell that reads from it waits.
+        let mut child = command
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .spawn()
             .expect("it starts");
-        // spawn() may return while the kernel still sets up the new program: only when its arguments can be read is its
-        // environment there too.
-        let arguments = format!("/proc/{}/cmdline", child.id());
-        let begun = std::time::Instant::now();
-        while fs::read(&arguments)
-            .is_ok_and(|line| !line.starts_with(program.as_os_str().as_encoded_bytes()))
-        {
-            assert!(begun.elapsed() < SOON, "{program:?} does not start");
-            std::thread::yield_now();
-        }
-        Process(child)
+        let mut said = String::new();
+        BufReader::new(child.stdout.as_mut().expect("piped"))
+            .read_line(&mut said)
+            .expect("text");
+        Process { child, said }
     }
 
-    fn sleeping(configure: impl FnOnce(&mut Command) -> &mut Command) -> Self {
-        let mut command = Command::new("sleep");
-        Self::start(configure(command.arg("600")))
+    fn waiting(configure: impl FnOnce(&mut Command) -> &mut Command) -> Self {
+        let mut command = Command::new("/bin/sh");
+        Self::start(configure(command.args(["-c", WAIT])))
+    }
+
+    fn id(&self) -> u32 {
+        self.child.id()
     }
 
     #[track_caller]
     fn is_alive(&mut self) {
-        let ended = self.0.try_wait().expect("asked");
+        let ended = self.child.try_wait().expect("asked");
         assert_eq!(ended, None, "it is not ours to kill");
         // Nor may it have been stopped.
-        let stat = procfs::process::Process::new(i32::try_from(self.0.id()).expect("an id"))
+        let stat = procfs::process::Process::new(i32::try_from(self.id()).expect("an id"))
             .and_then(|process| process.stat())
             .expect("it is there");
         assert_ne!(stat.state, 'T');
@@ -93,15 +99,15 @@ impl Process {
     #[track_caller]
     fn was_killed(mut self) {
         use std::os::unix::process::ExitStatusExt;
-        let status = self.0.wait().expect("reaped");
+        let status = self.child.wait().expect("reaped");
         assert_eq!(status.signal(), Some(nix::libc::SIGKILL));
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -134,7 +140,7 @@ fn folder_is_open_to_its_owner_only_and_goes_away_when_dropped() {
 fn folder_of_a_dead_owner_is_removed_and_its_marked_job_ended() {
     let parent = parent();
     let folder = left_behind(parent.path(), &dead_owner());
-    let job = Process::sleeping(|command| command.env(MARK, &folder));
+    let job = Process::waiting(|command| command.env(MARK, &folder));
     let told = clear(parent.path());
     assert!(
         matches!(&told[..], [line] if line.starts_with("removed ")),
@@ -264,7 +270,7 @@ fn process_of_another_user_is_not_killed_for_a_mark() {
     }
     let parent = parent();
     let folder = left_behind(parent.path(), &dead_owner());
-    let mut theirs = Process::sleeping(|command| command.env(MARK, &folder).uid(65_533));
+    let mut theirs = Process::waiting(|command| command.env(MARK, &folder).uid(65_533));
     clear(parent.path());
     theirs.is_alive();
 }
@@ -279,19 +285,11 @@ fn processes_that_only_look_at_the_folder_live_on() {
         // Somebody who follows the log.
         Process::start(Command::new("tail").arg("-f").arg(&log)),
         // A shell that stands in the folder.
-        Process::start(
-            Command::new("sh")
-                .args(["-c", "read line; true"])
-                .current_dir(&folder),
-        ),
+        Process::waiting(|command| command.current_dir(&folder)),
         // An editor that was started with a path of the folder.
-        Process::start(
-            Command::new("sh")
-                .args(["-c", "read line; true", "vi"])
-                .arg(&log),
-        ),
+        Process::waiting(|command| command.arg("vi").arg(&log)),
         // The mark of another ward, whose path begins with this one's.
-        Process::sleeping(|command| command.env(MARK, format!("{}-other", folder.display()))),
+        Process::waiting(|command| command.env(MARK, format!("{}-other", folder.display()))),
     ];
     assert_eq!(clear(parent.path()).len(), 1);
     assert!(!folder.exists());
@@ -304,25 +302,13 @@ fn processes_that_only_look_at_the_folder_live_on() {
 fn process_without_the_mark_is_ended_where_it_was_recorded_and_with_it_what_it_started() {
     let parent = parent();
     let ward = Ward::create(parent.path(), Kind::Local).expect("created");
-    let mut shell = Process::start(
-        Command::new("sh")
-            .args(["-c", "sleep 600 & echo $! >\"$0\"; wait"])
-            .arg(parent.path().join("child")),
-    );
-    let child = loop {
-        let text = fs::read_to_string(parent.path().join("child")).unwrap_or_default();
-        if let Ok(child) = text.trim().parse::<u32>() {
-            break child;
-        }
-        shell.is_alive();
-        std::thread::yield_now();
-    };
-    ward.record(shell.0.id()).expect("written");
-    let child = Owner::of(child).expect("it runs");
+    let shell = Process::start(Command::new("/bin/sh").args(["-c", "sleep 600 & echo $!; wait"]));
+    let child: u32 = shell.said.trim().parse().expect("an id");
+    ward.record(shell.id()).expect("written");
     ward.remove().expect("removed");
     shell.was_killed();
     // Its new parent may not have waited for it yet.
-    let gone = procfs::process::Process::new(i32::try_from(child.pid).expect("an id"))
+    let gone = procfs::process::Process::new(i32::try_from(child).expect("an id"))
         .and_then(|process| process.stat())
         .map_or(true, |stat| stat.state == 'Z');
     assert!(gone);
@@ -332,8 +318,8 @@ fn process_without_the_mark_is_ended_where_it_was_recorded_and_with_it_what_it_s
 fn recorded_process_whose_id_went_to_another_is_not_killed() {
     let parent = parent();
     let folder = left_behind(parent.path(), &dead_owner());
-    let mut stranger = Process::sleeping(|command| command);
-    let owner = Owner::of(stranger.0.id()).expect("it runs").to_string();
+    let mut stranger = Process::waiting(|command| command);
+    let owner = Owner::of(stranger.id()).expect("it runs").to_string();
     let fields: Vec<&str> = owner.split(':').collect();
     let earlier = format!("{}:1:{}:{}\n", fields[0], fields[2], fields[3]);
     fs::write(folder.join(RECORDED), earlier).expect("written");
@@ -345,10 +331,10 @@ fn recorded_process_whose_id_went_to_another_is_not_killed() {
 fn pid_file_naming_a_stranger_ends_nobody() {
     let parent = parent();
     let ward = Ward::create(parent.path(), Kind::Embedded).expect("created");
-    let mut stranger = Process::sleeping(|command| command);
+    let mut stranger = Process::waiting(|command| command);
     let job = ward.path().join(JOBS).join("job");
     fs::create_dir_all(&job).expect("created");
-    fs::write(job.join("pid"), stranger.0.id().to_string()).expect("written");
+    fs::write(job.join("pid"), stranger.id().to_string()).expect("written");
     end_ward(ward.path(), &HashSet::new()).expect("nobody to end");
     stranger.is_alive();
 }
@@ -359,8 +345,8 @@ fn job_with_an_emptied_environment_is_ended_by_its_pid_file() {
     let ward = Ward::create(parent.path(), Kind::Embedded).expect("created");
     let job = ward.path().join(JOBS).join("job");
     fs::create_dir_all(&job).expect("created");
-    let process = Process::sleeping(|command| command.env_clear().current_dir(&job));
-    fs::write(job.join("pid"), format!("{}\n", process.0.id())).expect("written");
+    let process = Process::waiting(|command| command.env_clear().current_dir(&job));
+    fs::write(job.join("pid"), format!("{}\n", process.id())).expect("written");
     end_ward(ward.path(), &HashSet::new()).expect("ended");
     process.was_killed();
 }
@@ -370,9 +356,9 @@ fn process_groups_that_are_spared_live_on() {
     use std::os::unix::process::CommandExt;
     let parent = parent();
     let ward = Ward::create(parent.path(), Kind::Embedded).expect("created");
-    let mut spared = Process::sleeping(|command| command.env(MARK, ward.path()).process_group(0));
-    let ended = Process::sleeping(|command| command.env(MARK, ward.path()).process_group(0));
-    let group = i32::try_from(spared.0.id()).expect("an id");
+    let mut spared = Process::waiting(|command| command.env(MARK, ward.path()).process_group(0));
+    let ended = Process::waiting(|command| command.env(MARK, ward.path()).process_group(0));
+    let group = i32::try_from(spared.id()).expect("an id");
     end_ward(ward.path(), &HashSet::from([group])).expect("ended");
     spared.is_alive();
     ended.was_killed();
