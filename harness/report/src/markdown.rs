@@ -77,7 +77,7 @@ fn list(out: &mut String, lines: impl Iterator<Item = String>) {
 }
 
 /// Text that nothing can be made of but text: one line, no markup, no mention, no reference, not too long.
-fn text(text: &str) -> String {
+pub(crate) fn text(text: &str) -> String {
     let mut out = String::new();
     for (index, character) in text.chars().enumerate() {
         if index == TEXT {

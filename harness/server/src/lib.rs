@@ -22,6 +22,7 @@ pub mod local;
 mod owner;
 mod running;
 mod sshd_config;
+mod ward;
 mod witness;
 
 pub use running::{RunningServer, ServerChoice, ServerOptions, start};

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::document::{MatrixReport, MatrixRow, RowState, StrategyCell};
+use crate::markdown::text as inert;
 use crate::ruled_table;
 use crate::terminal::time;
 use sshchurn_core::analysis::admission::CurveVerdict;
@@ -48,7 +49,7 @@ pub fn text(report: &MatrixReport) -> String {
 #[must_use]
 pub fn markdown(report: &MatrixReport) -> String {
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
-    let mut out = format!("# {}\n\n", title(report));
+    let mut out = format!("# {}\n\n", inert(&title(report)));
     out.push_str(&line(&HEAD.map(str::to_owned)));
     out.push_str(&line(&std::array::from_fn::<_, 10, _>(|column| {
         let alignment = if NUMBERS.contains(&column) {
@@ -59,11 +60,11 @@ pub fn markdown(report: &MatrixReport) -> String {
         alignment.to_owned()
     })));
     for cells in lines(report) {
-        out.push_str(&line(&cells.map(|cell| cell.replace('|', "\\|"))));
+        out.push_str(&line(&cells.map(|cell| inert(&cell))));
     }
     out.push('\n');
     for remark in remarks(report) {
-        let _ = writeln!(out, "- {remark}");
+        let _ = writeln!(out, "- {}", inert(&remark));
     }
     let _ = writeln!(out, "- Exit code: {}", exit(report));
     out

@@ -72,6 +72,35 @@ fn matrix_reads_release_by_release_on_a_terminal_and_in_markdown() {
 }
 
 #[test]
+fn what_a_server_said_is_only_text_in_markdown() {
+    let mut sample = sample();
+    let said = "| <img src=x> [link](http://x) `code` @everyone\u{1b}[31m\n# head";
+    sample.rows[0].refusal_texts = [(said.to_owned(), 1)].into();
+    sample.rows[0].server = Some(String::from("OpenSSH_<b>|x"));
+    let markdown = markdown(&sample);
+    for markup in [
+        "<img",
+        "<b>",
+        "[link]",
+        "`code`",
+        "@everyone",
+        "\u{1b}",
+        "\n# head",
+    ] {
+        assert!(!markdown.contains(markup), "{markup:?} in {markdown}");
+    }
+    let columns = |line: &str| line.matches('|').count();
+    let table: Vec<&str> = markdown
+        .lines()
+        .filter(|line| line.starts_with('|'))
+        .collect();
+    assert!(
+        table.iter().all(|line| columns(line) == columns(table[0])),
+        "{markdown}"
+    );
+}
+
+#[test]
 fn matrix_reads_back_from_its_json() {
     let sample = sample();
     let back: MatrixReport = serde_json::from_str(&json(&sample)).expect("it reads back");

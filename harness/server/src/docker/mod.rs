@@ -13,6 +13,7 @@ mod tar;
 
 use std::time::{Duration, Instant};
 
+use testcontainers::bollard::models::ContainerSummaryStateEnum;
 use testcontainers::{ContainerAsync, GenericImage};
 
 use self::engine::{Engine, Removal, failed};
@@ -317,6 +318,29 @@ async fn stopped(engine: &Engine, id: &str) {
     }
 }
 
+/// What is to be done with a container of this program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leftover {
+    Keep,
+    Remove,
+    Tell,
+}
+
+/// An owner of another boot may live: on another machine that shares the engine. Only a container that has ended by
+/// itself is nobody's then; one that was created and not yet started may be about to be.
+fn judge(liveness: Liveness, state: Option<ContainerSummaryStateEnum>) -> Leftover {
+    let ended = matches!(
+        state,
+        Some(ContainerSummaryStateEnum::EXITED | ContainerSummaryStateEnum::DEAD)
+    );
+    match liveness {
+        Liveness::Alive | Liveness::Unseen => Leftover::Keep,
+        Liveness::Dead => Leftover::Remove,
+        Liveness::OtherBoot if ended => Leftover::Remove,
+        Liveness::OtherBoot => Leftover::Tell,
+    }
+}
+
 /// Removes containers whose owner is certainly gone.
 async fn remove_stale(engine: &Engine) -> Result<Vec<String>, ServerError> {
     let mut warnings = Vec::new();
@@ -326,15 +350,44 @@ async fn remove_stale(engine: &Engine) -> Result<Vec<String>, ServerError> {
             .as_ref()
             .and_then(|labels| labels.get(OWNER_LABEL))
             .and_then(|label| label.parse::<Owner>().ok());
-        let gone = owner
-            .is_some_and(|owner| matches!(owner.liveness(), Liveness::Dead | Liveness::OtherBoot));
-        if let (true, Some(id)) = (gone, &container.id) {
-            engine.remove(id).await?;
-            warnings.push(format!(
-                "removed container {}, left by a run that was killed",
-                &id[..12.min(id.len())]
-            ));
+        let (Some(owner), Some(id)) = (owner, &container.id) else {
+            continue;
+        };
+        let name = &id[..12.min(id.len())];
+        match judge(owner.liveness(), container.state) {
+            Leftover::Keep => {}
+            Leftover::Remove => {
+                engine.remove(id).await?;
+                warnings.push(format!(
+                    "removed container {name}, left by a run that was killed"
+                ));
+            }
+            Leftover::Tell => warnings.push(format!(
+                "container {name} belongs to a run under another boot, of this machine or of one that shares the Docker \
+                 engine: it stays; if no run of another machine uses it, remove it with `docker rm -f {name}`"
+            )),
         }
     }
     Ok(warnings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn container_of_another_boot_is_removed_only_when_it_has_ended() {
+        use ContainerSummaryStateEnum::{CREATED, DEAD, EXITED, PAUSED, RESTARTING, RUNNING};
+        for state in [CREATED, PAUSED, RESTARTING, RUNNING] {
+            assert_eq!(judge(Liveness::OtherBoot, Some(state)), Leftover::Tell);
+            assert_eq!(judge(Liveness::Dead, Some(state)), Leftover::Remove);
+            assert_eq!(judge(Liveness::Alive, Some(state)), Leftover::Keep);
+            assert_eq!(judge(Liveness::Unseen, Some(state)), Leftover::Keep);
+        }
+        for state in [EXITED, DEAD] {
+            assert_eq!(judge(Liveness::OtherBoot, Some(state)), Leftover::Remove);
+            assert_eq!(judge(Liveness::Unseen, Some(state)), Leftover::Keep);
+        }
+        assert_eq!(judge(Liveness::OtherBoot, None), Leftover::Tell);
+    }
 }

@@ -71,7 +71,7 @@ pub(super) enum TargetArg {
     Local,
     /// The in-process stand-in with OpenSSH's admission rule.
     Embedded,
-    /// A running server (`--address`); loopback only, unless `--consent` names the host.
+    /// A running server (`--address`), if `--consent` names its host.
     External,
 }
 
@@ -170,7 +170,7 @@ pub(super) struct RunArgs {
     /// external: private key file without passphrase.
     #[arg(long, value_name = "FILE", help_heading = "External target")]
     pub(super) key: Option<PathBuf>,
-    /// external: the host's address once more, to say that you may load it; needed unless it is loopback.
+    /// external: the host's address once more, to say that you may load it; always needed, since loopback may be a tunnel.
     #[arg(long, value_name = "HOST", help_heading = "External target")]
     pub(super) consent: Option<String>,
 }

@@ -63,8 +63,9 @@ fn needs(scenario: &Scenario, target: TargetArg) -> Needs {
         // The embedded server has the other end of every connection, and three pipes for each running command.
         descriptors_per_connection: match target {
             TargetArg::Embedded | TargetArg::Auto => 6,
-            _ => 2,
+            TargetArg::Docker | TargetArg::Local | TargetArg::External => 2,
         },
+        loopback: target != TargetArg::External,
     }
 }
 

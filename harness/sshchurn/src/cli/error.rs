@@ -30,6 +30,9 @@ pub(super) enum CliError {
     /// Signal handlers could not be installed.
     #[error("cannot install signal handlers")]
     Signals(#[source] io::Error),
+    /// The machine gives no threads, or no descriptors, to run on.
+    #[error("cannot start the asynchronous runtime")]
+    Runtime(#[source] io::Error),
     /// The result could not be written.
     #[error("cannot write the result to standard output")]
     Output(#[source] io::Error),
@@ -121,6 +124,7 @@ impl CliError {
             CliError::Target(ServerError::Consent(_)) => ExitCode::Usage,
             CliError::Preflight(_)
             | CliError::Signals(_)
+            | CliError::Runtime(_)
             | CliError::Output(_)
             | CliError::Io { .. }
             | CliError::Ledger(_)

@@ -21,6 +21,7 @@ mod target_choice;
 mod witness;
 
 use std::process::ExitCode as ProcessExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
@@ -30,14 +31,20 @@ use self::console::Console;
 use self::error::CliError;
 use sshchurn_core::exit_code::ExitCode;
 
+/// Longest wait for what still runs when a command is over: teardown's own deadlines are shorter.
+const TEARDOWN_WITHIN: Duration = Duration::from_secs(30);
+
 /// Parses the command line, does what it says and returns the exit code.
 pub fn main() -> ProcessExitCode {
     let cli = Cli::parse();
-    start_tracing(cli.verbose);
-    let console = match cli.verbose {
-        0 => Console::new(),
+    let console = match start_tracing(cli.verbose) {
+        Ok(false) => Console::new(),
         // Both would write over each other.
-        _ => Console::new().without_progress(),
+        Ok(true) => Console::new().without_progress(),
+        Err(error) => {
+            Console::new().note(&error.text());
+            return error.exit_code().into();
+        }
     };
     let done = match cli.command {
         Command::Run(args) => in_runtime(|| run::run(*args, console.clone())),
@@ -69,21 +76,35 @@ where
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(CliError::Signals)?;
-    runtime.block_on(command())
+        .map_err(CliError::Runtime)?;
+    let done = runtime.block_on(command());
+    // A thread that hangs in the file system must not keep the program from ending: everything else is done by now.
+    runtime.shutdown_timeout(TEARDOWN_WITHIN);
+    done
 }
 
-fn start_tracing(verbosity: u8) {
+/// Starts what -v and RUST_LOG ask for; the latter says it in more detail, and alone is enough. Whether anything was
+/// asked for.
+fn start_tracing(verbosity: u8) -> Result<bool, CliError> {
     let level = match verbosity {
-        0 => return,
-        1 => "sshchurn=info",
-        2 => "sshchurn=debug,russh=info",
-        _ => "trace",
+        0 => None,
+        1 => Some("sshchurn=info"),
+        2 => Some("sshchurn=debug,russh=info"),
+        _ => Some("trace"),
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let asked = std::env::var(EnvFilter::DEFAULT_ENV)
+        .ok()
+        .filter(|directives| !directives.trim().is_empty());
+    let filter = match (asked, level) {
+        (Some(directives), _) => EnvFilter::try_new(&directives)
+            .map_err(|error| CliError::Usage(format!("RUST_LOG={directives}: {error}")))?,
+        (None, Some(level)) => EnvFilter::new(level),
+        (None, None) => return Ok(false),
+    };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(console::takes_colour(&std::io::stderr()))
         .with_writer(std::io::stderr)
         .init();
+    Ok(true)
 }

@@ -3,6 +3,9 @@
 //!
 //! Owns the limits of the client's side. It must not know scenarios or targets: needs come in as numbers.
 
+mod cpus;
+mod ports;
+
 use std::fs;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -84,21 +87,21 @@ pub struct Needs {
     pub connections: u32,
     /// File descriptors one connection costs this process: 1, or more when the server lives in it too.
     pub descriptors_per_connection: u32,
+    /// Whether the server answers on this machine's loopback.
+    pub loopback: bool,
 }
 
 /// Descriptors the harness uses for itself, with room to spare: runtime, ledger, logs, Docker's socket.
 const OWN_DESCRIPTORS: u64 = 128;
-/// Attempts a task may make within one TIME_WAIT period (60 s on Linux) under the old strategy with a 5 s poll.
-const ATTEMPTS_PER_TIME_WAIT: u64 = 40;
 
-/// All checks of the client's side; raises the limit of open files where it may.
+/// All checks of the client's side; raises the limit of open files where it may. Takes a fifth of a second.
 #[must_use]
 pub fn check(needs: Needs) -> Vec<Finding> {
     vec![
         open_files(needs),
-        ephemeral_ports(needs),
+        ports::check(needs),
         listen_backlog(),
-        cpus(),
+        cpus::check(),
     ]
 }
 
@@ -107,10 +110,10 @@ pub fn check(needs: Needs) -> Vec<Finding> {
 pub fn environment(findings: &[Finding]) -> EnvironmentRecord {
     EnvironmentRecord {
         kernel: kernel(),
-        cpus: usable_cpus(),
-        load_average_1m: load_average(),
+        cpus: cpus::usable(),
+        load_average_1m: cpus::load_average(),
         open_files_limit: getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft),
-        ephemeral_ports: port_range(),
+        ephemeral_ports: ports::range(),
         warnings: findings
             .iter()
             .filter(|finding| finding.status == Status::Warning)
@@ -143,37 +146,6 @@ fn open_files(needs: Needs) -> Finding {
     )
 }
 
-fn ephemeral_ports(needs: Needs) -> Finding {
-    const CHECK: &str = "ephemeral ports";
-    let Some((first, last)) = port_range() else {
-        return Finding::ok(CHECK, "the range is not known on this system");
-    };
-    let size = u64::from(last.saturating_sub(first)) + 1;
-    let waiting = time_wait_sockets().unwrap_or(0);
-    let free = size.saturating_sub(waiting);
-    let connections = u64::from(needs.connections);
-    let found = format!("{free} of {size} free ({waiting} sockets in TIME_WAIT)");
-    let needed = connections * 4;
-    if free < needed {
-        let fix = if size < needed {
-            "start fewer tasks (`-n`), or widen net.ipv4.ip_local_port_range"
-        } else {
-            "wait a minute for TIME_WAIT to pass, or widen net.ipv4.ip_local_port_range"
-        };
-        Finding::failure(CHECK, format!("{found}, {needed} needed"), fix)
-    } else if free < connections * ATTEMPTS_PER_TIME_WAIT {
-        Finding::warning(
-            CHECK,
-            found,
-            format!(
-                "{connections} tasks can use more within a minute: widen net.ipv4.ip_local_port_range"
-            ),
-        )
-    } else {
-        Finding::ok(CHECK, found)
-    }
-}
-
 /// sshd listens with a backlog of 128 (ssh.h, `SSH_LISTEN_BACKLOG`), cut down to this by the kernel.
 fn listen_backlog() -> Finding {
     const CHECK: &str = "listen backlog";
@@ -191,61 +163,12 @@ fn listen_backlog() -> Finding {
     }
 }
 
-fn cpus() -> Finding {
-    const CHECK: &str = "CPUs";
-    let cpus = usable_cpus();
-    match load_average() {
-        Some(load) if load > f64::from(cpus) * 0.75 => Finding::warning(
-            CHECK,
-            format!("{cpus} usable, load average {load:.2}"),
-            "other work competes with sshd and the client: stop it, or expect more refusals and longer latencies",
-        ),
-        Some(load) => Finding::ok(CHECK, format!("{cpus} usable, load average {load:.2}")),
-        None => Finding::ok(CHECK, format!("{cpus} usable")),
-    }
-}
-
-fn usable_cpus() -> u32 {
-    std::thread::available_parallelism()
-        .map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX))
-}
-
 fn kernel() -> String {
     let read = |file: &str| fs::read_to_string(format!("/proc/sys/kernel/{file}")).ok();
     match (read("ostype"), read("osrelease")) {
         (Some(kind), Some(release)) => format!("{} {}", kind.trim(), release.trim()),
         _ => std::env::consts::OS.to_owned(),
     }
-}
-
-fn load_average() -> Option<f64> {
-    fs::read_to_string("/proc/loadavg")
-        .ok()?
-        .split(' ')
-        .next()?
-        .parse()
-        .ok()
-}
-
-fn port_range() -> Option<(u16, u16)> {
-    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
-    let mut numbers = text.split_whitespace().map(str::parse);
-    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
-}
-
-fn time_wait_sockets() -> Option<u64> {
-    let text = fs::read_to_string("/proc/net/sockstat").ok()?;
-    parse_time_wait(&text)
-}
-
-/// The `tw` figure of the `TCP:` line of `/proc/net/sockstat`.
-fn parse_time_wait(text: &str) -> Option<u64> {
-    let mut words = text
-        .lines()
-        .find(|line| line.starts_with("TCP:"))?
-        .split_whitespace();
-    words.find(|word| *word == "tw")?;
-    words.next()?.parse().ok()
 }
 
 fn read_number(path: &str) -> Option<u64> {
@@ -257,18 +180,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_wait_is_read_from_the_tcp_line() {
-        let text =
-            "sockets: used 120\nTCP: inuse 5 orphan 0 tw 17 alloc 7 mem 1\nUDP: inuse 1 mem 0\n";
-        assert_eq!(parse_time_wait(text), Some(17));
-        assert_eq!(parse_time_wait("sockets: used 120\n"), None);
-    }
-
-    #[test]
     fn more_tasks_than_descriptors_is_a_failure_with_a_fix() {
         let finding = open_files(Needs {
             connections: u32::MAX,
             descriptors_per_connection: 4,
+            loopback: true,
         });
         assert_eq!(finding.status, Status::Failure);
         assert!(finding.fix.is_some_and(|fix| fix.contains("ulimit")));
@@ -279,6 +195,7 @@ mod tests {
         for finding in check(Needs {
             connections: 4_000_000,
             descriptors_per_connection: 1,
+            loopback: true,
         }) {
             assert_eq!(
                 finding.status == Status::Ok,
