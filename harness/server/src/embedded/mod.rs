@@ -22,6 +22,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::log_follower::{self, LogWatch};
 use crate::witness::Witness;
 use crate::{Endpoint, Idle, JobDirectory, ServerError, ServerRequest, too_old};
 use sshchurn_core::manifest::{NetworkPath, ServerDescription, ServerKind};
@@ -53,8 +54,8 @@ pub const WORDED_AS: Release = Release::new(9, 2);
 /// The one user.
 const USER: &str = "sshchurn";
 
-/// Lines of the log shown when the server did not come up or died.
-const LAST_LINES: usize = 10;
+/// The log's name in the private folder.
+const LOG: &str = "sshd.log";
 
 /// Longest identification line that is read: RFC 4253 section 4.2.
 const IDENTIFICATION_BYTES: u64 = 255;
@@ -180,7 +181,8 @@ impl EmbeddedServer {
                 processes::MARK.to_owned(),
                 folder.path().to_string_lossy().into_owned(),
             )],
-            log: ServerLog::new(),
+            log: ServerLog::create(&folder.path().join(LOG))
+                .map_err(io_error("make the log of the embedded server"))?,
             gauges: Gauges::default(),
             // As sshd's arc4random_uniform: another sequence in every run. Rounds, not seeds, even this out.
             seed: rand::random(),
@@ -234,7 +236,7 @@ impl EmbeddedServer {
             _ => Err(ServerError::NotReady {
                 what: String::from("the embedded server"),
                 within,
-                log: self.log.last_lines(LAST_LINES),
+                log: self.log_tail().await,
             }),
         }
     }
@@ -325,27 +327,22 @@ impl EmbeddedServer {
         .map_err(io_error("clear the jobs of the embedded server"))
     }
 
-    /// Bytes of log written so far.
-    ///
-    /// # Errors
-    /// None here; other targets have some.
-    pub async fn log_len(&self) -> Result<Option<u64>, ServerError> {
-        Ok(Some(self.log.len()))
+    /// Hands on every line of the log, from its beginning.
+    #[must_use]
+    pub fn follow_log(&self, sink: impl FnMut(&str) + Send + 'static) -> Option<LogWatch> {
+        LogWatch::start(self.log.path().to_owned(), sink)
     }
 
-    /// The log from byte `from` on.
-    ///
-    /// # Errors
-    /// None here; other targets have some.
-    pub async fn read_log(&self, from: u64) -> Result<Option<Vec<u8>>, ServerError> {
-        Ok(Some(self.log.read(from)))
+    /// The last lines of the log, for an error.
+    pub async fn log_tail(&self) -> Vec<String> {
+        log_follower::last_lines(self.log.path().to_owned()).await
     }
 
     /// Waits until the server has ended without being asked to: [`ServerError::Died`].
     pub async fn died(&self) -> ServerError {
         self.ended.cancelled().await;
         ServerError::Died {
-            log: self.log.last_lines(LAST_LINES),
+            log: self.log_tail().await,
         }
     }
 
@@ -381,15 +378,18 @@ impl EmbeddedServer {
             ..
         } = self;
         drop(shutdown);
-        let ended = server.await;
+        let ended = match server.await {
+            Ok(()) => Ok(()),
+            // Its folder goes next, and the log with it.
+            Err(_) => Err(ServerError::Died {
+                log: log_follower::last_lines(log.path().to_owned()).await,
+            }),
+        };
         let removed = blocking(move || folder.finish())
             .await
             .map_err(io_error("remove the folder of the embedded server"))
             .and_then(|removed| removed);
-        ended.map_err(|_| ServerError::Died {
-            log: log.last_lines(LAST_LINES),
-        })?;
-        removed
+        ended.and(removed)
     }
 }
 
