@@ -14,6 +14,7 @@ mod start;
 mod suite;
 mod tar;
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use self::container::{Container, LOOK_AGAIN};
@@ -70,6 +71,8 @@ pub struct DockerServer {
     inner_listener: u32,
     /// Pid of the listener on this host, where `/proc` shows it.
     listener: Option<u32>,
+    /// What it listens on in its own network namespace.
+    listens_on: SocketAddr,
     container: Container,
     outbox: Outbox,
 }
@@ -261,7 +264,7 @@ impl DockerServer {
     #[must_use]
     pub fn witness(&self) -> Witness {
         match self.listener {
-            Some(listener) => Witness::container_on_host(listener),
+            Some(listener) => Witness::container_on_host(listener, self.listens_on),
             None => self.witness_inside(),
         }
     }

@@ -19,8 +19,9 @@ use super::{DockerNetwork, DockerOptions, DockerServer, JOBS, OWNER_LABEL, RUN_L
 use crate::identification::{self, NoIdentification};
 use crate::owner::Owner;
 use crate::sshd_config::{self, Listen, Paths};
-use crate::{Endpoint, ServerError, ServerRequest, io_error, key_error};
+use crate::{Endpoint, ServerError, ServerRequest, io_error, key_error, witness};
 use sshchurn_core::manifest::{NetworkPath, ServerDescription, ServerKind};
+use sshchurn_core::reading::KernelSettings;
 use sshchurn_engine::ssh::keys::KeyPair;
 
 const CONFIG: &str = "/etc/sshchurn/sshd_config";
@@ -49,15 +50,15 @@ impl DockerServer {
     ) -> Result<Option<Self>, ServerError> {
         let free = identification::free_port().map_err(io_error("find a free port"))?;
         let (inner_port, listen) = match options.network {
-            DockerNetwork::Host => (free, "127.0.0.1"),
-            DockerNetwork::Published => (INNER_PORT, "0.0.0.0"),
+            DockerNetwork::Host => (free, Ipv4Addr::LOCALHOST),
+            DockerNetwork::Published => (INNER_PORT, Ipv4Addr::UNSPECIFIED),
         };
         let files = Files {
             config: sshd_config::render(
                 &request.sshd,
                 *release,
                 Listen {
-                    address: listen,
+                    address: &listen.to_string(),
                     port: inner_port,
                 },
                 Paths {
@@ -106,6 +107,13 @@ impl DockerServer {
             .parse()
             .map_err(|error: std::num::ParseIntError| failed("read the listener's pid", error))?;
         let listener = container.pid().await?.and_then(host_listener);
+        // Where the listener is a process here, and on the host's network, its namespace is this one's.
+        let kernel = match (options.network, listener) {
+            (DockerNetwork::Host, Some(_)) => witness::settings_here(),
+            (DockerNetwork::Host, None) | (DockerNetwork::Published, _) => {
+                settings_in(&container).await
+            }
+        };
         Ok(Some(DockerServer {
             endpoint: Endpoint {
                 address,
@@ -130,7 +138,7 @@ impl DockerServer {
                 inventory_available: true,
                 log_available: true,
                 log_has_every_drop: sshd_config::logs_every_drop(*release),
-                kernel: None,
+                kernel,
                 choice: String::new(),
                 round_trip_ns: None,
                 exec_cost_ns: None,
@@ -139,10 +147,20 @@ impl DockerServer {
             },
             inner_listener,
             listener,
+            listens_on: SocketAddr::from((listen, inner_port)),
             container,
             outbox,
         }))
     }
+}
+
+/// The settings of the container's network namespace, read in it.
+async fn settings_in(container: &Container) -> Option<KernelSettings> {
+    const READ: &str = "for file; do echo \"$(cat \"$file\" 2>/dev/null)\"; done";
+    let mut command = vec!["/bin/sh", "-c", READ, "settings"];
+    command.extend(witness::SETTINGS);
+    let ran = container.inside().exec_ok(&command).await.ok()?;
+    witness::settings_of_text(&ran.text())
 }
 
 /// Why a container ended before its sshd was ready; `Ok` when somebody else took the port.

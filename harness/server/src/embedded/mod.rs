@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::log_follower::{self, LogWatch};
-use crate::witness::Witness;
+use crate::witness::{self, Witness};
 use crate::{Endpoint, Idle, JobDirectory, ServerError, ServerRequest, too_old};
 use sshchurn_core::manifest::{NetworkPath, ServerDescription, ServerKind};
 use sshchurn_core::release::Release;
@@ -257,7 +257,7 @@ impl EmbeddedServer {
     #[must_use]
     pub fn witness(&self) -> Witness {
         let MaxStartups { start, full, .. } = self.max_startups;
-        Witness::embedded(self.gauges.clone(), start, full)
+        Witness::embedded(self.gauges.clone(), start, full, self.endpoint.address)
     }
 
     /// Waits until no connection is being served. What still waits in the listen queue is not seen.
@@ -415,7 +415,7 @@ fn describe(settings: &EmbeddedSettings, address: SocketAddr, jobs: &Path) -> Se
         inventory_available: true,
         log_available: true,
         log_has_every_drop: true,
-        kernel: None,
+        kernel: witness::settings_here(),
         choice: String::new(),
         round_trip_ns: None,
         exec_cost_ns: None,

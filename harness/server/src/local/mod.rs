@@ -24,7 +24,7 @@ use super::identification::{self, NoIdentification};
 use super::log_follower::{self, LogWatch};
 use super::owner::{Liveness, Owner};
 use super::sshd_config::{self, Listen, Paths};
-use super::witness::Witness;
+use super::witness::{self, Witness};
 use super::{Endpoint, Idle, JobDirectory, ServerError, ServerRequest, io_error, key_error};
 use sshchurn_core::manifest::{NetworkPath, ServerDescription, ServerKind};
 use sshchurn_core::release::Release;
@@ -188,7 +188,7 @@ impl LocalServer {
                 inventory_available: true,
                 log_available: true,
                 log_has_every_drop: sshd_config::logs_every_drop(sshd.release),
-                kernel: None,
+                kernel: witness::settings_here(),
                 choice: String::new(),
                 round_trip_ns: None,
                 exec_cost_ns: None,
@@ -345,7 +345,7 @@ impl LocalServer {
     /// Where the server's side can be read.
     #[must_use]
     pub fn witness(&self) -> Witness {
-        Witness::host(self.supervisor.listener)
+        Witness::host(self.supervisor.listener, self.endpoint.address)
     }
 
     /// Process id of the listener.
