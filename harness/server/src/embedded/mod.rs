@@ -268,7 +268,7 @@ impl EmbeddedServer {
         let mut connections = self.gauges.watch_connections();
         tokio::select! {
             biased;
-            died = self.died() => Err(died),
+            () = self.ended.cancelled() => Err(self.died().await),
             idle = tokio::time::timeout(within, connections.wait_for(|count| *count == 0)) => match idle {
                 Ok(Ok(_)) => Ok(Idle::Proven),
                 _ => Err(ServerError::NotIdle {
