@@ -3,14 +3,19 @@
 //! Owns the consent that a load test of somebody's server needs. It starts, stops and looks at nothing: no inventory,
 //! no log, no configuration.
 
+use std::fs;
+use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::identification;
 use super::witness::Witness;
-use super::{Endpoint, Idle, JobDirectory, ServerError, ServerRequest, key_error, too_old};
+use super::{
+    Endpoint, Idle, JobDirectory, ServerError, ServerRequest, io_error, key_error, too_old,
+};
 use sshchurn_core::manifest::{NetworkPath, ServerDescription, ServerKind};
 use sshchurn_core::release::{Release, release_word};
 use sshchurn_engine::ssh::keys::{HostKeyCheck, KeyPair};
@@ -22,9 +27,9 @@ pub struct ExternalOptions {
     pub address: SocketAddr,
     /// User to log in as; its commands run there.
     pub user: String,
-    /// Private key file without passphrase.
+    /// Private key file without passphrase, readable by its owner only.
     pub key: PathBuf,
-    /// The host's address once more, to say that it may be loaded; needed unless it is loopback.
+    /// The host's address once more, to say that it may be loaded. Always needed.
     pub consent: Option<String>,
 }
 
@@ -39,14 +44,15 @@ impl ExternalServer {
     /// Checks the consent, reads the key, and waits for the server's identification line.
     ///
     /// # Errors
-    /// [`ServerError::Consent`] for a host that is not loopback and was not named; nothing is sent to it then.
-    /// [`ServerError::Io`] when the key cannot be read, [`ServerError::NotReady`] past `request.ready_within`,
+    /// [`ServerError::Consent`] for a host that was not named; nothing is sent to it then.
+    /// [`ServerError::Io`] when the key cannot be read or others can read it, [`ServerError::NotReady`] past `request.ready_within`,
     /// [`ServerError::Unavailable`] for an older server than the scenario needs.
     pub async fn start(
         request: &ServerRequest,
         options: &ExternalOptions,
     ) -> Result<Self, ServerError> {
         check_consent(options)?;
+        check_mode(&options.key)?;
         let key = KeyPair::read(&options.key).map_err(key_error)?;
         let identification = identification::read(options.address, request.ready_within)
             .await
@@ -134,22 +140,45 @@ impl ExternalServer {
     }
 }
 
+/// Also for loopback: `ssh -L` and `kubectl port-forward` put somebody else's server on a port of this machine, and who
+/// listens there cannot always be seen, nor told from a forwarder that is called sshd.
 fn check_consent(options: &ExternalOptions) -> Result<(), ServerError> {
     let host = options.address.ip().to_string();
-    if options.address.ip().is_loopback() {
-        return Ok(());
-    }
     match &options.consent {
         Some(named) if *named == host || *named == options.address.to_string() => Ok(()),
         Some(named) => Err(ServerError::Consent(format!(
             "the consent names {named}, but the target is {host}; a load test needs the consent of whoever runs \
              {host}: pass `--consent {host}` once you have it"
         ))),
+        None if options.address.ip().is_loopback() => Err(ServerError::Consent(format!(
+            "a load test can lock users out, and what answers on {} may be another machine's server (`ssh -L`, \
+             `kubectl port-forward`); pass `--consent {host}` if whoever runs it agrees, or use `--target local`",
+            options.address
+        ))),
         None => Err(ServerError::Consent(format!(
             "{host} is not this machine, and a load test can lock its users out; pass `--consent {host}` if whoever \
              runs it agrees"
         ))),
     }
+}
+
+/// ssh's own rule (authfile.c, `sshkey_perm_ok`): a key file of this user's must not be open to anybody else. One of
+/// another user's, such as a mounted secret, is not this user's to close.
+fn check_mode(key: &Path) -> Result<(), ServerError> {
+    let action = || format!("use private key {}", key.display());
+    let metadata = fs::metadata(key).map_err(io_error(action()))?;
+    let mode = metadata.mode() & 0o777;
+    if metadata.uid() != nix::unistd::getuid().as_raw() || mode & 0o077 == 0 {
+        return Ok(());
+    }
+    let why = format!(
+        "others may read or change it (mode {mode:04o}); run `chmod 600 {}`",
+        key.display()
+    );
+    Err(io_error(action())(io::Error::new(
+        io::ErrorKind::PermissionDenied,
+        why,
+    )))
 }
 
 /// All there is to go by is how the server introduces itself.
@@ -183,7 +212,9 @@ fn describe(
     options: &ExternalOptions,
     identification: String,
 ) -> ServerDescription {
-    let jobs = format!("/tmp/sshchurn-jobs-{}", request.run_id);
+    // The folder for temporary files of a foreign machine is everybody's, and seed and run id can be known beforehand:
+    // a name that cannot be guessed is one that nobody has put a folder or a link under.
+    let jobs = format!("/tmp/sshchurn-jobs-{:032x}", rand::random::<u128>());
     ServerDescription {
         kind: ServerKind::External,
         address: options.address.to_string(),
@@ -222,6 +253,8 @@ fn describe(
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn options(address: &str, consent: Option<&str>) -> ExternalOptions {
@@ -236,10 +269,66 @@ mod tests {
     // 192.0.2.0/24 is for documentation (RFC 5737); the check itself opens no socket.
 
     #[test]
-    fn loopback_needs_no_consent() {
-        for address in ["127.0.0.1:22", "127.9.9.9:22", "[::1]:22"] {
-            assert!(check_consent(&options(address, None)).is_ok(), "{address}");
+    fn loopback_is_refused_until_it_is_named() {
+        for (address, host) in [
+            ("127.0.0.1:22", "127.0.0.1"),
+            ("127.9.9.9:22", "127.9.9.9"),
+            ("[::1]:22", "::1"),
+        ] {
+            let refused = check_consent(&options(address, None));
+            assert!(
+                matches!(&refused, Err(ServerError::Consent(text)) if text.contains(&format!("--consent {host}"))),
+                "{address}: {refused:?}"
+            );
+            assert!(
+                check_consent(&options(address, Some(host))).is_ok(),
+                "{address}"
+            );
         }
+    }
+
+    #[test]
+    fn key_that_others_can_read_is_refused_with_the_fix() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let key = folder.path().join("key");
+        fs::write(&key, "secret").expect("written");
+        for mode in [0o644, 0o640, 0o602] {
+            fs::set_permissions(&key, fs::Permissions::from_mode(mode)).expect("set");
+            let refused = check_mode(&key).expect_err("open to others");
+            let why = std::error::Error::source(&refused)
+                .expect("a reason")
+                .to_string();
+            assert!(
+                why.contains("chmod 600") && why.contains(&format!("{mode:04o}")),
+                "{why}"
+            );
+        }
+        for mode in [0o600, 0o400] {
+            fs::set_permissions(&key, fs::Permissions::from_mode(mode)).expect("set");
+            assert!(check_mode(&key).is_ok());
+        }
+    }
+
+    #[test]
+    fn jobs_of_two_runs_of_one_name_go_to_folders_that_nobody_can_guess() {
+        let request = ServerRequest {
+            sshd: sshchurn_core::scenario::SshdConfig {
+                max_startups: "10:30:100".parse().expect("a valid value"),
+                min_release: None,
+                keywords: Vec::new(),
+                monitoring_keywords: Vec::new(),
+            },
+            run_id: String::from("smoke-1"),
+            ready_within: Duration::from_secs(1),
+        };
+        let folder = || {
+            let options = options("192.0.2.7:22", None);
+            describe(&request, &options, String::from("SSH-2.0-x")).jobs_directory
+        };
+        let (one, other) = (folder(), folder());
+        assert_ne!(one, other);
+        assert!(!one.contains("smoke-1"), "{one}");
+        assert_eq!(one.len(), "/tmp/sshchurn-jobs-".len() + 32);
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod log_follower;
 mod owner;
 mod running;
 mod sshd_config;
+mod ward;
 mod witness;
 
 pub use log_follower::{LogLost, LogWatch};

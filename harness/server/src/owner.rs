@@ -9,6 +9,9 @@ use std::fs;
 use std::io;
 use std::str::FromStr;
 
+use nix::errno::Errno;
+use procfs::ProcError;
+
 /// A process, named so that no other ever has the same name on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Owner {
@@ -99,11 +102,26 @@ impl FromStr for Owner {
 }
 
 fn start_time(pid: u32) -> io::Result<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The second field is the command in parentheses, and may hold any character.
-    stat.rsplit_once(')')
-        .and_then(|(_, rest)| rest.split_whitespace().nth(19)?.parse().ok())
-        .ok_or_else(|| io::Error::other(format!("/proc/{pid}/stat has no start time")))
+    let pid = i32::try_from(pid).map_err(io::Error::other)?;
+    procfs::process::Process::new(pid)
+        .and_then(|process| process.stat())
+        .map(|stat| stat.starttime)
+        .map_err(io_error)
+}
+
+/// The same failure as [`io::Error`]; a process that ended while it was looked at was not found.
+pub(super) fn io_error(error: ProcError) -> io::Error {
+    match error {
+        ProcError::NotFound(_) => io::ErrorKind::NotFound.into(),
+        ProcError::PermissionDenied(_) => io::ErrorKind::PermissionDenied.into(),
+        ProcError::Io(error, _) if error.raw_os_error() == Some(Errno::ESRCH as i32) => {
+            io::ErrorKind::NotFound.into()
+        }
+        ProcError::Io(error, _) => error,
+        other @ (ProcError::Incomplete(_) | ProcError::Other(_) | ProcError::InternalError(_)) => {
+            io::Error::other(other)
+        }
+    }
 }
 
 pub(super) fn boot_id() -> io::Result<String> {

@@ -20,6 +20,7 @@ use tokio::process::Command;
 use super::engine::{Engine, Removal, failed, is_missing};
 use super::{OWNER_LABEL, Suite, tar};
 use crate::owner::Owner;
+use crate::ward::{Kind, MARK, Ward};
 use crate::{ServerError, io_error};
 use sshchurn_core::release::{Release, release_word};
 
@@ -328,12 +329,10 @@ async fn from_packages(
     suite: Suite,
     name: &str,
 ) -> Result<(), ServerError> {
-    let folder = tempfile::Builder::new()
-        .prefix("sshchurn-image-")
-        .tempdir()
+    let ward = Ward::create(&std::env::temp_dir(), Kind::Image)
         .map_err(io_error("create a temporary folder"))?;
-    let output = folder.path().join("rootfs.tar");
-    run_offline_build(recipe, suite, &output).await?;
+    let output = ward.path().join("rootfs.tar");
+    run_offline_build(recipe, suite, &ward, &output).await?;
     let archive = tokio::fs::read(&output)
         .await
         .map_err(io_error("read the root file system"))?;
@@ -366,6 +365,7 @@ async fn from_packages(
 async fn run_offline_build(
     recipe: &Recipe,
     suite: Suite,
+    ward: &Ward,
     output: &Path,
 ) -> Result<(), ServerError> {
     let mut command = Command::new("bash");
@@ -378,7 +378,8 @@ async fn run_offline_build(
         ])
         .arg(output)
         // Its scratch folder lies in ours, and goes with it also when the build is killed.
-        .env("TMPDIR", output.parent().unwrap_or(Path::new("/tmp")))
+        .env("TMPDIR", ward.path())
+        .env(MARK, ward.path())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

@@ -17,6 +17,8 @@ mod tar;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use testcontainers::bollard::models::ContainerSummaryStateEnum;
+
 use self::container::{Container, LOOK_AGAIN};
 use self::engine::{Engine, failed};
 pub use self::image::Recipe;
@@ -27,8 +29,9 @@ pub(crate) use self::spool::LogSpool;
 pub use self::suite::Suite;
 use super::log_follower::LogWatch;
 use super::owner::{Liveness, Owner};
+use super::ward;
 use super::witness::Witness;
-use super::{Endpoint, Idle, JobDirectory, ServerError, ServerRequest};
+use super::{Endpoint, Idle, JobDirectory, ServerError, ServerRequest, io_error};
 use sshchurn_core::manifest::ServerDescription;
 use sshchurn_core::release::Release;
 
@@ -126,7 +129,10 @@ impl DockerServer {
             });
         }
         let suite = Suite::serving(release, request.sshd.min_release)?;
-        let warnings = remove_stale(&engine).await?;
+        let mut warnings = remove_stale(&engine).await?;
+        // Their folders next: what still ran has stopped writing to them.
+        let folders = tokio::task::spawn_blocking(|| ward::remove_stale(&std::env::temp_dir()));
+        warnings.extend(folders.await.unwrap_or_default());
         let image = image::ensure(&engine, &options.recipe, suite, progress).await?;
         for _ in 0..PORT_TRIES {
             if let Some(target) =
@@ -290,7 +296,11 @@ impl DockerServer {
     /// [`ServerError::Docker`] when it could not be removed, [`ServerError::Io`] when the folder could not.
     pub async fn stop(self) -> Result<(), ServerError> {
         let removed = self.container.remove().await;
-        let emptied = self.outbox.remove();
+        let outbox = self.outbox;
+        let emptied = tokio::task::spawn_blocking(move || outbox.remove())
+            .await
+            .map_err(|error| io_error("remove the container's private folder")(error.into()))
+            .and_then(|emptied| emptied);
         removed.and(emptied)
     }
 }
@@ -305,6 +315,29 @@ async fn stopped(container: &Container) {
     }
 }
 
+/// What is to be done with a container of this program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leftover {
+    Keep,
+    Remove,
+    Tell,
+}
+
+/// An owner of another boot may live: on another machine that shares the engine. Only a container that has ended by
+/// itself is nobody's then; one that was created and not yet started may be about to be.
+fn judge(liveness: Liveness, state: Option<ContainerSummaryStateEnum>) -> Leftover {
+    let ended = matches!(
+        state,
+        Some(ContainerSummaryStateEnum::EXITED | ContainerSummaryStateEnum::DEAD)
+    );
+    match liveness {
+        Liveness::Alive | Liveness::Unseen => Leftover::Keep,
+        Liveness::Dead => Leftover::Remove,
+        Liveness::OtherBoot if ended => Leftover::Remove,
+        Liveness::OtherBoot => Leftover::Tell,
+    }
+}
+
 /// Removes containers whose owner is certainly gone.
 async fn remove_stale(engine: &Engine) -> Result<Vec<String>, ServerError> {
     let mut warnings = Vec::new();
@@ -314,15 +347,44 @@ async fn remove_stale(engine: &Engine) -> Result<Vec<String>, ServerError> {
             .as_ref()
             .and_then(|labels| labels.get(OWNER_LABEL))
             .and_then(|label| label.parse::<Owner>().ok());
-        let gone = owner
-            .is_some_and(|owner| matches!(owner.liveness(), Liveness::Dead | Liveness::OtherBoot));
-        if let (true, Some(id)) = (gone, &container.id) {
-            engine.remove(id).await?;
-            warnings.push(format!(
-                "removed container {}, left by a run that was killed",
-                &id[..12.min(id.len())]
-            ));
+        let (Some(owner), Some(id)) = (owner, &container.id) else {
+            continue;
+        };
+        let name = &id[..12.min(id.len())];
+        match judge(owner.liveness(), container.state) {
+            Leftover::Keep => {}
+            Leftover::Remove => {
+                engine.remove(id).await?;
+                warnings.push(format!(
+                    "removed container {name}, left by a run that was killed"
+                ));
+            }
+            Leftover::Tell => warnings.push(format!(
+                "container {name} belongs to a run under another boot, of this machine or of one that shares the Docker \
+                 engine: it stays; if no run of another machine uses it, remove it with `docker rm -f {name}`"
+            )),
         }
     }
     Ok(warnings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn container_of_another_boot_is_removed_only_when_it_has_ended() {
+        use ContainerSummaryStateEnum::{CREATED, DEAD, EXITED, PAUSED, RESTARTING, RUNNING};
+        for state in [CREATED, PAUSED, RESTARTING, RUNNING] {
+            assert_eq!(judge(Liveness::OtherBoot, Some(state)), Leftover::Tell);
+            assert_eq!(judge(Liveness::Dead, Some(state)), Leftover::Remove);
+            assert_eq!(judge(Liveness::Alive, Some(state)), Leftover::Keep);
+            assert_eq!(judge(Liveness::Unseen, Some(state)), Leftover::Keep);
+        }
+        for state in [EXITED, DEAD] {
+            assert_eq!(judge(Liveness::OtherBoot, Some(state)), Leftover::Remove);
+            assert_eq!(judge(Liveness::Unseen, Some(state)), Leftover::Keep);
+        }
+        assert_eq!(judge(Liveness::OtherBoot, None), Leftover::Tell);
+    }
 }

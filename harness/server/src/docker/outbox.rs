@@ -6,14 +6,15 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::container::{Container, LOOK_AGAIN};
 use super::spool::LogSpool;
-use crate::owner::{Owner, boot_id};
+use crate::owner::boot_id;
+use crate::ward::{Kind, Ward};
 use crate::{ServerError, io_error, log_follower};
 
 /// Where the container writes (`inside::INIT`).
@@ -25,15 +26,13 @@ const MARKER: &str = "init";
 /// What the container writes. Made here, so that they are of the user who runs the harness: the container's root may
 /// write to them, and that user can read and remove them.
 const FILES: [&str; 5] = [LOG, MARKER, "listener", "effective", "refused"];
-/// Names of the folders, so that a later run can find what a killed one left.
-pub(super) const PREFIX: &str = "sshchurn-docker-";
 /// How long a container that runs may take to write its first word before it is asked for it.
 const FIRST_WORD: Duration = Duration::from_millis(500);
 
 /// The folder, removed when dropped.
 #[derive(Debug)]
 pub(super) struct Outbox {
-    folder: tempfile::TempDir,
+    ward: Ward,
     /// Whether the container writes to files of its own.
     apart: bool,
     /// Fills the log then.
@@ -55,23 +54,16 @@ impl Outbox {
     /// An empty one, readable by its owner only.
     pub(super) fn create() -> Result<Self, ServerError> {
         let create = || {
-            let folder = tempfile::Builder::new()
-                .prefix(PREFIX)
-                .permissions(fs::Permissions::from_mode(0o700))
-                .tempdir()?;
-            fs::write(
-                folder.path().join("owner"),
-                Owner::this_process()?.to_string(),
-            )?;
+            let ward = Ward::create(&std::env::temp_dir(), Kind::Docker)?;
             for name in FILES {
                 File::options()
                     .create_new(true)
                     .write(true)
                     .mode(0o600)
-                    .open(folder.path().join(name))?;
+                    .open(ward.path().join(name))?;
             }
             Ok(Outbox {
-                folder,
+                ward,
                 apart: false,
                 spool: None,
             })
@@ -80,7 +72,7 @@ impl Outbox {
     }
 
     pub(super) fn path(&self) -> &Path {
-        self.folder.path()
+        self.ward.path()
     }
 
     pub(super) fn log_path(&self) -> PathBuf {
@@ -164,8 +156,8 @@ impl Outbox {
     /// Removes the folder.
     pub(super) fn remove(self) -> Result<(), ServerError> {
         drop(self.spool);
-        self.folder
-            .close()
+        self.ward
+            .remove()
             .map_err(io_error("remove the container's private folder"))
     }
 }

@@ -7,13 +7,12 @@
 //! against it say something about the harness, none about a server. Each connection also takes two
 //! descriptors of one process (both its ends), and each running command four (three pipes and the process).
 //!
-//! `server` accepts, `session` is one connection, `exec` one command, `processes` what must be gone afterwards.
+//! `server` accepts, `session` is one connection, `exec` one command; what must be gone afterwards is the `ward`'s.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +22,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::log_follower::{self, LogWatch};
+use crate::ward::processes::JOBS;
+use crate::ward::{self, Kind, MARK, Ward};
 use crate::witness::{self, Witness};
 use crate::{Endpoint, Idle, JobDirectory, ServerError, ServerRequest, too_old};
 use sshchurn_core::manifest::{NetworkPath, ServerDescription, ServerKind};
@@ -33,7 +34,6 @@ use sshchurn_engine::ssh::keys::{KeyError, KeyPair};
 mod exec;
 mod gauges;
 mod log;
-mod processes;
 pub mod server;
 mod session;
 mod settings;
@@ -43,7 +43,6 @@ mod tests;
 
 pub use gauges::Gauges;
 pub use log::ServerLog;
-use processes::PrivateFolder;
 pub use server::ServerConfig;
 pub use settings::EmbeddedSettings;
 
@@ -72,48 +71,7 @@ pub struct EmbeddedServer {
     // Dropped in this order: first no new commands, then no processes, then no folder.
     shutdown: DropGuard,
     server: JoinHandle<()>,
-    folder: ProcessesEnded,
-}
-
-/// The private folder, emptied of processes before it is removed.
-#[derive(Debug)]
-struct ProcessesEnded(Option<PrivateFolder>);
-
-impl ProcessesEnded {
-    fn path(&self) -> PathBuf {
-        self.0
-            .as_ref()
-            .map(|folder| folder.path().to_owned())
-            .unwrap_or_default()
-    }
-
-    fn jobs(&self) -> PathBuf {
-        self.0.as_ref().map(PrivateFolder::jobs).unwrap_or_default()
-    }
-
-    /// Ends what runs from the folder and removes it. Blocks.
-    fn finish(&mut self) -> Result<(), ServerError> {
-        let Some(folder) = self.0.take() else {
-            return Ok(());
-        };
-        let left = processes::end_processes(folder.path(), &HashSet::new());
-        folder
-            .remove()
-            .map_err(io_error("remove the folder of the embedded server"))?;
-        if left > 0 {
-            return Err(io_error("end the jobs of the embedded server")(
-                io::Error::other(format!("{left} processes cannot be killed")),
-            ));
-        }
-        Ok(())
-    }
-}
-
-impl Drop for ProcessesEnded {
-    fn drop(&mut self) {
-        // Nobody to tell: this is the safety net. The folder and what is left stay for the next run to remove.
-        let _ = self.finish();
-    }
+    ward: Ward,
 }
 
 /// Whether the scenario is about something the stand-in has.
@@ -156,14 +114,15 @@ impl EmbeddedServer {
         check_release(request.sshd.min_release)?;
         let settings = EmbeddedSettings::read(&request.sshd)?;
         let parent = parent.to_owned();
-        let folder = blocking(move || {
-            processes::remove_stale(&parent);
-            PrivateFolder::create(&parent)
+        let (ward, stale) = blocking(move || {
+            let stale = ward::remove_stale(&parent);
+            let ward = Ward::create(&parent, Kind::Embedded)?;
+            std::fs::create_dir(ward.path().join(JOBS))?;
+            Ok((ward, stale))
         })
         .await
-        .and_then(|folder| folder)
+        .and_then(|made| made)
         .map_err(io_error("make a private folder for the embedded server"))?;
-        let folder = ProcessesEnded(Some(folder));
 
         let host_key = KeyPair::generate().map_err(key_error)?;
         let key = KeyPair::generate().map_err(key_error)?;
@@ -176,12 +135,9 @@ impl EmbeddedServer {
             host_key: host_key.clone(),
             user: USER.to_owned(),
             authorised_key: key.russh().public_key().clone(),
-            home: folder.path(),
-            environment: vec![(
-                processes::MARK.to_owned(),
-                folder.path().to_string_lossy().into_owned(),
-            )],
-            log: ServerLog::create(&folder.path().join(LOG))
+            home: ward.path().to_owned(),
+            environment: vec![(MARK.to_owned(), ward.path().to_string_lossy().into_owned())],
+            log: ServerLog::create(&ward.path().join(LOG))
                 .map_err(io_error("make the log of the embedded server"))?,
             gauges: Gauges::default(),
             // As sshd's arc4random_uniform: another sequence in every run. Rounds, not seeds, even this out.
@@ -207,15 +163,16 @@ impl EmbeddedServer {
                 key: Arc::new(key),
                 host_key: host_key.as_host_key(),
             },
-            description: describe(&settings, address, &folder.jobs()),
+            description: describe(&settings, address, &ward.path().join(JOBS)),
             log,
             gauges,
             max_startups: settings.admission.max_startups(),
             ended,
             shutdown: shutdown.drop_guard(),
             server,
-            folder,
+            ward,
         };
+        target.description.warnings.extend(stale);
         target.description.identification = target.read_banner(request.ready_within).await?;
         // The probe's own connection must not be in the first round's books.
         target.wait_idle(request.ready_within).await?;
@@ -288,7 +245,7 @@ impl EmbeddedServer {
     /// # Errors
     /// [`ServerError::Io`] when the jobs folder cannot be read; one that is missing is empty.
     pub async fn job_directories(&self) -> Result<Option<Vec<JobDirectory>>, ServerError> {
-        let jobs = self.folder.jobs();
+        let jobs = self.ward.path().join(JOBS);
         blocking(move || list_directories(&jobs))
             .await
             .and_then(|listed| listed)
@@ -302,16 +259,11 @@ impl EmbeddedServer {
     /// # Errors
     /// [`ServerError::Io`] when a process cannot be ended or a directory not removed.
     pub async fn clear_jobs(&self) -> Result<(), ServerError> {
-        let folder = self.folder.path();
-        let jobs = self.folder.jobs();
+        let folder = self.ward.path().to_owned();
+        let jobs = self.ward.path().join(JOBS);
         let gauges = self.gauges.clone();
         blocking(move || {
-            let left = processes::end_processes(&folder, &gauges.command_groups());
-            if left > 0 {
-                return Err(io::Error::other(format!(
-                    "{left} processes cannot be killed"
-                )));
-            }
+            ward::processes::end_ward(&folder, &gauges.command_groups())?;
             for entry in std::fs::read_dir(&jobs)? {
                 let entry = entry?;
                 if entry.file_type()?.is_dir() {
@@ -374,7 +326,7 @@ impl EmbeddedServer {
             log,
             shutdown,
             server,
-            mut folder,
+            ward,
             ..
         } = self;
         drop(shutdown);
@@ -385,10 +337,10 @@ impl EmbeddedServer {
                 log: log_follower::last_lines(log.path().to_owned()).await,
             }),
         };
-        let removed = blocking(move || folder.finish())
+        let removed = blocking(move || ward.remove())
             .await
-            .map_err(io_error("remove the folder of the embedded server"))
-            .and_then(|removed| removed);
+            .and_then(|removed| removed)
+            .map_err(io_error("end the jobs of the embedded server"));
         ended.and(removed)
     }
 }

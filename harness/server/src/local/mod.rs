@@ -5,33 +5,30 @@
 //! kernel closes it, and the supervisor ends everything and removes the folder. It must not touch the machine's own
 //! sshd or its configuration.
 
-mod processes;
 mod sshd;
 mod supervisor;
 
 use std::fs;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::processes::Table;
 use self::sshd::Sshd;
 use self::supervisor::Supervisor;
 use super::identification::{self, NoIdentification};
 use super::log_follower::{self, LogWatch};
-use super::owner::{Liveness, Owner};
 use super::sshd_config::{self, Listen, Paths};
+use super::ward::processes::{self, JOBS, Table};
+use super::ward::{self, Kind, MARK, Ward};
 use super::witness::{self, Witness};
 use super::{Endpoint, Idle, JobDirectory, ServerError, ServerRequest, io_error, key_error};
 use sshchurn_core::manifest::{NetworkPath, ServerDescription, ServerKind};
 use sshchurn_core::release::Release;
 use sshchurn_engine::ssh::keys::KeyPair;
 
-/// Names of private folders, so that a later run can find what a killed one left.
-const PREFIX: &str = "sshchurn-local-";
 /// Tries to get a port: somebody else may be faster between choosing it and sshd's bind.
 const PORT_TRIES: u32 = 5;
 /// Between two looks at the process table.
@@ -50,8 +47,9 @@ const SPARE_DESCRIPTORS: u32 = 128;
 pub struct LocalServer {
     endpoint: Endpoint,
     description: ServerDescription,
-    folder: PathBuf,
+    // Dropped in this order: first the supervisor ends everything, then what is left is looked for.
     supervisor: Supervisor,
+    ward: Ward,
 }
 
 /// Says which sshd this machine has, or that it has none.
@@ -60,7 +58,7 @@ pub struct LocalServer {
 /// [`ServerError::Unavailable`] with the fix.
 pub async fn probe() -> Result<String, ServerError> {
     let sshd = Sshd::find().await?;
-    sshd::job_user()?;
+    sshd::job_user().await?;
     Ok(format!("{} at {}", sshd.release_text, sshd.path.display()))
 }
 
@@ -76,9 +74,11 @@ impl LocalServer {
     ) -> Result<Self, ServerError> {
         let sshd = Sshd::find().await?;
         sshd.check_release(release, request.sshd.min_release)?;
-        let user = sshd::job_user()?;
-        let mut warnings = Vec::new();
-        remove_stale(&mut warnings).await;
+        let user = sshd::job_user().await?;
+        let warnings = blocking("look for what killed runs left", || {
+            Ok(ward::remove_stale(&std::env::temp_dir()))
+        })
+        .await?;
         let mut tries = 0;
         loop {
             tries += 1;
@@ -103,12 +103,9 @@ impl LocalServer {
         user: &str,
         warnings: &[String],
     ) -> Result<Option<Self>, ServerError> {
-        let folder = tempfile::Builder::new()
-            .prefix(PREFIX)
-            .permissions(fs::Permissions::from_mode(0o700))
-            .tempdir()
+        let ward = Ward::create(&std::env::temp_dir(), Kind::Local)
             .map_err(io_error("create a private folder"))?;
-        let path = folder.path().to_path_buf();
+        let path = ward.path().to_path_buf();
         if path.to_string_lossy().contains(['"', '\\', '\n', '#']) {
             return Err(ServerError::Unavailable {
                 what: format!("sshd_config cannot name files in {}", path.display()),
@@ -118,9 +115,7 @@ impl LocalServer {
             });
         }
         check_space(&path)?;
-        let owner = Owner::this_process().map_err(io_error("read /proc"))?;
-        write(&path.join("owner"), owner.to_string().as_bytes(), 0o600)?;
-        fs::create_dir(path.join("jobs")).map_err(io_error("create the jobs folder"))?;
+        fs::create_dir(path.join(JOBS)).map_err(io_error("create the jobs folder"))?;
 
         let host_key = KeyPair::generate().map_err(key_error)?;
         let user_key = KeyPair::generate().map_err(key_error)?;
@@ -136,13 +131,8 @@ impl LocalServer {
         )?;
         let port = identification::free_port().map_err(io_error("find a free port"))?;
         let mut sshd_settings = request.sshd.clone();
-        let home = format!("HOME={}", path.display());
-        if sshd.release >= SET_ENV && sshd_settings.keyword("SetEnv").is_none() {
-            // The account's own start-up files would be part of every command (bash reads ~/.bashrc when sshd starts
-            // it), and what is measured would be somebody's dotfiles.
-            sshd_settings
-                .keywords
-                .push(("SetEnv".to_owned(), sshd_config::quoted(&home)));
+        if sshd.release >= SET_ENV {
+            set_environment(&mut sshd_settings.keywords, &path);
         }
         let config = sshd_config::render(
             &sshd_settings,
@@ -163,9 +153,7 @@ impl LocalServer {
 
         let descriptors = request.sshd.max_startups.full + SPARE_DESCRIPTORS;
         let supervisor =
-            Supervisor::start(&path, &sshd.path, descriptors, privsep.as_deref()).await?;
-        // From here on the folder is the supervisor's to remove.
-        let _ = folder.keep();
+            Supervisor::start(&ward, &sshd.path, descriptors, privsep.as_deref()).await?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut target = LocalServer {
             endpoint: Endpoint {
@@ -184,7 +172,7 @@ impl LocalServer {
                 effective_max_startups: Some(effective.max_startups),
                 effective_config: effective.settings,
                 sshd_config: Some(config),
-                jobs_directory: path.join("jobs").to_string_lossy().into_owned(),
+                jobs_directory: path.join(JOBS).to_string_lossy().into_owned(),
                 inventory_available: true,
                 log_available: true,
                 log_has_every_drop: sshd_config::logs_every_drop(sshd.release),
@@ -195,8 +183,8 @@ impl LocalServer {
                 login_shell_cost_ns: None,
                 warnings: warnings.to_vec(),
             },
-            folder: path,
             supervisor,
+            ward,
         };
         let log_path = target.log_path();
         match identification::read_own(
@@ -275,7 +263,7 @@ impl LocalServer {
     /// # Errors
     /// [`ServerError::Io`] when they cannot be listed.
     pub async fn job_directories(&self) -> Result<Option<Vec<JobDirectory>>, ServerError> {
-        let jobs = self.folder.join("jobs");
+        let jobs = self.ward.path().join(JOBS);
         let mut names = blocking("list the job directories", move || {
             fs::read_dir(jobs)?
                 .map(|entry| {
@@ -295,7 +283,7 @@ impl LocalServer {
     /// # Errors
     /// [`ServerError::Io`] when a process does not end or a directory cannot be removed.
     pub async fn clear_jobs(&self) -> Result<(), ServerError> {
-        let jobs = self.folder.join("jobs");
+        let jobs = self.ward.path().join(JOBS);
         let (supervisor, spared) = (
             self.supervisor.pid,
             vec![self.supervisor.listener, self.supervisor.reader],
@@ -306,13 +294,7 @@ impl LocalServer {
                 .collect::<std::io::Result<_>>()?;
             let leaders: Vec<u32> = directories
                 .iter()
-                .filter_map(|directory| {
-                    fs::read_to_string(directory.join("pid"))
-                        .ok()?
-                        .trim()
-                        .parse()
-                        .ok()
-                })
+                .filter_map(|directory| processes::pid_file(directory))
                 .collect();
             processes::end_descendants(supervisor, &spared, &leaders)?;
             for directory in directories {
@@ -358,11 +340,13 @@ impl LocalServer {
     ///
     /// # Errors
     /// [`ServerError::Io`] when something is left.
-    pub async fn stop(mut self) -> Result<(), ServerError> {
-        self.supervisor.stdin = None;
-        let _ = tokio::time::timeout(STOP_WITHIN, self.supervisor.child.wait()).await;
-        self.remove_what_is_left()
-            .map_err(io_error("end the local sshd"))
+    pub async fn stop(self) -> Result<(), ServerError> {
+        let LocalServer {
+            supervisor, ward, ..
+        } = self;
+        supervisor.stop().await;
+        // Normally there is nothing left; there is when the supervisor was itself killed.
+        blocking("end the local sshd", move || ward.remove()).await
     }
 
     fn ended(&self) -> impl Future<Output = ()> + use<> {
@@ -374,35 +358,25 @@ impl LocalServer {
     }
 
     fn log_path(&self) -> PathBuf {
-        self.folder.join("sshd.log")
-    }
-
-    /// For a supervisor that was itself killed: normally there is nothing.
-    fn remove_what_is_left(&self) -> std::io::Result<()> {
-        if !self.folder.exists() {
-            return Ok(());
-        }
-        processes::end_related(
-            Some(self.supervisor.listener),
-            &self.folder.to_string_lossy(),
-        )?;
-        fs::remove_dir_all(&self.folder)
+        self.ward.path().join("sshd.log")
     }
 }
 
-impl Drop for LocalServer {
-    fn drop(&mut self) {
-        if self.supervisor.stdin.take().is_none() {
-            return;
-        }
-        // The way out of an error or a panic: waiting here keeps the promise that nothing is left when the program ends.
-        let deadline = Instant::now() + STOP_WITHIN;
-        while matches!(self.supervisor.child.try_wait(), Ok(None)) && Instant::now() < deadline {
-            std::thread::sleep(LOOK_AGAIN);
-        }
-        if let Err(error) = self.remove_what_is_left() {
-            tracing::warn!(%error, folder = %self.folder.display(), "a local sshd was left behind");
-        }
+/// What sessions get in their environment. sshd takes the first `SetEnv` line only (servconf.c, `sSetEnv`), so the
+/// user's is added to.
+fn set_environment(keywords: &mut Vec<(String, String)>, folder: &Path) {
+    let set = |name: &str| sshd_config::quoted(&format!("{name}={}", folder.display()));
+    let given = keywords
+        .iter_mut()
+        .find(|(keyword, _)| keyword.eq_ignore_ascii_case("SetEnv"));
+    match given {
+        Some((_, value)) => *value = format!("{value} {}", set(MARK)),
+        // The account's own start-up files would be part of every command (bash reads ~/.bashrc when sshd starts it), and
+        // what is measured would be somebody's dotfiles.
+        None => keywords.push((
+            String::from("SetEnv"),
+            format!("{} {}", set("HOME"), set(MARK)),
+        )),
     }
 }
 
@@ -422,39 +396,6 @@ fn check_space(folder: &Path) -> Result<(), ServerError> {
         LEAST_SPACE / 1024 / 1024
     );
     Err(io_error(action)(std::io::ErrorKind::StorageFull.into()))
-}
-
-/// Removes what runs left whose supervisor was killed as well.
-async fn remove_stale(warnings: &mut Vec<String>) {
-    let found = blocking("look for what killed runs left", || {
-        let mut removed = Vec::new();
-        for entry in fs::read_dir(std::env::temp_dir())?.flatten() {
-            // The temporary folder is everybody's: only a real directory of this user's is believed.
-            let ours = entry.file_name().to_string_lossy().starts_with(PREFIX)
-                && entry.metadata().is_ok_and(|folder| {
-                    folder.is_dir() && folder.uid() == nix::unistd::geteuid().as_raw()
-                });
-            let owner = fs::read_to_string(entry.path().join("owner"))
-                .ok()
-                .and_then(|text| text.parse::<Owner>().ok());
-            if ours
-                && owner.is_some_and(|owner| {
-                    matches!(owner.liveness(), Liveness::Dead | Liveness::OtherBoot)
-                })
-            {
-                processes::end_related(None, &entry.path().to_string_lossy())?;
-                // Its supervisor may be removing it at this very moment.
-                let _ = fs::remove_dir_all(entry.path());
-                removed.push(entry.path().display().to_string());
-            }
-        }
-        Ok(removed)
-    })
-    .await;
-    // What cannot be cleaned up is no reason not to run.
-    for folder in found.unwrap_or_default() {
-        warnings.push(format!("removed {folder}, left by a run that was killed"));
-    }
 }
 
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), ServerError> {

@@ -24,8 +24,10 @@ const USUAL_PLACES: [&str; 5] = [
     "/opt/openssh/sbin",
 ];
 
-/// Longest wait for sshd to print something.
+/// Longest wait for sshd, or a shell, to print something.
 const ANSWER: Duration = Duration::from_secs(20);
+/// What every POSIX shell prints `ok` for (POSIX 2.6.2, 2.9.1.1, 2.9.4). fish has no `x=1`, csh no `then` after `;`.
+const POSIX_PROBE: &str = "x=1; if [ \"$x\" = 1 ]; then echo ok; fi";
 
 /// An sshd program.
 #[derive(Debug, Clone)]
@@ -187,7 +189,7 @@ fn refused(output: &Output) -> ServerError {
 ///
 /// # Errors
 /// [`ServerError::Unavailable`] with what is in the way.
-pub(super) fn job_user() -> Result<String, ServerError> {
+pub(super) async fn job_user() -> Result<String, ServerError> {
     let unavailable = |what: String, fix: &str| ServerError::Unavailable {
         what,
         fix: fix.to_owned(),
@@ -216,6 +218,16 @@ pub(super) fn job_user() -> Result<String, ServerError> {
             "run as a user with a shell, or use `--target docker`",
         ));
     }
+    if !runs_posix(&shell).await? {
+        return Err(unavailable(
+            format!(
+                "the login shell {} of {} is not a POSIX shell, and sshd would give it the jobs' commands",
+                shell.display(),
+                user.name
+            ),
+            "run as a user whose shell is sh, bash, dash, ksh or zsh (`chsh`), or use `--target docker`",
+        ));
+    }
     if uid.is_root()
         && fs::read_to_string("/etc/shadow").is_ok_and(|shadow| is_locked(&user.name, &shadow))
     {
@@ -229,6 +241,26 @@ pub(super) fn job_user() -> Result<String, ServerError> {
         ));
     }
     Ok(user.name)
+}
+
+/// Whether a shell understands the commands of the jobs, which are plain POSIX. Like sshd's sessions it gets `-c` and none
+/// of this process's environment, and no home folder whose start-up files could print something.
+async fn runs_posix(shell: &Path) -> Result<bool, ServerError> {
+    let mut command = Command::new(shell);
+    command
+        .args(["-c", POSIX_PROBE])
+        .env_clear()
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .env("HOME", "/nonexistent")
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
+    let action = || format!("ask {} whether it is a POSIX shell", shell.display());
+    let output = tokio::time::timeout(ANSWER, command.output())
+        .await
+        .map_err(|_| io_error(action())(io::ErrorKind::TimedOut.into()))?
+        .map_err(io_error(action()))?;
+    Ok(output.status.success() && output.stdout == b"ok\n")
 }
 
 /// Whether sshd takes the account for locked (platform.c `platform_locked_account`; on Linux a leading `!`).
@@ -271,6 +303,30 @@ mod tests {
                 text.contains("OpenSSH_9.2p1") && text.contains("9.8"),
                 "{text}"
             );
+        }
+    }
+
+    #[tokio::test]
+    async fn shell_that_is_not_posix_is_told_from_one_that_is() {
+        assert!(runs_posix(Path::new("/bin/sh")).await.expect("it runs"));
+        let folder = tempfile::tempdir().expect("a folder");
+        // What fish and csh do with the probe: they complain, or print something else, and the first ends well.
+        for (name, script) in [
+            (
+                "fish",
+                "#!/bin/sh\necho 'fish: Unsupported use of \"=\"' >&2; exit 127\n",
+            ),
+            (
+                "csh",
+                "#!/bin/sh\necho 'if: Expression Syntax.' >&2; exit 1\n",
+            ),
+            ("menu", "#!/bin/sh\necho welcome\n"),
+            ("silent", "#!/bin/sh\nexit 0\n"),
+        ] {
+            let shell = folder.path().join(name);
+            fs::write(&shell, script).expect("written");
+            fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).expect("set");
+            assert!(!runs_posix(&shell).await.expect("it runs"), "{name}");
         }
     }
 

@@ -4,20 +4,22 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Instant;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::watch;
 
-use super::STOP_WITHIN;
+use super::{LOOK_AGAIN, STOP_WITHIN};
+use crate::ward::{MARK, Ward};
 use crate::{ServerError, io_error};
 
-/// The supervisor and what it has said.
+/// The supervisor and what it has said. Dropping it gives the order to end everything and waits for it.
 #[derive(Debug)]
 pub(super) struct Supervisor {
-    pub(super) child: Child,
+    child: Child,
     /// Closing it is the order to end everything.
-    pub(super) stdin: Option<ChildStdin>,
+    stdin: Option<ChildStdin>,
     pub(super) pid: u32,
     pub(super) listener: u32,
     pub(super) reader: u32,
@@ -25,24 +27,21 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Starts it, and sshd below it.
+    /// Starts it, and sshd below it, in the folder and under the mark of `ward`.
     pub(super) async fn start(
-        folder: &Path,
+        ward: &Ward,
         sshd: &Path,
         descriptors: u32,
         privsep: Option<&Path>,
     ) -> Result<Self, ServerError> {
-        let script = concat!(
-            include_str!("../children.sh"),
-            include_str!("supervisor.sh")
-        );
         let mut command = Command::new("/bin/sh");
         command
-            .args(["-c", script, "supervisor"])
-            .arg(folder)
+            .args(["-c", include_str!("supervisor.sh"), "supervisor"])
+            .arg(ward.path())
             .arg(sshd)
             .arg(descriptors.to_string())
             .arg(privsep.unwrap_or(Path::new("")))
+            .env(MARK, ward.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
@@ -59,9 +58,18 @@ impl Supervisor {
         let mut child = command
             .spawn()
             .map_err(io_error("start the supervisor of sshd"))?;
-        let stdin = child.stdin.take();
-        let pid = child.id().unwrap_or_default();
-        let stdout = child.stdout.take().ok_or_else(|| {
+        let (sender, ended) = watch::channel(false);
+        let stdout = child.stdout.take();
+        // From here on every way out waits for its end.
+        let mut supervisor = Supervisor {
+            stdin: child.stdin.take(),
+            pid: child.id().unwrap_or_default(),
+            child,
+            listener: 0,
+            reader: 0,
+            ended,
+        };
+        let stdout = stdout.ok_or_else(|| {
             io_error("read from the supervisor")(std::io::ErrorKind::BrokenPipe.into())
         })?;
         let mut lines = BufReader::new(stdout).lines();
@@ -77,19 +85,37 @@ impl Supervisor {
                 std::io::ErrorKind::BrokenPipe.into(),
             ));
         };
-        let (sender, ended) = watch::channel(false);
+        (supervisor.listener, supervisor.reader) = (listener, reader);
+        ward.record(listener)
+            .map_err(io_error("write down which process sshd is"))?;
         tokio::spawn(async move {
             // Anything it says from now on, or its end, means that sshd has ended.
             let _ = lines.next_line().await;
             let _ = sender.send(true);
         });
-        Ok(Supervisor {
-            child,
-            stdin,
-            pid,
-            listener,
-            reader,
-            ended,
-        })
+        Ok(supervisor)
+    }
+
+    /// Has it end everything and waits until it has, or has taken too long.
+    pub(super) async fn stop(mut self) {
+        self.stdin = None;
+        if tokio::time::timeout(STOP_WITHIN, self.child.wait())
+            .await
+            .is_err()
+        {
+            // What it leaves is the ward's to end.
+            let _ = self.child.start_kill();
+        }
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.stdin = None;
+        let deadline = Instant::now() + STOP_WITHIN;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        let _ = self.child.start_kill();
     }
 }

@@ -8,9 +8,39 @@
 folder=$1
 privsep=$4
 
+# Sets $children to the ids of the living children of this shell. Builtins only, here and below but for sleep, so that it
+# works when no more processes can be made.
+find_children() {
+    children=
+    for status in /proc/[0-9]*/status; do
+        state='' pid='' parent=''
+        while read -r key value _; do
+            case $key in
+            State:) state=$value ;;
+            Pid:) pid=$value ;;
+            PPid:) parent=$value; break ;;
+            esac
+        done <"$status"
+        if [ "$parent" = "$$" ] && [ "$state" != Z ]; then
+            children="$children $pid"
+        fi
+    done 2>/dev/null
+}
+
+# Kills its children, and theirs as it adopts them. Gives up after 10 s.
+end_children() {
+    tries=0
+    while find_children && [ -n "$children" ] && [ "$tries" -lt 500 ]; do
+        # Unquoted: a list of ids.
+        kill -KILL $children 2>/dev/null
+        tries=$((tries + 1))
+        sleep 0.02
+    done
+}
+
 finish() {
     trap '' TERM
-    end_children "$$"
+    end_children
     rm -rf "$folder"
     if [ -n "$privsep" ]; then
         # Another sshd that started meanwhile needs it for each of its connections.
