@@ -335,3 +335,22 @@ fn host_listener(init: u32) -> Option<u32> {
                 .is_ok_and(|name| name.trim() == "sshd")
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn engine_that_cannot_mount_a_folder_is_told_from_one_that_cannot_start_a_container() {
+        for said in [
+            // moby, where the engine is on another host.
+            "invalid mount config for type \"bind\": bind source path does not exist: /tmp/x",
+            // Docker Desktop.
+            "mounts denied: The path /tmp/x is not shared from the host and is not known to Docker.",
+        ] {
+            assert!(names_the_mount(&failed("start the container", said)));
+        }
+        let other = "driver failed programming external connectivity: port is already allocated";
+        assert!(!names_the_mount(&failed("start the container", other)));
+    }
+}

@@ -249,6 +249,8 @@ impl Run<'_> {
             self.signal.clone(),
         );
         let log = self.watch_log(target);
+        // What the server logged of getting ready and of the calibration belongs to no round.
+        self.take_log(log.as_ref()).await;
         let health = HealthSampler::start(self.collector.clone());
         let _deadline = self.watch_deadline();
         let plans = engine::plan_rounds(self.scenario);
@@ -283,6 +285,8 @@ impl Run<'_> {
             };
         }
         health.stop().await;
+        // Nothing is recorded after the last event.
+        drop(log);
         self.collector.record(Event::RunEnded { end });
         Ok(())
     }
