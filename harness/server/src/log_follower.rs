@@ -2,7 +2,7 @@
 //!
 //! The one implementation for every kind of server whose log is a file here. Owns the offset, the thread and the proof
 //! that the file goes on where it was left. sshd writes to the file and to nothing else: a reader that falls behind, or
-//! is stopped, is never in the way of its accept loop. Must not know who wrote the file, nor what its lines mean.
+//! is stopped, is never in the way of its accept loop. Must not know what its lines mean.
 
 use std::fs::{self, File};
 use std::io;

@@ -13,6 +13,9 @@ use testcontainers::{ContainerAsync, GenericImage};
 use super::engine::{ANSWER, Engine, failed, is_gone};
 use crate::ServerError;
 
+/// Between two looks at something that only time can change.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
 /// What a command in a container gave.
 #[derive(Debug)]
 pub(super) struct Ran {
@@ -183,6 +186,3 @@ async fn answered<T>(
         Err(_) => Err(failed(action, "the Docker engine does not answer")),
     }
 }
-
-/// Between two looks at something that only time can change.
-pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(50);
