@@ -109,20 +109,9 @@ impl ExternalServer {
         Ok(())
     }
 
-    /// The log is not ours to read: `None`.
-    ///
-    /// # Errors
-    /// None here; other targets have some.
-    pub async fn log_len(&self) -> Result<Option<u64>, ServerError> {
-        Ok(None)
-    }
-
-    /// The log is not ours to read: `None`.
-    ///
-    /// # Errors
-    /// None here; other targets have some.
-    pub async fn read_log(&self, _from: u64) -> Result<Option<Vec<u8>>, ServerError> {
-        Ok(None)
+    /// The log is not ours to read: no lines.
+    pub async fn log_tail(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// Never resolves: whether the server lives cannot be told from a refusal.

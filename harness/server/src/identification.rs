@@ -5,13 +5,14 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::ServerError;
+use crate::log_follower::LogFollower;
 
 /// Longest identification line: RFC 4253 section 4.2.
 const LONGEST_LINE: u64 = 255;
@@ -19,8 +20,8 @@ const LONGEST_LINE: u64 = 255;
 /// Time between two attempts while nobody listens yet.
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(10);
 
-/// Time between two looks at a log that may be an engine's to fetch.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
+/// Time between two looks at the log.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 
 /// Longest wait for one answer: what accepts without answering (a proxy before its server is up) is asked again.
 const ONE_ANSWER: Duration = Duration::from_secs(5);
@@ -33,7 +34,7 @@ pub(super) enum NoIdentification {
     /// The server ended meanwhile.
     Ended,
     /// Its log could not be read.
-    Log(ServerError),
+    Log(io::Error),
 }
 
 /// Connects until somebody sends an identification line, and returns it without line end.
@@ -53,15 +54,20 @@ pub(super) async fn read_own(
     address: SocketAddr,
     port: u16,
     within: Duration,
-    log: impl AsyncFn() -> Result<Vec<u8>, ServerError>,
+    log: &Path,
     ended: impl Future<Output = ()>,
 ) -> Result<String, NoIdentification> {
     let deadline = Instant::now() + within;
     let own = async {
-        while !listens(&log().await?, port) {
+        let mut log = LogFollower::new(log);
+        let mut listening = false;
+        loop {
+            log.read_new(&mut |line| listening |= says_it_listens(line, port))?;
+            if listening {
+                return Ok(line(address, |_| {}).await);
+            }
             tokio::time::sleep(BETWEEN_LOOKS).await;
         }
-        Ok(line(address, |_| {}).await)
     };
     tokio::select! {
         biased;
@@ -81,7 +87,7 @@ async fn line(address: SocketAddr, mut fails: impl FnMut(String)) -> String {
             Ok(Ok(line)) if line.is_empty() => {
                 fails("the connection was closed without an identification string".to_owned());
             }
-            Ok(Ok(line)) => fails(format!("it says `{}`", line.escape_debug())),
+            Ok(Ok(line)) => fails(format!("it says `{line}`")),
             Ok(Err(error)) => fails(error.to_string()),
             Err(_) => fails("it accepts connections and stays silent".to_owned()),
         }
@@ -91,11 +97,30 @@ async fn line(address: SocketAddr, mut fails: impl FnMut(String)) -> String {
 
 async fn attempt(address: SocketAddr) -> io::Result<String> {
     let socket = TcpStream::connect(address).await?;
-    let mut line = String::new();
+    let mut line = Vec::new();
     BufReader::new(socket.take(LONGEST_LINE))
-        .read_line(&mut line)
+        .read_until(b'\n', &mut line)
         .await?;
-    Ok(line.trim_end().to_owned())
+    Ok(readable(&String::from_utf8_lossy(&line)))
+}
+
+/// What a peer chose to say, fit for a terminal and for every report: control characters, and what reorders or hides text,
+/// are written out as escapes (RFC 4253, section 4.2, allows printable US-ASCII only).
+pub(super) fn readable(line: &str) -> String {
+    let mut text = String::new();
+    for character in line.trim_end().chars() {
+        if character.is_control() || is_invisible(character) {
+            text.extend(character.escape_unicode());
+        } else {
+            text.push(character);
+        }
+    }
+    text
+}
+
+/// Zero-width characters and directional marks, by which a text may look like another.
+fn is_invisible(character: char) -> bool {
+    matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// A port of 127.0.0.1 that nobody listens on now. Somebody else may take it before the server does: the caller tries
@@ -106,18 +131,16 @@ pub(super) fn free_port() -> io::Result<u16> {
         .port())
 }
 
-/// Whether sshd's log says that it has this port (sshd.c, `listen_on_addrs`, at INFO); then nobody else has it.
-fn listens(log: &[u8], port: u16) -> bool {
-    let end = format!(" port {port}.");
-    String::from_utf8_lossy(log)
-        .lines()
-        .any(|line| line.starts_with("Server listening on ") && line.trim_end().ends_with(&end))
+/// Whether a line of sshd's log says that it has this port (sshd.c, `listen_on_addrs`, at INFO); then nobody else has it.
+fn says_it_listens(line: &str, port: u16) -> bool {
+    line.starts_with("Server listening on ") && line.ends_with(&format!(" port {port}."))
 }
 
-/// What sshd logs when somebody else was faster (sshd.c, `listen_on_addrs`).
-pub(super) fn lost_the_port(log: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(log);
-    text.contains("Address already in use") || text.contains("Cannot bind any address")
+/// Whether sshd's last words say that somebody else was faster (sshd.c, `listen_on_addrs`).
+pub(super) fn lost_the_port(last_lines: &[String]) -> bool {
+    last_lines.iter().any(|line| {
+        line.contains("Address already in use") || line.contains("Cannot bind any address")
+    })
 }
 
 #[cfg(test)]
@@ -140,14 +163,19 @@ mod tests {
 
     #[test]
     fn log_of_a_server_names_the_port_it_has_and_no_other() {
-        let log = b"Server listening on 127.0.0.1 port 4022.\r\n";
-        assert!(listens(log, 4022));
+        let line = "Server listening on 127.0.0.1 port 4022.";
+        assert!(says_it_listens(line, 4022));
         for port in [402, 22, 40_221] {
-            assert!(!listens(log, port), "{port}");
+            assert!(!says_it_listens(line, port), "{port}");
         }
-        let taken = b"Bind to port 4022 on 127.0.0.1 failed: Address already in use.\r\nCannot bind any address.\r\n";
-        assert!(!listens(taken, 4022));
-        assert!(lost_the_port(taken));
+        let taken = [
+            "Bind to port 4022 on 127.0.0.1 failed: Address already in use.",
+            "Cannot bind any address.",
+        ]
+        .map(str::to_owned);
+        assert!(!taken.iter().any(|line| says_it_listens(line, 4022)));
+        assert!(lost_the_port(&taken));
+        assert!(!lost_the_port(&[line.to_owned()]));
     }
 
     #[tokio::test]
@@ -166,15 +194,21 @@ mod tests {
         assert!(met.contains("refused"), "{met}");
     }
 
+    fn log_with(text: &str) -> tempfile::NamedTempFile {
+        let mut log = tempfile::NamedTempFile::new().expect("a file");
+        log.write_all(text.as_bytes()).expect("written");
+        log
+    }
+
     #[tokio::test]
     async fn stranger_on_the_port_is_not_taken_for_the_server_that_was_started() {
         let stranger = server(b"SSH-2.0-stranger\r\n");
-        let taken = async || Ok(b"Cannot bind any address.\r\n".to_vec());
+        let taken = log_with("Cannot bind any address.\r\n");
         let line = read_own(
             stranger,
             stranger.port(),
             Duration::from_millis(50),
-            taken,
+            taken.path(),
             pending(),
         )
         .await;
@@ -184,33 +218,32 @@ mod tests {
     #[tokio::test]
     async fn server_is_asked_once_its_log_says_that_it_has_the_port() {
         let address = server(b"SSH-2.0-own\r\n");
-        let looks = std::cell::Cell::new(0);
-        let log = async || {
-            looks.set(looks.get() + 1);
-            let port = address.port();
-            Ok(match looks.get() {
-                1 => Vec::new(),
-                _ => format!("Server listening on 127.0.0.1 port {port}.\r\n").into_bytes(),
-            })
-        };
-        let line = read_own(
+        let mut log = log_with("Server listening on 127.0.0.1 po");
+        let path = log.path().to_path_buf();
+        let reading = read_own(
             address,
             address.port(),
             Duration::from_secs(10),
-            log,
+            &path,
             pending(),
-        )
-        .await;
-        assert_eq!(line.expect("read"), "SSH-2.0-own");
-        assert_eq!(looks.get(), 2);
+        );
+        tokio::pin!(reading);
+        assert!(
+            futures::poll!(&mut reading).is_pending(),
+            "half a line says nothing"
+        );
+        log.write_all(format!("rt {}.\r\n", address.port()).as_bytes())
+            .expect("written");
+        assert_eq!(reading.await.expect("read"), "SSH-2.0-own");
     }
 
     #[tokio::test]
     async fn server_that_ended_is_not_waited_for() {
         let port = free_port().expect("a port");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let log = async || Ok(Vec::new());
-        let line = read_own(address, port, Duration::from_secs(60), log, async {}).await;
+        let log = log_with("");
+        let within = Duration::from_secs(60);
+        let line = read_own(address, port, within, log.path(), async {}).await;
         assert!(matches!(line, Err(NoIdentification::Ended)));
     }
 
@@ -218,8 +251,19 @@ mod tests {
     async fn log_that_cannot_be_read_is_an_error_and_not_waited_for() {
         let port = free_port().expect("a port");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let log = async || Err(ServerError::Died { log: Vec::new() });
-        let line = read_own(address, port, Duration::from_secs(60), log, pending()).await;
+        let no_file = tempfile::tempdir().expect("a folder");
+        let within = Duration::from_secs(60);
+        let line = read_own(address, port, within, no_file.path(), pending()).await;
         assert!(matches!(line, Err(NoIdentification::Log(_))));
+    }
+
+    #[test]
+    fn control_characters_of_a_foreign_server_do_not_reach_the_terminal() {
+        assert_eq!(
+            readable("SSH-2.0-x\u{1b}[2J\u{9b}31m\u{7} é\\n\r\n"),
+            "SSH-2.0-x\\u{1b}[2J\\u{9b}31m\\u{7} é\\n"
+        );
+        let ours = "SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u7";
+        assert_eq!(readable(ours), ours);
     }
 }

@@ -19,12 +19,14 @@ pub mod embedded;
 pub mod external;
 mod identification;
 pub mod local;
+mod log_follower;
 mod owner;
 mod running;
 mod sshd_config;
 mod ward;
 mod witness;
 
+pub use log_follower::{LogLost, LogWatch};
 pub use running::{RunningServer, ServerChoice, ServerOptions, start};
 pub use witness::{GaugeEnd, GaugeWatch, StartupsReading, Witness};
 
@@ -155,20 +157,6 @@ fn last_lines(log: &[String]) -> String {
     } else {
         format!("; its last log lines:\n  {}", log.join("\n  "))
     }
-}
-
-/// Lines of a server's log shown when it did not come up or died.
-const LAST_LINES: usize = 10;
-
-/// The last lines of a log, for an error.
-#[must_use]
-pub fn log_tail(log: &[u8]) -> Vec<String> {
-    let text = String::from_utf8_lossy(log);
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(LAST_LINES)..]
-        .iter()
-        .map(|line| (*line).to_owned())
-        .collect()
 }
 
 fn io_error(action: impl Into<String>) -> impl FnOnce(io::Error) -> ServerError {

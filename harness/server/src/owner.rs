@@ -124,7 +124,7 @@ pub(super) fn io_error(error: ProcError) -> io::Error {
     }
 }
 
-fn boot_id() -> io::Result<String> {
+pub(super) fn boot_id() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?
         .trim()
         .to_owned())

@@ -8,6 +8,7 @@ use super::docker::{DockerNetwork, DockerOptions, DockerServer, Recipe};
 use super::embedded::EmbeddedServer;
 use super::external::{ExternalOptions, ExternalServer};
 use super::local::LocalServer;
+use super::log_follower::LogWatch;
 use super::witness::Witness;
 use super::{Endpoint, Idle, JobDirectory, ServerError, ServerRequest};
 use sshchurn_core::manifest::ServerDescription;
@@ -48,6 +49,7 @@ impl ServerOptions {
             docker: DockerOptions {
                 recipe,
                 network: DockerNetwork::default(),
+                shared_folder: true,
             },
             external: None,
         }
@@ -234,20 +236,21 @@ impl RunningServer {
         each!(&self.kind, target => target.clear_jobs().await)
     }
 
-    /// Bytes of log written so far; `None` where there is no log.
-    ///
-    /// # Errors
-    /// [`ServerError`] when the log cannot be looked at.
-    pub async fn log_len(&self) -> Result<Option<u64>, ServerError> {
-        each!(&self.kind, target => target.log_len().await)
+    /// Hands every line of the server's log on to `sink`, from the log's beginning, in order, each some 10 ms after it was
+    /// written at most, from a thread of its own. `None` where there is no log.
+    #[must_use]
+    pub fn follow_log(&self, sink: impl FnMut(&str) + Send + 'static) -> Option<LogWatch> {
+        match &self.kind {
+            Kind::Docker(target) => target.follow_log(sink),
+            Kind::Local(target) => target.follow_log(sink),
+            Kind::Embedded(target) => target.follow_log(sink),
+            Kind::External(_) => None,
+        }
     }
 
-    /// The log from byte `from` on; `None` where there is no log.
-    ///
-    /// # Errors
-    /// [`ServerError`] when the log cannot be read.
-    pub async fn read_log(&self, from: u64) -> Result<Option<Vec<u8>>, ServerError> {
-        each!(&self.kind, target => target.read_log(from).await)
+    /// The last lines of the server's log, for an error; none where there is no log.
+    pub async fn log_tail(&self) -> Vec<String> {
+        each!(&self.kind, target => target.log_tail().await)
     }
 
     /// Resolves when the server under test has died, with its last log lines; pending otherwise.

@@ -1,4 +1,5 @@
-//! The Docker engine: reached, asked, and told to run a command in a container. Every call has a deadline.
+//! The Docker engine: reached, and asked for what testcontainers does not offer: images, containers found by a label,
+//! their state, and the removal of those that it does not hold. Every call has a deadline.
 //!
 //! Thin: it turns the client's errors into [`ServerError`] and knows nothing of sshd.
 
@@ -7,10 +8,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use testcontainers::bollard::Docker;
-use testcontainers::bollard::container::LogOutput;
 use testcontainers::bollard::errors::Error;
-use testcontainers::bollard::exec::StartExecResults;
-use testcontainers::bollard::models::{ContainerCreateBody, ContainerSummary, ExecConfig};
+use testcontainers::bollard::models::{ContainerCreateBody, ContainerSummary};
 use testcontainers::bollard::query_parameters::{
     CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder,
     ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder,
@@ -46,18 +45,15 @@ pub(super) fn is_missing(error: &Error) -> bool {
     )
 }
 
-/// What a command in a container gave.
-#[derive(Debug)]
-pub(super) struct Ran {
-    pub(super) stdout: Vec<u8>,
-    pub(super) stderr: Vec<u8>,
-    pub(super) exit_code: Option<i64>,
-}
-
-impl Ran {
-    pub(super) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.stdout).into_owned()
-    }
+/// Whether a removal that failed says that the container is gone, or that somebody else is removing it.
+pub(super) fn is_gone(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::DockerResponseServerError {
+            status_code: 404 | 409,
+            ..
+        }
+    )
 }
 
 /// A connection to the engine of this machine.
@@ -79,12 +75,32 @@ fn host() -> String {
 /// Whether a container's loopback ports of the engine at `host` are this machine's.
 fn is_here(host: &str) -> bool {
     match host.split_once("://") {
-        Some(("tcp" | "http" | "https", rest)) => ["127.", "localhost", "[::1]"]
-            .iter()
-            .any(|local| rest.starts_with(local)),
-        Some(("ssh", _)) => false,
-        _ => true,
+        Some(("tcp" | "http" | "https", rest)) => {
+            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            is_loopback(host_of(authority))
+        }
+        Some(("unix" | "npipe", _)) | None => true,
+        // `ssh` among them: wherever it leads, the engine's loopback is not known to be ours.
+        Some(_) => false,
     }
+}
+
+/// The host of `user@host:port`, without the brackets of an IPv6 address.
+fn host_of(authority: &str) -> &str {
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
+    match host.strip_prefix('[') {
+        Some(bracketed) => bracketed.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 impl Engine {
@@ -147,60 +163,7 @@ impl Engine {
         }
     }
 
-    /// Runs a command in a container as root and collects what it prints.
-    pub(super) async fn exec(&self, container: &str, command: &[&str]) -> Result<Ran, ServerError> {
-        let action = format!("run `{}` in the container", command[0]);
-        self.ask(&action, async {
-            let config = ExecConfig {
-                cmd: Some(command.iter().map(|word| (*word).to_owned()).collect()),
-                attach_stdout: Some(true),
-                attach_stderr: Some(true),
-                ..ExecConfig::default()
-            };
-            let exec = self.docker.create_exec(container, config).await?.id;
-            let mut ran = Ran {
-                stdout: Vec::new(),
-                stderr: Vec::new(),
-                exit_code: None,
-            };
-            if let StartExecResults::Attached { mut output, .. } =
-                self.docker.start_exec(&exec, None).await?
-            {
-                while let Some(piece) = output.next().await {
-                    match piece? {
-                        LogOutput::StdErr { message } => ran.stderr.extend_from_slice(&message),
-                        other => ran.stdout.extend_from_slice(&other.into_bytes()),
-                    }
-                }
-            }
-            ran.exit_code = self.docker.inspect_exec(&exec).await?.exit_code;
-            Ok(ran)
-        })
-        .await
-    }
-
-    /// Runs a command that must succeed.
-    pub(super) async fn exec_ok(
-        &self,
-        container: &str,
-        command: &[&str],
-    ) -> Result<Ran, ServerError> {
-        let ran = self.exec(container, command).await?;
-        if ran.exit_code == Some(0) {
-            return Ok(ran);
-        }
-        Err(failed(
-            format!("run `{}` in the container", command[0]),
-            format!(
-                "it ended with {}: {}",
-                ran.exit_code
-                    .map_or_else(|| String::from("no exit code"), |code| code.to_string()),
-                String::from_utf8_lossy(&ran.stderr).trim()
-            ),
-        ))
-    }
-
-    /// A file of a container, running or not; `None` when it is not there.
+    /// A file of a container that was never started; `None` when it is not there.
     pub(super) async fn file(
         &self,
         container: &str,
@@ -292,11 +255,7 @@ impl Engine {
             .build();
         let remove = async {
             match self.docker.remove_container(container, Some(options)).await {
-                Err(error) if is_missing(&error) => Ok(()),
-                // The removal of another caller is under way.
-                Err(Error::DockerResponseServerError {
-                    status_code: 409, ..
-                }) => Ok(()),
+                Err(error) if is_gone(&error) => Ok(()),
                 other => other,
             }
         };
@@ -304,7 +263,8 @@ impl Engine {
     }
 }
 
-/// Removes a container when dropped, on every way out, also when the future that made it is dropped.
+/// Removes a container when dropped, by its name: while it is being made, when testcontainers does not hold it yet and
+/// the future that makes it may be dropped.
 #[derive(Debug)]
 pub(super) struct Removal {
     name: Option<String>,
@@ -317,7 +277,7 @@ impl Removal {
         }
     }
 
-    /// The container is gone already.
+    /// The container is gone already, or in other hands.
     pub(super) fn done(mut self) {
         self.name = None;
     }
@@ -362,7 +322,11 @@ mod tests {
             "unix:///var/run/docker.sock",
             "tcp://127.0.0.1:2375",
             "tcp://localhost:2375",
+            "tcp://LOCALHOST",
+            "tcp://127.9.9.9:2375/v1.41",
+            "tcp://user@127.0.0.1:2375",
             "tcp://[::1]:2375",
+            "npipe:////./pipe/docker_engine",
             "/var/run/docker.sock",
         ] {
             assert!(is_here(host), "{host}");
@@ -371,6 +335,12 @@ mod tests {
             "tcp://192.0.2.7:2376",
             "ssh://user@machine",
             "https://docker.example",
+            "tcp://localhost.example.com:2375",
+            "tcp://127.0.0.1.example.com:2375",
+            "tcp://127.0.0.1@192.0.2.7:2375",
+            "tcp://[::1].example.com@192.0.2.7",
+            "tcp://:2375",
+            "fd://",
         ] {
             assert!(!is_here(host), "{host}");
         }

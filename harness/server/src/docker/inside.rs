@@ -4,19 +4,21 @@
 
 use sshchurn_core::scenario::SshdConfig;
 
-/// Process 1: prepares the folders, checks the configuration, runs sshd as its child, reaps what jobs leave, and ends
-/// when sshd ends.
+/// Process 1: says that it runs, in what may be a folder of the harness's machine (`outbox`), prepares the folders, checks
+/// the configuration, runs sshd as its child, reaps what jobs leave, and ends when sshd ends. Its arguments: the limit of
+/// descriptors, the container's name.
 pub(super) const INIT: &str = "
+echo \"$2 $(cat /proc/sys/kernel/random/boot_id)\" > /var/log/init || exit 77
 mkdir -p /run/sshd && chmod 755 /run/sshd
 mkdir -p /tmp/airflow-ssh-jobs && chown runner:runner /tmp/airflow-ssh-jobs
 chown root:root /etc/sshchurn/* && chmod 600 /etc/sshchurn/host_key && chmod 644 /etc/sshchurn/authorized_keys
 ulimit -n \"$1\" 2>/dev/null
 : > /var/log/sshd.log
-/usr/sbin/sshd -t -f /etc/sshchurn/sshd_config > /etc/sshchurn/refused 2>&1 || exit 78
-/usr/sbin/sshd -T -f /etc/sshchurn/sshd_config > /etc/sshchurn/effective 2>&1
+/usr/sbin/sshd -t -f /etc/sshchurn/sshd_config > /var/log/refused 2>&1 || exit 78
+/usr/sbin/sshd -T -f /etc/sshchurn/sshd_config > /var/log/effective 2>&1
 trap 'exit 0' TERM
 /usr/sbin/sshd -D -f /etc/sshchurn/sshd_config -E /var/log/sshd.log &
-echo $! > /etc/sshchurn/listener
+echo $! > /var/log/listener
 wait $!
 ";
 

@@ -6,11 +6,9 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use futures::StreamExt;
-use testcontainers::bollard::exec::StartExecResults;
-use testcontainers::bollard::models::ExecConfig;
+use tokio::io::AsyncBufReadExt;
 
-use super::engine::Engine;
+use super::container::Inside;
 
 /// The listener's `stat`, its namespace's `netstat`, and the container's CPU accounting: of control groups v2, else of v1
 /// in the same form.
@@ -43,26 +41,21 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// A way into a container.
 #[derive(Debug)]
 pub struct InsideContainer {
-    engine: Engine,
-    container: String,
+    inside: Inside,
     /// Pid of the listener inside the container.
     listener: u32,
 }
 
 impl InsideContainer {
-    pub(super) fn new(engine: Engine, container: String, listener: u32) -> Self {
-        InsideContainer {
-            engine,
-            container,
-            listener,
-        }
+    pub(super) fn new(inside: Inside, listener: u32) -> Self {
+        InsideContainer { inside, listener }
     }
 
     /// The counters as text; `None` when the engine does not answer.
     pub(crate) async fn counters(&self) -> Option<String> {
         let listener = self.listener.to_string();
         let command = ["sh", "-c", COUNTERS, "counters", &listener];
-        let ran = self.engine.exec_ok(&self.container, &command).await.ok()?;
+        let ran = self.inside.exec_ok(&command).await.ok()?;
         Some(ran.text())
     }
 
@@ -74,48 +67,34 @@ impl InsideContainer {
         mut on_title: impl FnMut(&[u8], u64),
     ) -> bool {
         let listener = self.listener.to_string();
-        let config = ExecConfig {
-            cmd: Some(
-                ["bash", "-c", TITLES, "titles", &listener]
-                    .map(str::to_owned)
-                    .to_vec(),
-            ),
-            attach_stdout: Some(true),
-            ..ExecConfig::default()
-        };
-        let docker = self.engine.docker();
-        let Ok(exec) = docker.create_exec(&self.container, config).await else {
+        let command = ["bash", "-c", TITLES, "titles", &listener];
+        let Ok(mut running) = self.inside.begin(&command).await else {
             return false;
         };
-        let Ok(StartExecResults::Attached { mut output, .. }) =
-            docker.start_exec(&exec.id, None).await
-        else {
-            return false;
-        };
+        let mut output = running.stdout();
         let mut shell: Option<String> = None;
-        let mut partial = Vec::new();
+        let mut line = Vec::new();
         while !stopped.load(Relaxed) {
-            let piece = match tokio::time::timeout(LOOK_AGAIN, output.next()).await {
+            // What was read of a line stays in `line` when the time is over.
+            match tokio::time::timeout(LOOK_AGAIN, output.read_until(b'\n', &mut line)).await {
                 Err(_) => continue,
-                Ok(Some(Ok(piece))) => piece.into_bytes(),
-                Ok(None | Some(Err(_))) => return false,
-            };
-            partial.extend_from_slice(&piece);
-            while let Some(end) = partial.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = partial.drain(..=end).collect();
-                let line = line.trim_ascii_end();
-                let Some(space) = line.iter().position(|byte| *byte == b' ') else {
-                    shell = Some(String::from_utf8_lossy(line).into_owned());
-                    continue;
-                };
-                let (count, title) = line.split_at(space);
-                let count = String::from_utf8_lossy(count).parse().unwrap_or(1);
-                on_title(title, count);
+                Ok(Ok(1..)) if line.ends_with(b"\n") => {}
+                Ok(Ok(_) | Err(_)) => return false,
             }
+            let said = line.trim_ascii_end();
+            match said.iter().position(|byte| *byte == b' ') {
+                None => shell = Some(String::from_utf8_lossy(said).into_owned()),
+                Some(space) => {
+                    let (count, title) = said.split_at(space);
+                    let count = String::from_utf8_lossy(count).parse().unwrap_or(1);
+                    on_title(title, count);
+                }
+            }
+            line.clear();
         }
         if let Some(shell) = shell {
             // It ends with the container otherwise.
-            let _ = self.engine.exec(&self.container, &["kill", &shell]).await;
+            let _ = self.inside.exec(&["kill", &shell]).await;
         }
         true
     }

@@ -3,27 +3,35 @@
 //! Owns the container, its labels and its files. Connections go to 127.0.0.1 only: the host's network namespace, or a
 //! port published there. A container of a run that was killed is found by its label and removed by the next run.
 
+mod container;
 mod engine;
 pub mod image;
 mod inside;
 mod look_inside;
+mod outbox;
+mod spool;
 mod start;
 mod suite;
 mod tar;
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use testcontainers::bollard::models::ContainerSummaryStateEnum;
-use testcontainers::{ContainerAsync, GenericImage};
 
-use self::engine::{Engine, Removal, failed};
+use self::container::{Container, LOOK_AGAIN};
+use self::engine::{Engine, failed};
 pub use self::image::Recipe;
 use self::inside::CLEAR;
 pub use self::look_inside::InsideContainer;
+use self::outbox::Outbox;
+pub(crate) use self::spool::LogSpool;
 pub use self::suite::Suite;
+use super::log_follower::LogWatch;
 use super::owner::{Liveness, Owner};
+use super::ward;
 use super::witness::Witness;
-use super::{Endpoint, Idle, JobDirectory, ServerError, ServerRequest, log_tail};
+use super::{Endpoint, Idle, JobDirectory, ServerError, ServerRequest, io_error};
 use sshchurn_core::manifest::ServerDescription;
 use sshchurn_core::release::Release;
 
@@ -33,9 +41,7 @@ const OWNER_LABEL: &str = "sshchurn.owner";
 const RUN_LABEL: &str = "sshchurn.run";
 /// Base directory of the jobs, the provider's own.
 const JOBS: &str = "/tmp/airflow-ssh-jobs";
-const LOG: &str = "/var/log/sshd.log";
 const PORT_TRIES: u32 = 5;
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// How the container is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -54,20 +60,24 @@ pub struct DockerOptions {
     pub recipe: Recipe,
     /// How the container is reached.
     pub network: DockerNetwork,
+    /// Whether the container may be given a folder of this machine to write into. Without it, and where that turns out not
+    /// to work, its log is copied out by a command in it.
+    pub shared_folder: bool,
 }
 
 /// A running container.
 #[derive(Debug)]
 pub struct DockerServer {
-    engine: Engine,
     endpoint: Endpoint,
     description: ServerDescription,
     /// Pid of the listener inside the container.
     inner_listener: u32,
     /// Pid of the listener on this host, where `/proc` shows it.
     listener: Option<u32>,
-    container: ContainerAsync<GenericImage>,
-    removal: Removal,
+    /// What it listens on in its own network namespace.
+    listens_on: SocketAddr,
+    container: Container,
+    outbox: Outbox,
 }
 
 /// Says which engine answers and whether the image is there.
@@ -119,7 +129,10 @@ impl DockerServer {
             });
         }
         let suite = Suite::serving(release, request.sshd.min_release)?;
-        let warnings = remove_stale(&engine).await?;
+        let mut warnings = remove_stale(&engine).await?;
+        // Their folders next: what still ran has stopped writing to them.
+        let folders = tokio::task::spawn_blocking(|| ward::remove_stale(&std::env::temp_dir()));
+        warnings.extend(folders.await.unwrap_or_default());
         let image = image::ensure(&engine, &options.recipe, suite, progress).await?;
         for _ in 0..PORT_TRIES {
             if let Some(target) =
@@ -160,7 +173,7 @@ impl DockerServer {
     pub async fn wait_idle(&self, within: Duration) -> Result<Idle, ServerError> {
         let deadline = Instant::now() + within;
         loop {
-            if self.engine.running(self.container.id()).await?.is_none() {
+            if self.container.pid().await?.is_none() {
                 return Err(self.death().await);
             }
             let children = self.children().await?;
@@ -181,7 +194,7 @@ impl DockerServer {
     async fn children(&self) -> Result<String, ServerError> {
         let parent = self.inner_listener.to_string();
         let command = ["ps", "-o", "pid=", "--ppid", &parent];
-        let ran = self.engine.exec(self.container.id(), &command).await?;
+        let ran = self.container.inside().exec(&command).await?;
         // ps(1): 0 with processes found, 1 without. Anything else, or a complaint, is no proof of idleness: the container
         // may be out of processes.
         if !matches!(ran.exit_code, Some(0 | 1)) || !ran.stderr.is_empty() {
@@ -199,8 +212,9 @@ impl DockerServer {
     /// [`ServerError::Docker`] when the listing fails.
     pub async fn job_directories(&self) -> Result<Option<Vec<JobDirectory>>, ServerError> {
         let listed = self
-            .engine
-            .exec_ok(self.container.id(), &["ls", "-A1", JOBS])
+            .container
+            .inside()
+            .exec_ok(&["ls", "-A1", JOBS])
             .await?
             .text();
         let mut directories: Vec<JobDirectory> = listed
@@ -218,55 +232,37 @@ impl DockerServer {
     /// # Errors
     /// [`ServerError::Docker`] when something could not be removed.
     pub async fn clear_jobs(&self) -> Result<(), ServerError> {
-        self.engine
-            .exec_ok(self.container.id(), &["/bin/sh", "-c", CLEAR])
+        self.container
+            .inside()
+            .exec_ok(&["/bin/sh", "-c", CLEAR])
             .await?;
         Ok(())
     }
 
-    /// Bytes of log written so far.
-    ///
-    /// # Errors
-    /// [`ServerError::Docker`] when the log cannot be looked at.
-    pub async fn log_len(&self) -> Result<Option<u64>, ServerError> {
-        let text = self
-            .engine
-            .exec_ok(self.container.id(), &["stat", "-c", "%s", LOG])
-            .await?
-            .text();
-        let length = text
-            .trim()
-            .parse()
-            .map_err(|error: std::num::ParseIntError| failed("look at sshd's log", error))?;
-        Ok(Some(length))
+    /// Hands on every line of sshd's log, from its beginning.
+    #[must_use]
+    pub fn follow_log(&self, sink: impl FnMut(&str) + Send + 'static) -> Option<LogWatch> {
+        let watch = LogWatch::start(self.outbox.log_path(), sink)?;
+        Some(match self.outbox.spool() {
+            Some(spool) => watch.fed_by(spool),
+            None => watch,
+        })
     }
 
-    /// The log from byte `from` on; readable also after the container has stopped.
-    ///
-    /// # Errors
-    /// [`ServerError::Docker`] when the log cannot be read.
-    pub async fn read_log(&self, from: u64) -> Result<Option<Vec<u8>>, ServerError> {
-        let log = self.engine.file(self.container.id(), LOG).await?;
-        let from = usize::try_from(from).unwrap_or(usize::MAX);
-        Ok(log.map(|log| log.get(from..).unwrap_or_default().to_vec()))
+    /// The last lines of sshd's log, for an error; also after the container has stopped.
+    pub async fn log_tail(&self) -> Vec<String> {
+        self.outbox.last_lines().await
     }
 
     /// Resolves when the container has stopped, with sshd's last log lines; pending otherwise.
     pub async fn died(&self) -> ServerError {
-        stopped(&self.engine, self.container.id()).await;
+        stopped(&self.container).await;
         self.death().await
     }
 
     async fn death(&self) -> ServerError {
-        let log = self
-            .engine
-            .file(self.container.id(), LOG)
-            .await
-            .ok()
-            .flatten()
-            .unwrap_or_default();
         ServerError::Died {
-            log: log_tail(&log),
+            log: self.log_tail().await,
         }
     }
 
@@ -274,7 +270,7 @@ impl DockerServer {
     #[must_use]
     pub fn witness(&self) -> Witness {
         match self.listener {
-            Some(listener) => Witness::container_on_host(listener),
+            Some(listener) => Witness::container_on_host(listener, self.listens_on),
             None => self.witness_inside(),
         }
     }
@@ -283,8 +279,7 @@ impl DockerServer {
     #[must_use]
     pub fn witness_inside(&self) -> Witness {
         Witness::inside_container(InsideContainer::new(
-            self.engine.clone(),
-            self.container.id().to_owned(),
+            self.container.inside().clone(),
             self.inner_listener,
         ))
     }
@@ -295,23 +290,25 @@ impl DockerServer {
         self.listener
     }
 
-    /// Ends and removes the container.
+    /// Ends and removes the container, and its folder.
     ///
     /// # Errors
-    /// [`ServerError::Docker`] when it could not be removed.
+    /// [`ServerError::Docker`] when it could not be removed, [`ServerError::Io`] when the folder could not.
     pub async fn stop(self) -> Result<(), ServerError> {
-        self.engine.remove(self.container.id()).await?;
-        self.removal.done();
-        // testcontainers would remove it once more.
-        std::mem::forget(self.container);
-        Ok(())
+        let removed = self.container.remove().await;
+        let outbox = self.outbox;
+        let emptied = tokio::task::spawn_blocking(move || outbox.remove())
+            .await
+            .map_err(|error| io_error("remove the container's private folder")(error.into()))
+            .and_then(|emptied| emptied);
+        removed.and(emptied)
     }
 }
 
 /// Resolves when a container does not run any more. An engine that does not answer says nothing about the container.
-async fn stopped(engine: &Engine, id: &str) {
+async fn stopped(container: &Container) {
     loop {
-        if let Ok(None) = engine.running(id).await {
+        if let Ok(None) = container.pid().await {
             return;
         }
         tokio::time::sleep(LOOK_AGAIN * 5).await;

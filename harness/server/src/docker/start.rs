@@ -10,17 +10,18 @@ use testcontainers::core::{IntoContainerPort, Mount, WaitFor};
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerRequest, GenericImage, ImageExt};
 
+use super::container::Container;
 use super::engine::{Engine, Removal, failed};
 use super::image::Ready;
 use super::inside::{INIT, Limits};
-use super::{
-    DockerNetwork, DockerOptions, DockerServer, JOBS, LOG, OWNER_LABEL, RUN_LABEL, stopped,
-};
+use super::outbox::{INNER, Outbox, Sharing};
+use super::{DockerNetwork, DockerOptions, DockerServer, JOBS, OWNER_LABEL, RUN_LABEL, stopped};
 use crate::identification::{self, NoIdentification};
 use crate::owner::Owner;
 use crate::sshd_config::{self, Listen, Paths};
-use crate::{Endpoint, ServerError, ServerRequest, io_error, key_error, log_tail};
+use crate::{Endpoint, ServerError, ServerRequest, io_error, key_error, witness};
 use sshchurn_core::manifest::{NetworkPath, ServerDescription, ServerKind};
+use sshchurn_core::reading::KernelSettings;
 use sshchurn_engine::ssh::keys::KeyPair;
 
 const CONFIG: &str = "/etc/sshchurn/sshd_config";
@@ -49,15 +50,15 @@ impl DockerServer {
     ) -> Result<Option<Self>, ServerError> {
         let free = identification::free_port().map_err(io_error("find a free port"))?;
         let (inner_port, listen) = match options.network {
-            DockerNetwork::Host => (free, "127.0.0.1"),
-            DockerNetwork::Published => (INNER_PORT, "0.0.0.0"),
+            DockerNetwork::Host => (free, Ipv4Addr::LOCALHOST),
+            DockerNetwork::Published => (INNER_PORT, Ipv4Addr::UNSPECIFIED),
         };
         let files = Files {
             config: sshd_config::render(
                 &request.sshd,
                 *release,
                 Listen {
-                    address: listen,
+                    address: &listen.to_string(),
                     port: inner_port,
                 },
                 Paths {
@@ -68,66 +69,51 @@ impl DockerServer {
             host_key: KeyPair::generate().map_err(key_error)?,
             user_key: KeyPair::generate().map_err(key_error)?,
         };
-        let name = format!("sshchurn-{}-{free}", std::process::id());
-        let removal = Removal::of(name.clone());
-        let container = container(request, options.network, &image.name, &name, &files)?
-            .start()
-            .await
-            .map_err(|error| failed("start the container", error))?;
-        let id = container.id().to_owned();
+        let (container, outbox) =
+            started(request, options, engine, &image.name, &files, free).await?;
         let port = match options.network {
             DockerNetwork::Host => free,
-            DockerNetwork::Published => container
-                .get_host_port_ipv4(INNER_PORT.tcp())
-                .await
-                .map_err(|error| failed("read the published port", error))?,
+            DockerNetwork::Published => container.published(INNER_PORT).await?,
         };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let log = async || Ok(engine.file(&id, LOG).await?.unwrap_or_default());
         let answer = identification::read_own(
             address,
             inner_port,
             request.ready_within,
-            log,
-            stopped(engine, &id),
+            &outbox.log_path(),
+            stopped(&container),
         )
         .await;
         let identification = match answer {
             Ok(identification) => identification,
-            Err(NoIdentification::Log(error)) => return Err(error),
+            Err(NoIdentification::Log(error)) => {
+                return Err(io_error("read sshd's log")(error));
+            }
             Err(NoIdentification::TooLate) => {
                 return Err(ServerError::NotReady {
                     what: image.name.clone(),
                     within: request.ready_within,
-                    log: log_tail(&log().await?),
+                    log: outbox.last_lines().await,
                 });
             }
-            Err(NoIdentification::Ended) => {
-                let log = log().await?;
-                return match engine.file(&id, "/etc/sshchurn/refused").await? {
-                    _ if identification::lost_the_port(&log) => Ok(None),
-                    Some(refused) if !refused.is_empty() => Err(ServerError::ConfigRefused {
-                        detail: String::from_utf8_lossy(&refused).trim().to_owned(),
-                    }),
-                    _ => Err(ServerError::Died {
-                        log: log_tail(&log),
-                    }),
-                };
-            }
+            Err(NoIdentification::Ended) => return ended(&container, &outbox).await,
         };
-        let dump = engine
-            .exec_ok(&id, &["cat", "/etc/sshchurn/effective"])
-            .await?
-            .text();
+        let dump = outbox.text(&container, "effective").await?;
         let effective = sshd_config::verify(&request.sshd, &dump)?;
-        let inner_listener = engine
-            .exec_ok(&id, &["cat", "/etc/sshchurn/listener"])
+        let inner_listener = outbox
+            .text(&container, "listener")
             .await?
-            .text()
             .trim()
             .parse()
             .map_err(|error: std::num::ParseIntError| failed("read the listener's pid", error))?;
-        let listener = engine.running(&id).await?.and_then(host_listener);
+        let listener = container.pid().await?.and_then(host_listener);
+        // Where the listener is a process here, and on the host's network, its namespace is this one's.
+        let kernel = match (options.network, listener) {
+            (DockerNetwork::Host, Some(_)) => witness::settings_here(),
+            (DockerNetwork::Host, None) | (DockerNetwork::Published, _) => {
+                settings_in(&container).await
+            }
+        };
         Ok(Some(DockerServer {
             endpoint: Endpoint {
                 address,
@@ -152,20 +138,122 @@ impl DockerServer {
                 inventory_available: true,
                 log_available: true,
                 log_has_every_drop: sshd_config::logs_every_drop(*release),
-                kernel: None,
+                kernel,
                 choice: String::new(),
                 round_trip_ns: None,
                 exec_cost_ns: None,
                 login_shell_cost_ns: None,
                 warnings: warnings.to_vec(),
             },
-            engine: engine.clone(),
             inner_listener,
             listener,
+            listens_on: SocketAddr::from((listen, inner_port)),
             container,
-            removal,
+            outbox,
         }))
     }
+}
+
+/// The settings of the container's network namespace, read in it.
+async fn settings_in(container: &Container) -> Option<KernelSettings> {
+    const READ: &str = "for file; do echo \"$(cat \"$file\" 2>/dev/null)\"; done";
+    let mut command = vec!["/bin/sh", "-c", READ, "settings"];
+    command.extend(witness::SETTINGS);
+    let ran = container.inside().exec_ok(&command).await.ok()?;
+    witness::settings_of_text(&ran.text())
+}
+
+/// Why a container ended before its sshd was ready; `Ok` when somebody else took the port.
+async fn ended(
+    container: &Container,
+    outbox: &Outbox,
+) -> Result<Option<DockerServer>, ServerError> {
+    // A copy of the log may have been cut off by the end.
+    let log = outbox.text(container, "sshd.log").await?;
+    let log: Vec<String> = log.lines().map(str::to_owned).collect();
+    if identification::lost_the_port(&log) {
+        return Ok(None);
+    }
+    let refused = outbox.text(container, "refused").await?;
+    match refused.trim() {
+        "" => Err(ServerError::Died { log }),
+        detail => Err(ServerError::ConfigRefused {
+            detail: detail.to_owned(),
+        }),
+    }
+}
+
+/// A container that runs, and where what it writes is to be read: in a folder of this machine that is mounted into it if
+/// that works, else in a copy.
+async fn started(
+    request: &ServerRequest,
+    options: &DockerOptions,
+    engine: &Engine,
+    image: &str,
+    files: &Files,
+    free: u16,
+) -> Result<(Container, Outbox), ServerError> {
+    let name = format!("sshchurn-{}-{free}", std::process::id());
+    let mut outbox = Outbox::create()?;
+    if options.shared_folder {
+        let shared = Some(&outbox);
+        match start_container(
+            request,
+            options.network,
+            engine,
+            image,
+            &name,
+            files,
+            shared,
+        )
+        .await
+        {
+            Ok(container) => match outbox.look(&container, &name).await? {
+                Sharing::Shared => return Ok((container, outbox)),
+                Sharing::Apart => {
+                    outbox.copy_log(&container).await?;
+                    return Ok((container, outbox));
+                }
+                Sharing::Refused => container.remove().await?,
+            },
+            // The engine does not see the folder, or must not mount it: moby and Docker Desktop both name the mount.
+            Err(error) if names_the_mount(&error) => {
+                tracing::debug!(?error, "the engine cannot mount a folder of this machine");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let container =
+        start_container(request, options.network, engine, image, &name, files, None).await?;
+    outbox.copy_log(&container).await?;
+    Ok((container, outbox))
+}
+
+fn names_the_mount(error: &ServerError) -> bool {
+    std::error::Error::source(error)
+        .is_some_and(|source| source.to_string().to_ascii_lowercase().contains("mount"))
+}
+
+async fn start_container(
+    request: &ServerRequest,
+    network: DockerNetwork,
+    engine: &Engine,
+    image: &str,
+    name: &str,
+    files: &Files,
+    shared: Option<&Outbox>,
+) -> Result<Container, ServerError> {
+    let mut asked = container(request, network, image, name, files)?;
+    if let Some(outbox) = shared {
+        asked = asked.with_mount(Mount::bind_mount(outbox.path().to_string_lossy(), INNER));
+    }
+    let removal = Removal::of(name);
+    let running = asked
+        .start()
+        .await
+        .map_err(|error| failed("start the container", error))?;
+    removal.done();
+    Ok(Container::new(running, engine))
 }
 
 /// What the engine is asked for.
@@ -192,6 +280,7 @@ fn container(
             INIT.to_owned(),
             "init".to_owned(),
             descriptors.to_string(),
+            name.to_owned(),
         ])
         .with_container_name(name)
         .with_labels([
@@ -245,4 +334,23 @@ fn host_listener(init: u32) -> Option<u32> {
             std::fs::read_to_string(format!("/proc/{pid}/comm"))
                 .is_ok_and(|name| name.trim() == "sshd")
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn engine_that_cannot_mount_a_folder_is_told_from_one_that_cannot_start_a_container() {
+        for said in [
+            // moby, where the engine is on another host.
+            "invalid mount config for type \"bind\": bind source path does not exist: /tmp/x",
+            // Docker Desktop.
+            "mounts denied: The path /tmp/x is not shared from the host and is not known to Docker.",
+        ] {
+            assert!(names_the_mount(&failed("start the container", said)));
+        }
+        let other = "driver failed programming external connectivity: port is already allocated";
+        assert!(!names_the_mount(&failed("start the container", other)));
+    }
 }

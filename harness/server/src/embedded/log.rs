@@ -1,66 +1,58 @@
-//! The stand-in's log: OpenSSH's own wording, kept in memory, so that one parser reads every target.
+//! The stand-in's log: OpenSSH's own wording, in a file, so that one parser and one follower read every target.
 //!
-//! Owns the lines and their bytes. As `sshd -E` writes them: no time, no process id, `\r\n` at the end, and
-//! a `debug1: ` prefix at that level. The wording is that of OpenSSH 9.2. It must not decide anything.
+//! Owns the lines and their bytes. As `sshd -E` writes them: no time, no process id, `\r\n` at the end, a
+//! `debug1: ` prefix at that level, and one write for each line. The wording is that of OpenSSH 9.2. It must not
+//! decide anything.
 
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-/// An append-only log in memory; clones share it.
-#[derive(Debug, Clone, Default)]
-pub struct ServerLog {
-    bytes: Arc<Mutex<Vec<u8>>>,
+/// An append-only log; clones share it. What is not written is lost with a warning, as sshd's own lines are on a full
+/// disk: the books then do not balance.
+#[derive(Debug, Clone)]
+pub struct ServerLog(Arc<Appended>);
+
+#[derive(Debug)]
+struct Appended {
+    path: PathBuf,
+    file: File,
+    failed: AtomicBool,
 }
 
 impl ServerLog {
-    /// An empty log.
-    #[must_use]
-    pub fn new() -> Self {
-        ServerLog::default()
+    /// An empty log in a new file.
+    ///
+    /// # Errors
+    /// When the file cannot be made, or is there already.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let file = File::options().append(true).create_new(true).open(path)?;
+        Ok(ServerLog(Arc::new(Appended {
+            path: path.to_owned(),
+            file,
+            failed: AtomicBool::new(false),
+        })))
     }
 
-    /// Bytes written so far.
+    /// Where it is.
     #[must_use]
-    pub fn len(&self) -> u64 {
-        self.bytes().len() as u64
-    }
-
-    /// Whether nothing was written yet.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.bytes().is_empty()
-    }
-
-    /// Everything from byte `from` on; nothing where the log is shorter than that.
-    #[must_use]
-    pub fn read(&self, from: u64) -> Vec<u8> {
-        let bytes = self.bytes();
-        let from = usize::try_from(from).unwrap_or(usize::MAX);
-        bytes.get(from..).unwrap_or_default().to_vec()
-    }
-
-    /// The last `count` lines, for error messages.
-    #[must_use]
-    pub fn last_lines(&self, count: usize) -> Vec<String> {
-        let text = String::from_utf8_lossy(&self.bytes()).into_owned();
-        let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(count)..]
-            .iter()
-            .map(|line| (*line).to_owned())
-            .collect()
+    pub fn path(&self) -> &Path {
+        &self.0.path
     }
 
     pub(super) fn line(&self, line: &Line<'_>) {
-        // Formatted outside the lock: the accept loop writes here too.
         let mut text = line.to_string();
         // What a client sends (a user name) must not forge a line: log.c:do_log passes text through vis(3).
         text.retain(|character| !character.is_control());
         text.push_str("\r\n");
-        self.bytes().extend_from_slice(text.as_bytes());
-    }
-
-    fn bytes(&self) -> std::sync::MutexGuard<'_, Vec<u8>> {
-        self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
+        if let Err(error) = (&self.0.file).write_all(text.as_bytes())
+            && !self.0.failed.swap(true, Relaxed)
+        {
+            tracing::warn!(%error, "the stand-in's log cannot be written");
+        }
     }
 }
 
@@ -68,7 +60,7 @@ impl ServerLog {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Line<'a> {
     /// sshd.c:server_accept_loop: `accept` failed.
-    AcceptFailed(&'a std::io::Error),
+    AcceptFailed(&'a io::Error),
     /// sshd.c:should_drop_connection: one draw.
     Draw { percent: u32, draw: u32 },
     /// sshd.c:drop_connection. `slots` are those in use before this connection.
@@ -109,7 +101,7 @@ pub(super) enum Line<'a> {
         id: u32,
     },
     /// session.c:do_exec_no_pty could not start a process.
-    ForkFailed(&'a std::io::Error),
+    ForkFailed(&'a io::Error),
     /// packet.c:sshpkt_vfatal and serverloop.c: the client's end of the connection is gone.
     Closed {
         peer: SocketAddr,
@@ -219,35 +211,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reading_from_an_offset_returns_what_came_after_it() {
-        let log = ServerLog::new();
-        log.line(&Line::NoMoreSessions);
-        let offset = log.len();
-        log.line(&Line::Draw {
-            percent: 30,
-            draw: 7,
-        });
-        assert_eq!(
-            log.read(offset),
-            b"debug1: should_drop_connection: p 30, r 7\r\n"
-        );
-        assert_eq!(log.read(u64::MAX), b"");
-        assert_eq!(
-            log.last_lines(1),
-            ["debug1: should_drop_connection: p 30, r 7"]
-        );
-    }
-
-    #[test]
     fn a_user_name_cannot_forge_a_line() {
-        let log = ServerLog::new();
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = ServerLog::create(&folder.path().join("log")).expect("a file");
         log.line(&Line::Failed {
             method: "publickey",
             known_user: false,
             user: "eve\r\nConnection from 127.0.0.1 port 1 on 127.0.0.1 port 2",
             peer: SocketAddr::from(([127, 0, 0, 1], 9)),
         });
-        assert_eq!(log.last_lines(9).len(), 1);
+        let text = std::fs::read_to_string(log.path()).expect("read");
+        assert_eq!(text.lines().count(), 1, "{text}");
     }
 
     #[test]

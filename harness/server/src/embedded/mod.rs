@@ -21,9 +21,10 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::log_follower::{self, LogWatch};
 use crate::ward::processes::JOBS;
 use crate::ward::{self, Kind, MARK, Ward};
-use crate::witness::Witness;
+use crate::witness::{self, Witness};
 use crate::{Endpoint, Idle, JobDirectory, ServerError, ServerRequest, too_old};
 use sshchurn_core::manifest::{NetworkPath, ServerDescription, ServerKind};
 use sshchurn_core::release::Release;
@@ -52,8 +53,8 @@ pub const WORDED_AS: Release = Release::new(9, 2);
 /// The one user.
 const USER: &str = "sshchurn";
 
-/// Lines of the log shown when the server did not come up or died.
-const LAST_LINES: usize = 10;
+/// The log's name in the private folder.
+const LOG: &str = "sshd.log";
 
 /// Longest identification line that is read: RFC 4253 section 4.2.
 const IDENTIFICATION_BYTES: u64 = 255;
@@ -136,7 +137,8 @@ impl EmbeddedServer {
             authorised_key: key.russh().public_key().clone(),
             home: ward.path().to_owned(),
             environment: vec![(MARK.to_owned(), ward.path().to_string_lossy().into_owned())],
-            log: ServerLog::new(),
+            log: ServerLog::create(&ward.path().join(LOG))
+                .map_err(io_error("make the log of the embedded server"))?,
             gauges: Gauges::default(),
             // As sshd's arc4random_uniform: another sequence in every run. Rounds, not seeds, even this out.
             seed: rand::random(),
@@ -191,7 +193,7 @@ impl EmbeddedServer {
             _ => Err(ServerError::NotReady {
                 what: String::from("the embedded server"),
                 within,
-                log: self.log.last_lines(LAST_LINES),
+                log: self.log_tail().await,
             }),
         }
     }
@@ -212,7 +214,7 @@ impl EmbeddedServer {
     #[must_use]
     pub fn witness(&self) -> Witness {
         let MaxStartups { start, full, .. } = self.max_startups;
-        Witness::embedded(self.gauges.clone(), start, full)
+        Witness::embedded(self.gauges.clone(), start, full, self.endpoint.address)
     }
 
     /// Waits until no connection is being served. What still waits in the listen queue is not seen.
@@ -223,7 +225,7 @@ impl EmbeddedServer {
         let mut connections = self.gauges.watch_connections();
         tokio::select! {
             biased;
-            died = self.died() => Err(died),
+            () = self.ended.cancelled() => Err(self.died().await),
             idle = tokio::time::timeout(within, connections.wait_for(|count| *count == 0)) => match idle {
                 Ok(Ok(_)) => Ok(Idle::Proven),
                 _ => Err(ServerError::NotIdle {
@@ -277,27 +279,22 @@ impl EmbeddedServer {
         .map_err(io_error("clear the jobs of the embedded server"))
     }
 
-    /// Bytes of log written so far.
-    ///
-    /// # Errors
-    /// None here; other targets have some.
-    pub async fn log_len(&self) -> Result<Option<u64>, ServerError> {
-        Ok(Some(self.log.len()))
+    /// Hands on every line of the log, from its beginning.
+    #[must_use]
+    pub fn follow_log(&self, sink: impl FnMut(&str) + Send + 'static) -> Option<LogWatch> {
+        LogWatch::start(self.log.path().to_owned(), sink)
     }
 
-    /// The log from byte `from` on.
-    ///
-    /// # Errors
-    /// None here; other targets have some.
-    pub async fn read_log(&self, from: u64) -> Result<Option<Vec<u8>>, ServerError> {
-        Ok(Some(self.log.read(from)))
+    /// The last lines of the log, for an error.
+    pub async fn log_tail(&self) -> Vec<String> {
+        log_follower::last_lines(self.log.path().to_owned()).await
     }
 
     /// Waits until the server has ended without being asked to: [`ServerError::Died`].
     pub async fn died(&self) -> ServerError {
         self.ended.cancelled().await;
         ServerError::Died {
-            log: self.log.last_lines(LAST_LINES),
+            log: self.log_tail().await,
         }
     }
 
@@ -333,15 +330,18 @@ impl EmbeddedServer {
             ..
         } = self;
         drop(shutdown);
-        let ended = server.await;
+        let ended = match server.await {
+            Ok(()) => Ok(()),
+            // Its folder goes next, and the log with it.
+            Err(_) => Err(ServerError::Died {
+                log: log_follower::last_lines(log.path().to_owned()).await,
+            }),
+        };
         let removed = blocking(move || ward.remove())
             .await
             .and_then(|removed| removed)
             .map_err(io_error("end the jobs of the embedded server"));
-        ended.map_err(|_| ServerError::Died {
-            log: log.last_lines(LAST_LINES),
-        })?;
-        removed
+        ended.and(removed)
     }
 }
 
@@ -367,7 +367,7 @@ fn describe(settings: &EmbeddedSettings, address: SocketAddr, jobs: &Path) -> Se
         inventory_available: true,
         log_available: true,
         log_has_every_drop: true,
-        kernel: None,
+        kernel: witness::settings_here(),
         choice: String::new(),
         round_trip_ns: None,
         exec_cost_ns: None,

@@ -16,18 +16,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
-
 use self::sshd::Sshd;
 use self::supervisor::Supervisor;
 use super::identification::{self, NoIdentification};
+use super::log_follower::{self, LogWatch};
 use super::sshd_config::{self, Listen, Paths};
 use super::ward::processes::{self, JOBS, Table};
 use super::ward::{self, Kind, MARK, Ward};
-use super::witness::Witness;
-use super::{
-    Endpoint, Idle, JobDirectory, ServerError, ServerRequest, io_error, key_error, log_tail,
-};
+use super::witness::{self, Witness};
+use super::{Endpoint, Idle, JobDirectory, ServerError, ServerRequest, io_error, key_error};
 use sshchurn_core::manifest::{NetworkPath, ServerDescription, ServerKind};
 use sshchurn_core::release::Release;
 use sshchurn_engine::ssh::keys::KeyPair;
@@ -179,7 +176,7 @@ impl LocalServer {
                 inventory_available: true,
                 log_available: true,
                 log_has_every_drop: sshd_config::logs_every_drop(sshd.release),
-                kernel: None,
+                kernel: witness::settings_here(),
                 choice: String::new(),
                 round_trip_ns: None,
                 exec_cost_ns: None,
@@ -190,29 +187,32 @@ impl LocalServer {
             ward,
         };
         let log_path = target.log_path();
-        let log = async || {
-            // sshd makes it when it starts.
-            Ok(tokio::fs::read(&log_path).await.unwrap_or_default())
-        };
-        match identification::read_own(address, port, request.ready_within, log, target.ended())
-            .await
+        match identification::read_own(
+            address,
+            port,
+            request.ready_within,
+            &log_path,
+            target.ended(),
+        )
+        .await
         {
             Ok(identification) => {
                 target.description.identification = identification;
                 Ok(Some(target))
             }
-            Err(NoIdentification::Ended) if identification::lost_the_port(&target.log().await) => {
-                Ok(None)
+            Err(NoIdentification::Ended) => {
+                let log = target.log_tail().await;
+                if identification::lost_the_port(&log) {
+                    return Ok(None);
+                }
+                Err(ServerError::Died { log })
             }
-            Err(NoIdentification::Ended) => Err(ServerError::Died {
-                log: log_tail(&target.log().await),
-            }),
             Err(NoIdentification::TooLate) => Err(ServerError::NotReady {
                 what: sshd.path.display().to_string(),
                 within: request.ready_within,
-                log: log_tail(&target.log().await),
+                log: target.log_tail().await,
             }),
-            Err(NoIdentification::Log(error)) => Err(error),
+            Err(NoIdentification::Log(error)) => Err(io_error("read sshd's log")(error)),
         }
     }
 
@@ -237,7 +237,7 @@ impl LocalServer {
         loop {
             if *self.supervisor.ended.borrow() {
                 return Err(ServerError::Died {
-                    log: log_tail(&self.log().await),
+                    log: self.log_tail().await,
                 });
             }
             let listener = self.supervisor.listener;
@@ -305,44 +305,29 @@ impl LocalServer {
         .await
     }
 
-    /// Bytes of log written so far.
-    ///
-    /// # Errors
-    /// [`ServerError::Io`] when the log cannot be looked at.
-    pub async fn log_len(&self) -> Result<Option<u64>, ServerError> {
-        let file = tokio::fs::metadata(self.log_path())
-            .await
-            .map_err(io_error("look at sshd's log"))?;
-        Ok(Some(file.len()))
+    /// Hands on every line of sshd's log, from its beginning.
+    #[must_use]
+    pub fn follow_log(&self, sink: impl FnMut(&str) + Send + 'static) -> Option<LogWatch> {
+        LogWatch::start(self.log_path(), sink)
     }
 
-    /// The log from byte `from` on.
-    ///
-    /// # Errors
-    /// [`ServerError::Io`] when the log cannot be read.
-    pub async fn read_log(&self, from: u64) -> Result<Option<Vec<u8>>, ServerError> {
-        let read = async {
-            let mut file = tokio::fs::File::open(self.log_path()).await?;
-            file.seek(std::io::SeekFrom::Start(from)).await?;
-            let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes).await?;
-            Ok(bytes)
-        };
-        read.await.map(Some).map_err(io_error("read sshd's log"))
+    /// The last lines of sshd's log, for an error.
+    pub async fn log_tail(&self) -> Vec<String> {
+        log_follower::last_lines(self.log_path()).await
     }
 
     /// Resolves when sshd has died, with its last log lines; pending otherwise.
     pub async fn died(&self) -> ServerError {
         self.ended().await;
         ServerError::Died {
-            log: log_tail(&self.log().await),
+            log: self.log_tail().await,
         }
     }
 
     /// Where the server's side can be read.
     #[must_use]
     pub fn witness(&self) -> Witness {
-        Witness::host(self.supervisor.listener)
+        Witness::host(self.supervisor.listener, self.endpoint.address)
     }
 
     /// Process id of the listener.
@@ -374,10 +359,6 @@ impl LocalServer {
 
     fn log_path(&self) -> PathBuf {
         self.ward.path().join("sshd.log")
-    }
-
-    async fn log(&self) -> Vec<u8> {
-        tokio::fs::read(self.log_path()).await.unwrap_or_default()
     }
 }
 

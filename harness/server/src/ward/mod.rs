@@ -38,17 +38,20 @@ pub(crate) enum Kind {
     Local,
     /// The stand-in's commands.
     Embedded,
+    /// What a container writes.
+    Docker,
     /// The making of an image.
     Image,
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Kind::Local, Kind::Embedded, Kind::Image];
+    const ALL: [Self; 4] = [Kind::Local, Kind::Embedded, Kind::Docker, Kind::Image];
 
     fn prefix(self) -> &'static str {
         match self {
             Kind::Local => "sshchurn-local-",
             Kind::Embedded => "sshchurn-embedded-",
+            Kind::Docker => "sshchurn-docker-",
             Kind::Image => "sshchurn-image-",
         }
     }

@@ -5,14 +5,18 @@
 //! that is not there gives `None`, never zero.
 
 mod gauge;
+mod listen_socket;
 mod proc;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use sshchurn_core::reading::ServerReading;
 
 pub use self::gauge::{GaugeEnd, GaugeWatch, StartupsReading};
+use self::listen_socket::ListenSocket;
+pub(crate) use self::proc::{SETTINGS, settings_here, settings_of_text};
 use super::docker::InsideContainer;
 use super::embedded::Gauges;
 
@@ -27,6 +31,7 @@ enum Source {
         listener: u32,
         /// Folder of the container's CPU accounting, when it has one.
         cpu_group: Option<PathBuf>,
+        socket: Option<Arc<ListenSocket>>,
     },
     /// The engine runs somewhere else (a virtual machine): only commands in the container reach it.
     Container(Arc<InsideContainer>),
@@ -35,24 +40,28 @@ enum Source {
         gauges: Gauges,
         start: u32,
         full: u32,
+        socket: Option<Arc<ListenSocket>>,
     },
     /// Nothing can be seen.
     Nothing,
 }
 
 impl Witness {
-    pub(super) fn host(listener: u32) -> Self {
+    /// A process of this machine that listens on `address`, in whatever network namespace.
+    pub(super) fn host(listener: u32, address: SocketAddr) -> Self {
         Witness(Source::Host {
             listener,
             cpu_group: None,
+            socket: asked(ListenSocket::of_process(listener, address)),
         })
     }
 
-    /// A container's listener on this host, with its control group's accounting.
-    pub(super) fn container_on_host(listener: u32) -> Self {
+    /// A container's listener on this host, with its control group's accounting. `address` is that in the container.
+    pub(super) fn container_on_host(listener: u32, address: SocketAddr) -> Self {
         Witness(Source::Host {
             listener,
             cpu_group: proc::cpu_group_of(listener),
+            socket: asked(ListenSocket::of_process(listener, address)),
         })
     }
 
@@ -60,11 +69,12 @@ impl Witness {
         Witness(Source::Container(Arc::new(inside)))
     }
 
-    pub(super) fn embedded(gauges: Gauges, start: u32, full: u32) -> Self {
+    pub(super) fn embedded(gauges: Gauges, start: u32, full: u32, address: SocketAddr) -> Self {
         Witness(Source::Embedded {
             gauges,
             start,
             full,
+            socket: asked(ListenSocket::here(address)),
         })
     }
 
@@ -79,17 +89,24 @@ impl Witness {
             Source::Host {
                 listener,
                 cpu_group,
+                socket,
             } => {
-                let (listener, cpu_group) = (*listener, cpu_group.clone());
-                tokio::task::spawn_blocking(move || proc::read(listener, cpu_group.as_deref()))
-                    .await
-                    .unwrap_or_default()
+                let (listener, cpu_group, socket) = (*listener, cpu_group.clone(), socket.clone());
+                tokio::task::spawn_blocking(move || ServerReading {
+                    listener: socket.and_then(|socket| socket.read()),
+                    ..proc::read(listener, cpu_group.as_deref())
+                })
+                .await
+                .unwrap_or_default()
             }
             Source::Container(inside) => match inside.counters().await {
                 Some(text) => proc::of_dump(&text),
                 None => ServerReading::default(),
             },
-            Source::Embedded { .. } => proc::kernel_only(),
+            Source::Embedded { socket, .. } => ServerReading {
+                listener: socket.as_ref().and_then(|socket| socket.read()),
+                ..proc::kernel_only()
+            },
             Source::Nothing => ServerReading::default(),
         }
     }
@@ -122,6 +139,7 @@ impl Witness {
                 gauges,
                 start,
                 full,
+                socket: _,
             } => {
                 let (gauges, start, full) = (gauges.clone(), *start, *full);
                 let read = move || {
@@ -136,4 +154,12 @@ impl Witness {
             Source::Nothing => None,
         }
     }
+}
+
+/// Without a way to ask there is no reading; the other ones are as good without it.
+fn asked(socket: std::io::Result<ListenSocket>) -> Option<Arc<ListenSocket>> {
+    socket
+        .inspect_err(|error| tracing::debug!(%error, "the listening socket cannot be looked at"))
+        .ok()
+        .map(Arc::new)
 }

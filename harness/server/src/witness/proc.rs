@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{SysconfVar, sysconf};
 
-use sshchurn_core::reading::{KernelReading, ServerReading};
+use sshchurn_core::reading::{KernelReading, KernelSettings, ServerReading};
 
 const NS_PER_S: u64 = 1_000_000_000;
 /// Processes looked at in one reading; a server with more is only counted up to here.
@@ -147,6 +147,35 @@ fn kernel_counters(netstat: Option<&str>) -> Option<KernelReading> {
     })
 }
 
+/// Settings of a network namespace, in the order of [`settings_of_text`]. The kernel shows whoever reads them those of the
+/// reader's own namespace, whatever the path (proc_sysctl.c, `net_ctl_header_lookup`).
+pub(crate) const SETTINGS: [&str; 3] = [
+    "/proc/sys/net/ipv4/tcp_abort_on_overflow",
+    "/proc/sys/net/ipv4/tcp_syncookies",
+    "/proc/sys/net/core/somaxconn",
+];
+
+/// Those of this process's own network namespace; `None` where none can be read.
+pub(crate) fn settings_here() -> Option<KernelSettings> {
+    let text: String = SETTINGS
+        .iter()
+        .map(|path| fs::read_to_string(path).unwrap_or_else(|_| String::from("\n")))
+        .collect();
+    settings_of_text(&text)
+}
+
+/// The same, printed one a line; an empty line is a setting that the kernel does not have.
+pub(crate) fn settings_of_text(text: &str) -> Option<KernelSettings> {
+    let mut lines = text.lines().map(|line| line.trim().parse().ok());
+    let mut next = || lines.next().flatten();
+    let settings = KernelSettings {
+        tcp_abort_on_overflow: next(),
+        tcp_syncookies: next(),
+        somaxconn: next(),
+    };
+    (settings != KernelSettings::default()).then_some(settings)
+}
+
 /// The folder in which a process's CPU time is accounted, when it is not the whole machine's.
 pub(super) fn cpu_group_of(pid: u32) -> Option<PathBuf> {
     let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
@@ -206,6 +235,23 @@ mod tests {
             .expect("positive");
         assert_eq!(cpu_of_stat(stat), Some(100 * (NS_PER_S / ticks)));
         assert_eq!(cpu_of_stat("77 (sshd) S 1"), None);
+    }
+
+    #[test]
+    fn settings_keep_their_places_when_one_is_missing() {
+        let settings = settings_of_text("0\n\n4096\n").expect("two of three");
+        assert_eq!(settings.tcp_abort_on_overflow, Some(0));
+        assert_eq!(settings.tcp_syncookies, None);
+        assert_eq!(settings.somaxconn, Some(4096));
+        assert_eq!(settings_of_text("\n\n\n"), None);
+        assert_eq!(settings_of_text(""), None);
+    }
+
+    #[test]
+    fn settings_of_this_namespace_are_the_kernels() {
+        let settings = settings_here().expect("a Linux kernel");
+        assert!(settings.tcp_abort_on_overflow <= Some(1), "{settings:?}");
+        assert!(settings.somaxconn >= Some(1), "{settings:?}");
     }
 
     #[test]

@@ -1,10 +1,7 @@
 //! `sshchurn run`: the data flow from top to bottom. Scenario → target → engine → ledger → analysis → gate → report.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, UNIX_EPOCH};
-
-use sshchurn_core::server_log::LogLines;
 
 use super::args::{RunArgs, TargetArg};
 use super::compare::{self, Baseline};
@@ -34,7 +31,8 @@ use sshchurn_engine::{
 };
 use sshchurn_report::RunReport;
 use sshchurn_server::{
-    self as target, Idle, RunningServer, ServerChoice, ServerError, ServerOptions, ServerRequest,
+    self as target, Idle, LogWatch, RunningServer, ServerChoice, ServerError, ServerOptions,
+    ServerRequest,
 };
 
 /// How long a target may take to become ready. Building an image from packages comes on top.
@@ -149,7 +147,6 @@ pub(super) async fn one(
         signal,
         reason,
         console,
-        log_read: AtomicU64::new(0),
     };
     console.note(&format!(
         "scenario {}: {}",
@@ -197,7 +194,6 @@ struct Run<'a> {
     signal: StopSignal,
     reason: StopReason,
     console: &'a Console,
-    log_read: AtomicU64,
 }
 
 impl Run<'_> {
@@ -252,6 +248,9 @@ impl Run<'_> {
             self.collector.clone(),
             self.signal.clone(),
         );
+        let log = self.watch_log(target);
+        // What the server logged of getting ready and of the calibration belongs to no round.
+        self.take_log(log.as_ref()).await;
         let health = HealthSampler::start(self.collector.clone());
         let _deadline = self.watch_deadline();
         let plans = engine::plan_rounds(self.scenario);
@@ -261,7 +260,7 @@ impl Run<'_> {
             if self.signal.level() > StopLevel::Run {
                 break;
             }
-            let round = self.round(&engine, target, plan, plans.len(), &connector);
+            let round = self.round(&engine, target, plan, plans.len(), &connector, log.as_ref());
             let finished = tokio::select! {
                 finished = round => finished,
                 // The record is no longer complete: nothing that follows could be trusted.
@@ -286,6 +285,8 @@ impl Run<'_> {
             };
         }
         health.stop().await;
+        // Nothing is recorded after the last event.
+        drop(log);
         self.collector.record(Event::RunEnded { end });
         Ok(())
     }
@@ -298,6 +299,7 @@ impl Run<'_> {
         plan: &RoundPlan,
         rounds: usize,
         connector: &RusshConnector,
+        log: Option<&LogWatch>,
     ) -> Result<RoundEnd, CliError> {
         target.clear_jobs().await?;
         let idle = target.wait_idle(IDLE_WITHIN).await?;
@@ -340,7 +342,7 @@ impl Run<'_> {
                 .record(Event::StopRequested { reason, abort });
         }
         display.round_ended(&title, end, started.elapsed());
-        self.after_round(target, plan, end, witness).await?;
+        self.after_round(target, plan, end, witness, log).await?;
         match lost {
             Some(error) => {
                 self.console.note(&format!("error: {error}"));
@@ -368,6 +370,7 @@ impl Run<'_> {
         plan: &RoundPlan,
         end: RoundEnd,
         witness: RoundWitness,
+        log: Option<&LogWatch>,
     ) -> Result<(), CliError> {
         let gone = end == RoundEnd::ServerLost;
         let proven_idle = !gone
@@ -394,27 +397,35 @@ impl Run<'_> {
             end,
             proven_idle,
             inventory_taken: directories.is_some(),
-            log_taken: self.take_log(target, gone).await?,
+            log_taken: self.take_log(log).await,
         });
         Ok(())
     }
 
-    /// Puts what the server has logged since the last time into the ledger.
-    async fn take_log(&self, target: &RunningServer, gone: bool) -> Result<bool, CliError> {
-        let from = self.log_read.load(Relaxed);
-        let Some(bytes) = unless_gone(gone, target.read_log(from).await)? else {
-            return Ok(false);
-        };
-        self.log_read.fetch_add(bytes.len() as u64, Relaxed);
-        let mut lines = LogLines::new();
-        let mut sink = |line: &str| {
-            self.collector.record(Event::ServerLogged {
+    /// Puts every line of the server's log into the ledger as soon as it is read.
+    fn watch_log(&self, target: &RunningServer) -> Option<LogWatch> {
+        let collector = self.collector.clone();
+        target.follow_log(move |line| {
+            collector.record(Event::ServerLogged {
                 line: line.to_owned(),
             });
+        })
+    }
+
+    /// Whether all that the server has logged by now is in the ledger.
+    async fn take_log(&self, log: Option<&LogWatch>) -> bool {
+        let Some(log) = log else {
+            return false;
         };
-        lines.feed(&bytes, &mut sink);
-        lines.finish(&mut sink);
-        Ok(true)
+        match log.caught_up().await {
+            Ok(()) => true,
+            Err(lost) => {
+                self.collector.record(Event::Warned {
+                    text: lost.to_string(),
+                });
+                false
+            }
+        }
     }
 
     /// Measures what one connect and one exec cost, before anything else happens on the target.
@@ -426,10 +437,9 @@ impl Run<'_> {
         let measured = match engine::calibrate(self.collector.clock(), connector).await {
             Ok(measured) => measured,
             Err(outcome) => {
-                let log = target.read_log(0).await.ok().flatten();
                 return Err(CliError::ServerRefusesClient {
                     outcome: outcome.metric(),
-                    log: log.as_deref().map(target::log_tail).unwrap_or_default(),
+                    log: target.log_tail().await,
                 });
             }
         };

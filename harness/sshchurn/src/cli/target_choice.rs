@@ -133,6 +133,7 @@ pub(super) fn docker_options(network: NetworkArg) -> DockerOptions {
             NetworkArg::Host => DockerNetwork::Host,
             NetworkArg::Published => DockerNetwork::Published,
         },
+        shared_folder: true,
     }
 }
 
