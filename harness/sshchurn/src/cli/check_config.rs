@@ -2,14 +2,13 @@
 //!
 //! Owns putting the scenario `staircase` together and reading its run against the expectation.
 
-use super::args::{CheckConfigArgs, CheckConfigFormatArg, TargetArg};
+use super::args::{CheckConfigArgs, CheckConfigFormatArg};
 use super::console::Console;
-use super::doctor::preflight;
 use super::error::CliError;
-use super::run::{self, Order};
-use super::signals::Interrupts;
-use super::target_choice;
-use super::{load, run_directory};
+use super::report;
+use super::server_choice;
+use super::signals;
+use crate::session::{RunDirectory, RunOrder, SessionError, preflight, replay, run_id};
 use crate::shipped::SCENARIOS;
 use sshchurn_core::analysis::laws::LawStatus;
 use sshchurn_core::analysis::validity::{CheckId, CheckStatus};
@@ -17,7 +16,7 @@ use sshchurn_core::exit_code::ExitCode;
 use sshchurn_core::scenario::MaxStartups;
 use sshchurn_report::RunReport;
 use sshchurn_report::config_check::{self, Agreement, CONFIG_CHECK_VERSION, ConfigCheck};
-use sshchurn_server::{ServerError, ServerOptions};
+use sshchurn_server::{ServerChoice, ServerError, ServerOptions};
 
 /// The scenario that is run.
 const SCENARIO: &str = "staircase";
@@ -38,66 +37,77 @@ pub(super) async fn command(args: CheckConfigArgs, console: Console) -> Result<E
     }
     let requested = scenario.sshd.max_startups;
     let expected = args.expect.unwrap_or(requested);
-    if args.target == TargetArg::External {
+    let server = server_choice::of(args.target, args.release, args.network);
+    if server == ServerChoice::External {
         return Err(CliError::Usage(
             "check-config starts the server whose configuration it checks; `run staircase --target external` measures one \
              that runs"
                 .to_owned(),
         ));
     }
-    let target = target_choice::target_of(args.target, args.release, args.network);
-    target_choice::check_network(target, args.network)?;
-    target_choice::check_releases(target, args.release, scenario.sshd.min_release)?;
-    let findings = preflight(&scenario, target)?;
-    let run_id = run_directory::run_id(SCENARIO);
-    let directory = run_directory::create(args.out.as_deref(), &run_id)?;
-    let order = Order {
+    server_choice::check_network(server, args.network)?;
+    server_choice::check_releases(server, args.release, scenario.sshd.min_release)?;
+    let findings = preflight(&scenario, server)?;
+    let run_id = run_id(SCENARIO);
+    let directory = RunDirectory::create(args.out.as_deref(), &run_id.0)?;
+    let order = RunOrder {
         origin,
-        target,
+        server,
         options: ServerOptions {
             release: args.release,
-            docker: target_choice::docker_options(args.network),
+            docker: server_choice::docker_options(args.network),
             external: None,
         },
         run_id,
         directory,
+        findings,
         baseline: None,
         scenario,
     };
-    let interrupts = Interrupts::install(console.clone()).map_err(CliError::Signals)?;
-    let check = match run::one(&order, &findings, &interrupts, &console).await {
+    let interrupts = signals::interrupts(&console)?;
+    let (check, problems) = match order.run(&interrupts, &console).await {
         Ok(None) => return Ok(ExitCode::Interrupted),
-        Ok(Some(report)) => {
+        Ok(Some(concluded)) => {
+            let report = concluded.report;
             if matches!(report.exit, ExitCode::Interrupted | ExitCode::Environment) {
+                report::tell(concluded.problems, order.directory.path(), &console);
                 console.note("the check was not finished; the run directory has what was measured");
                 return Ok(report.exit);
             }
-            measured(&order, &report, requested, expected)?
+            let check = measured(&order, &report, requested, expected)?;
+            (check, concluded.problems)
         }
         // sshd has the last word on its configuration: that is an answer, not a failure.
-        Err(CliError::Target(ServerError::ConfigDiffers { effective, .. })) => {
-            unmeasured(requested, expected, effective)
+        Err(SessionError::Server(ServerError::ConfigDiffers { effective, .. })) => {
+            (unmeasured(requested, expected, effective), Vec::new())
         }
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.into()),
     };
     console.result(&match args.format {
         CheckConfigFormatArg::Text => config_check::text(&check),
         CheckConfigFormatArg::Json => config_check::json(&check),
     })?;
+    let failed = !problems.is_empty();
+    let directory = order.directory.path();
+    report::tell(problems, directory, &console);
     // A server that was not started has left none.
-    if order.directory.exists() {
-        console.note(&format!("run directory: {}", order.directory.display()));
+    if directory.exists() {
+        console.note(&format!("run directory: {}", directory.display()));
     }
-    Ok(check.exit())
+    Ok(if failed {
+        ExitCode::Environment
+    } else {
+        check.exit()
+    })
 }
 
 fn measured(
-    order: &Order,
+    order: &RunOrder,
     report: &RunReport,
     requested: MaxStartups,
     expected: MaxStartups,
 ) -> Result<ConfigCheck, CliError> {
-    let curves = load::curves(&order.directory, expected)?;
+    let curves = replay::curves(&order.directory, expected)?;
     // That the server does not follow the rule is what is asked here, and no fault of the measurement.
     let invalid = report
         .validity
