@@ -207,6 +207,10 @@ impl Interrupts {
     /// Hands on to one run what the user asks for, for as long as the answer is kept.
     pub(super) fn follow(&self, stop: &RunStop) -> AbortOnDropHandle<()> {
         let (mut state, stop) = (self.state.subscribe(), stop.clone());
+        let already = *state.borrow();
+        if let Some(cause) = already.cause {
+            stop.ask(cause, already.level);
+        }
         AbortOnDropHandle::new(tokio::spawn(async move {
             for level in [StopLevel::Drain, StopLevel::Abort] {
                 let Ok(asked) = state
