@@ -62,6 +62,8 @@ impl<'a> Rounds<'a> {
     ) -> Result<RoundEnd, ServerError> {
         self.server.clear_jobs().await?;
         let idle = self.server.wait_idle(IDLE_WITHIN).await?;
+        // What was logged until now, by the calibration for one, is no round's: it must come before this one's beginning.
+        self.take_log(false).await?;
         self.collector.record(Event::RoundStarted {
             round: plan.round,
             repetition: plan.repetition,
