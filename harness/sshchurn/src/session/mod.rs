@@ -7,6 +7,7 @@
 
 mod baseline;
 mod conclude;
+pub mod config_check;
 mod directory;
 mod error;
 mod live;
