@@ -1,30 +1,24 @@
 //! Leftover directories against a listing made by hand, on the machine's own sshd and in a container.
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
+#![allow(clippy::unwrap_used)]
 
 mod driver;
 
 use std::collections::BTreeMap;
 use std::process::Command;
-use std::sync::mpsc;
-use std::time::Duration;
+use std::sync::Mutex;
 
+use sshchurn::session::{Interrupts, Notice, RunDirectory, RunFile, RunOrder, SessionError};
 use sshchurn::shipped::{RECIPE, SCENARIOS};
-use sshchurn_core::ids::TaskId;
-use sshchurn_core::ledger::Event;
+use sshchurn_core::ids::{RoundId, RunId, TaskId};
+use sshchurn_core::ledger::{Event, LedgerReader};
 use sshchurn_core::vocabulary::CleanupResult;
-use sshchurn_engine::clock::RunClock;
-use sshchurn_engine::collector::Collector;
-use sshchurn_engine::{Engine, StopController, plan_rounds};
-use sshchurn_server::{
-    RunningServer, ServerChoice, ServerError, ServerOptions, ServerRequest, start,
-};
+use sshchurn_server::{ServerChoice, ServerError, ServerOptions};
 
-const WITHIN: Duration = Duration::from_secs(60);
+const RUN: &str = "leftovers-test";
 
 /// Names of the job directories, by `ls` in the container or on this machine.
-fn listed_by_hand(choice: ServerChoice, target: &RunningServer) -> Vec<String> {
-    let jobs = &target.description().jobs_directory;
-    let output = if choice == ServerChoice::Docker {
+fn listed_by_hand(server: ServerChoice, jobs: &str) -> Vec<String> {
+    let output = if server == ServerChoice::Docker {
         let owned = format!("label=sshchurn.run={RUN}");
         let id = Command::new("docker")
             .args(["ps", "-q", "--filter", &owned])
@@ -45,88 +39,114 @@ fn listed_by_hand(choice: ServerChoice, target: &RunningServer) -> Vec<String> {
         .collect()
 }
 
-const RUN: &str = "leftovers-test";
+/// Runs the scenario on a server and lists by hand after each round, before the next clears what is there.
+async fn run_and_list(order: &RunOrder) -> Result<BTreeMap<RoundId, Vec<String>>, SessionError> {
+    let jobs = Mutex::new(String::new());
+    let listings = Mutex::new(BTreeMap::new());
+    let observer = |notice: Notice| match notice {
+        Notice::ServerReady(server) => *jobs.lock().unwrap() = server.jobs_directory,
+        Notice::RoundRecorded { title } => {
+            let by_hand = listed_by_hand(order.server, &jobs.lock().unwrap());
+            listings.lock().unwrap().insert(title.round, by_hand);
+        }
+        Notice::ScenarioBegins { .. }
+        | Notice::ServerBeingMade(_)
+        | Notice::Warning(_)
+        | Notice::RoundStarted { .. }
+        | Notice::RoundEnded { .. }
+        | Notice::ServerLost(_)
+        | Notice::LedgerLost
+        | Notice::Interrupted(_)
+        | Notice::ReportGivenUp(_) => {}
+    };
+    let concluded = order.run(&Interrupts::none(), &observer).await?.unwrap();
+    assert!(concluded.problems.is_empty(), "{:?}", concluded.problems);
+    Ok(listings.into_inner().unwrap())
+}
+
+/// What the ledger says of one round.
+#[derive(Default)]
+struct Recorded {
+    found: Vec<String>,
+    tasks: BTreeMap<String, TaskId>,
+    ends: BTreeMap<TaskId, (bool, CleanupResult)>,
+}
+
+fn recorded(directory: &RunDirectory) -> BTreeMap<RoundId, Recorded> {
+    let mut rounds = BTreeMap::<RoundId, Recorded>::new();
+    for record in LedgerReader::open(&directory.file(RunFile::Ledger)).unwrap() {
+        match record.unwrap().event {
+            Event::TaskScheduled {
+                round,
+                task,
+                job_id,
+                ..
+            } => {
+                rounds.entry(round).or_default().tasks.insert(job_id, task);
+            }
+            Event::TaskEnded {
+                round,
+                task,
+                removal_required,
+                cleanup,
+                ..
+            } => {
+                let end = (removal_required, cleanup);
+                rounds.entry(round).or_default().ends.insert(task, end);
+            }
+            Event::DirectoryFound { round, name } => {
+                rounds.entry(round).or_default().found.push(name);
+            }
+            _ => {}
+        }
+    }
+    rounds
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn leftovers_of_both_strategies_equal_a_listing_made_by_hand() {
-    let (scenario, _) = SCENARIOS.resolve("orphans").unwrap();
-    for (choice, required) in [
+    for (server, required) in [
         (ServerChoice::Local, "SSHCHURN_REQUIRE_LOCAL"),
         (ServerChoice::Docker, "SSHCHURN_REQUIRE_DOCKER"),
     ] {
-        let request = ServerRequest {
-            sshd: scenario.sshd.clone(),
-            run_id: RUN.to_owned(),
-            ready_within: WITHIN,
+        let folder = tempfile::tempdir().unwrap();
+        let (scenario, origin) = SCENARIOS.resolve("orphans").unwrap();
+        let rounds = scenario.rounds as usize * scenario.strategies.len();
+        let order = RunOrder {
+            scenario,
+            origin,
+            server,
+            options: ServerOptions::new(RECIPE),
+            run_id: RunId(RUN.to_owned()),
+            directory: RunDirectory::create(Some(folder.path()), RUN).unwrap(),
+            findings: Vec::new(),
+            baseline: None,
         };
-        let target = match start(choice, &request, &ServerOptions::new(RECIPE), &|text| {
-            eprintln!("{text}")
-        })
-        .await
-        {
-            Ok(target) => target,
-            Err(error @ ServerError::Unavailable { .. }) => {
+        let listings = match run_and_list(&order).await {
+            Ok(listings) => listings,
+            Err(SessionError::Server(error @ ServerError::Unavailable { .. })) => {
                 driver::skipped(required, &error.to_string());
                 continue;
             }
             Err(error) => panic!("{error}"),
         };
-        let endpoint = target.endpoint();
-        let connector = endpoint.connector();
-        for plan in plan_rounds(&scenario) {
-            target.clear_jobs().await.unwrap();
-            let (sender, receiver) = mpsc::channel();
-            let collector = Collector::new(RunClock::start(), sender);
-            let (_stop, signal) = StopController::new();
-            let jobs = target.description().jobs_directory.clone();
-            let engine = Engine::new(scenario.clone(), jobs, collector.clone(), signal);
-            engine
-                .run_round(&plan, || connector.for_another_task())
-                .await;
-            collector.finish();
-            target.wait_idle(WITHIN).await.unwrap();
-
-            let by_hand = listed_by_hand(choice, &target);
-            let by_target: Vec<String> = target
-                .job_directories()
-                .await
-                .unwrap()
-                .unwrap()
-                .into_iter()
-                .map(|found| found.name)
-                .collect();
-            assert_eq!(by_hand, by_target, "{choice:?} {}", plan.strategy.name);
+        let recorded = recorded(&order.directory);
+        assert_eq!(listings.len(), rounds);
+        for (round, by_hand) in &listings {
+            let recorded = &recorded[round];
+            assert_eq!(*by_hand, recorded.found, "{server:?} round {round}");
             assert!(
                 !by_hand.is_empty(),
                 "the scenario leaves directories behind"
             );
-
             // Each is a task's, was to be removed, and was not.
-            let (mut names, mut ends) = (BTreeMap::<String, TaskId>::new(), BTreeMap::new());
-            for record in receiver {
-                match record.event {
-                    Event::TaskScheduled { task, job_id, .. } => {
-                        names.insert(job_id, task);
-                    }
-                    Event::TaskEnded {
-                        task,
-                        removal_required,
-                        cleanup,
-                        ..
-                    } => {
-                        ends.insert(task, (removal_required, cleanup));
-                    }
-                    _ => {}
-                }
-            }
-            for name in &by_hand {
-                let (required, cleanup) = ends[&names[name]];
+            for name in by_hand {
+                let (required, cleanup) = recorded.ends[&recorded.tasks[name]];
                 assert!(
                     required && cleanup != CleanupResult::Removed,
                     "{name}: {cleanup:?}"
                 );
             }
         }
-        target.stop().await.unwrap();
     }
 }

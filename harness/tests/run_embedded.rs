@@ -98,6 +98,30 @@ const RENDERED: [&str; 6] = [
 ];
 
 #[test]
+fn report_is_shown_whatever_file_cannot_be_written_and_then_the_exit_code_is_4() {
+    let directory = tempfile::tempdir().unwrap();
+    let finished = run(
+        directory.path(),
+        &["open-gates", "--target", "embedded", "--rounds", "1"],
+    )
+    .code(0);
+    // No file takes the name of a folder.
+    let html = finished.directory.join("report.html");
+    std::fs::remove_file(&html).unwrap();
+    std::fs::create_dir(&html).unwrap();
+    std::fs::remove_file(finished.directory.join("junit.xml")).unwrap();
+    let again = sshchurn(&["report", &finished.directory.display().to_string()]).code(4);
+    assert_eq!(again.stdout, finished.stdout);
+    assert!(again.stderr.contains("report.html"), "{}", again.stderr);
+    assert!(
+        again.stderr.contains("`sshchurn report "),
+        "{}",
+        again.stderr
+    );
+    assert!(finished.directory.join("junit.xml").exists());
+}
+
+#[test]
 fn refused_channels_spend_the_reconnect_budget() {
     let directory = tempfile::tempdir().unwrap();
     let finished = run(directory.path(), &["max-sessions", "--target", "embedded"]).code(0);

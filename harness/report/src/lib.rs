@@ -27,7 +27,7 @@ pub use document::{
     LeftoverReport, NumbersReport, PerTaskReport, PhasesReport, RateReport, RoundReport, RunReport,
     SCHEMA_VERSION, ScopeReport, ServerLogReport, StrategyReport, TimesReport, ToolReport,
 };
-pub use writer::{WriteError, write_file};
+pub use writer::{WriteError, write_file, write_file_with};
 
 #[cfg(test)]
 mod exposition_tests;

@@ -3,7 +3,8 @@
 //! The only I/O of `report`. A reader never sees half a report: bytes go to a temporary file in the same
 //! folder, are synced, and take the final name by rename(2).
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 /// Why a file was not written; the final name is untouched.
@@ -19,6 +20,17 @@ pub struct WriteError {
 /// # Errors
 /// [`WriteError`] when the folder is missing or not writable, or the disk is full.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
+    write_file_with(path, |file| file.write_all(bytes))
+}
+
+/// The same for what is too long to be held in memory: `fill` writes it.
+///
+/// # Errors
+/// As [`write_file`], and what `fill` fails with.
+pub fn write_file_with(
+    path: &Path,
+    fill: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<(), WriteError> {
     let attempt = || -> io::Result<()> {
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -32,7 +44,7 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
         let mut file = builder.prefix(".sshchurn-").tempfile_in(folder)?;
-        file.write_all(bytes)?;
+        fill(file.as_file_mut())?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;
         Ok(())

@@ -1,23 +1,18 @@
 //! `sshchurn check-config`: what `MaxStartups` was meant to be, what `sshd -T` says, and what the server does.
 //!
-//! Owns putting the scenario `staircase` together and reading its run against the expectation.
+//! Owns putting the scenario `staircase` together; reading its run against the expectation is `session`'s.
 
-use super::args::{CheckConfigArgs, CheckConfigFormatArg, TargetArg};
+use super::args::{CheckConfigArgs, CheckConfigFormatArg};
 use super::console::Console;
-use super::doctor::preflight;
 use super::error::CliError;
-use super::run::{self, Order};
-use super::signals::Interrupts;
-use super::target_choice;
-use super::{load, run_directory};
+use super::report;
+use super::server_choice;
+use super::signals;
+use crate::session::{RunDirectory, RunOrder, SessionError, config_check, preflight, run_id};
 use crate::shipped::SCENARIOS;
-use sshchurn_core::analysis::laws::LawStatus;
-use sshchurn_core::analysis::validity::{CheckId, CheckStatus};
 use sshchurn_core::exit_code::ExitCode;
-use sshchurn_core::scenario::MaxStartups;
-use sshchurn_report::RunReport;
-use sshchurn_report::config_check::{self, Agreement, CONFIG_CHECK_VERSION, ConfigCheck};
-use sshchurn_server::{ServerError, ServerOptions};
+use sshchurn_report::config_check as render;
+use sshchurn_server::{ServerChoice, ServerError, ServerOptions};
 
 /// The scenario that is run.
 const SCENARIO: &str = "staircase";
@@ -36,122 +31,68 @@ pub(super) async fn command(args: CheckConfigArgs, console: Console) -> Result<E
             .set_keyword(keyword, value)
             .map_err(|error| CliError::Usage(format!("--sshd-option {keyword}: {error}")))?;
     }
-    let requested = scenario.sshd.max_startups;
-    let expected = args.expect.unwrap_or(requested);
-    if args.target == TargetArg::External {
+    let expected = args.expect.unwrap_or(scenario.sshd.max_startups);
+    let server = server_choice::of(args.target, args.release, args.network);
+    if server == ServerChoice::External {
         return Err(CliError::Usage(
             "check-config starts the server whose configuration it checks; `run staircase --target external` measures one \
              that runs"
                 .to_owned(),
         ));
     }
-    let target = target_choice::target_of(args.target, args.release, args.network);
-    target_choice::check_network(target, args.network)?;
-    target_choice::check_releases(target, args.release, scenario.sshd.min_release)?;
-    let findings = preflight(&scenario, target)?;
-    let run_id = run_directory::run_id(SCENARIO);
-    let directory = run_directory::create(args.out.as_deref(), &run_id)?;
-    let order = Order {
+    server_choice::check_network(server, args.network)?;
+    server_choice::check_releases(server, args.release, scenario.sshd.min_release)?;
+    let findings = preflight(&scenario, server)?;
+    let run_id = run_id(SCENARIO);
+    let directory = RunDirectory::create(args.out.as_deref(), &run_id.0)?;
+    let order = RunOrder {
         origin,
-        target,
+        server,
         options: ServerOptions {
             release: args.release,
-            docker: target_choice::docker_options(args.network),
+            docker: server_choice::docker_options(args.network),
             external: None,
         },
         run_id,
         directory,
+        findings,
         baseline: None,
         scenario,
     };
-    let interrupts = Interrupts::install(console.clone()).map_err(CliError::Signals)?;
-    let check = match run::one(&order, &findings, &interrupts, &console).await {
+    let interrupts = signals::interrupts(&console)?;
+    let (check, problems) = match order.run(&interrupts, &console).await {
         Ok(None) => return Ok(ExitCode::Interrupted),
-        Ok(Some(report)) => {
+        Ok(Some(concluded)) => {
+            let report = concluded.report;
             if matches!(report.exit, ExitCode::Interrupted | ExitCode::Environment) {
+                report::tell(concluded.problems, order.directory.path(), &console);
                 console.note("the check was not finished; the run directory has what was measured");
                 return Ok(report.exit);
             }
-            measured(&order, &report, requested, expected)?
+            let check = config_check::of_run(&order, &report, expected)?;
+            (check, concluded.problems)
         }
         // sshd has the last word on its configuration: that is an answer, not a failure.
-        Err(CliError::Target(ServerError::ConfigDiffers { effective, .. })) => {
-            unmeasured(requested, expected, effective)
-        }
-        Err(error) => return Err(error),
+        Err(SessionError::Server(ServerError::ConfigDiffers { effective, .. })) => (
+            config_check::of_refusal(&order, expected, effective),
+            Vec::new(),
+        ),
+        Err(error) => return Err(error.into()),
     };
     console.result(&match args.format {
-        CheckConfigFormatArg::Text => config_check::text(&check),
-        CheckConfigFormatArg::Json => config_check::json(&check),
+        CheckConfigFormatArg::Text => render::text(&check),
+        CheckConfigFormatArg::Json => render::json(&check),
     })?;
+    let failed = !problems.is_empty();
+    let directory = order.directory.path();
+    report::tell(problems, directory, &console);
     // A server that was not started has left none.
-    if order.directory.exists() {
-        console.note(&format!("run directory: {}", order.directory.display()));
+    if directory.exists() {
+        console.note(&format!("run directory: {}", directory.display()));
     }
-    Ok(check.exit())
-}
-
-fn measured(
-    order: &Order,
-    report: &RunReport,
-    requested: MaxStartups,
-    expected: MaxStartups,
-) -> Result<ConfigCheck, CliError> {
-    let curves = load::curves(&order.directory, expected)?;
-    // That the server does not follow the rule is what is asked here, and no fault of the measurement.
-    let invalid = report
-        .validity
-        .iter()
-        .filter(|check| check.status == CheckStatus::Invalid && check.id != CheckId::AdmissionRule)
-        .map(|check| {
-            format!(
-                "{}: {}",
-                check.actual,
-                check.advice.as_deref().unwrap_or("")
-            )
-        });
-    let broken = report
-        .laws
-        .iter()
-        .filter(|law| law.status == LawStatus::Broken)
-        .map(|law| format!("the books do not balance: {}", law.description));
-    let target = &report.target;
-    Ok(ConfigCheck {
-        schema_version: CONFIG_CHECK_VERSION,
-        server: format!(
-            "{} ({}), {} climbs",
-            target.kind.as_str(),
-            target.release.as_ref().unwrap_or(&target.identification),
-            order.scenario.rounds
-        ),
-        embedded_stand_in: report.embedded_stand_in,
-        requested: requested.to_string(),
-        expected: expected.to_string(),
-        effective: target.effective_max_startups.clone(),
-        most_likely: report.most_likely_max_startups.clone(),
-        held: curves.held,
-        draws: curves.draws,
-        problems: broken.chain(invalid).collect(),
-        agreement: Agreement::Inconclusive,
-        reasons: Vec::new(),
-    }
-    .concluded())
-}
-
-fn unmeasured(requested: MaxStartups, expected: MaxStartups, effective: String) -> ConfigCheck {
-    ConfigCheck {
-        schema_version: CONFIG_CHECK_VERSION,
-        server: "a server that was not started".to_owned(),
-        embedded_stand_in: false,
-        requested: requested.to_string(),
-        expected: expected.to_string(),
-        effective: Some(effective),
-        most_likely: None,
-        held: None,
-        draws: None,
-        problems: Vec::new(),
-        agreement: Agreement::Inconclusive,
-        reasons: Vec::new(),
-    }
-    .concluded()
+    Ok(if failed {
+        ExitCode::Environment
+    } else {
+        check.exit()
+    })
 }

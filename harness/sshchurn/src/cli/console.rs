@@ -1,16 +1,20 @@
 //! The console: results on stdout, everything else on stderr. The only place that prints.
+//!
+//! Owns the words for what a session tells.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use sshchurn_core::ledger::RoundEnd;
 
 use super::error::CliError;
+use super::live::RoundDisplay;
+use crate::session::{DRAIN_WITHIN, Notice, Observer, SignalAnswer};
 
 /// Prints. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Console {
-    live: Arc<Mutex<Option<ProgressBar>>>,
+    live: Arc<Mutex<Option<RoundDisplay>>>,
     progress: bool,
     colour: bool,
 }
@@ -57,26 +61,82 @@ impl Console {
             let _ = writeln!(io::stderr().lock(), "{text}");
         };
         match &*live {
-            Some(bar) => bar.suspend(print),
+            Some(display) => display.suspend(print),
             None => print(),
         }
     }
 
-    /// Starts the live display of one round of `tasks`.
-    pub(super) fn start_round(&self, tasks: u32) -> Live {
-        let bar = self.progress.then(|| {
-            let bar =
-                ProgressBar::with_draw_target(Some(u64::from(tasks)), ProgressDrawTarget::stderr());
-            // The template is fixed, so that it parses is a matter of the unit test below.
-            if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
-                bar.set_style(style);
+    fn display(&self, display: Option<RoundDisplay>) {
+        *self.live.lock().unwrap_or_else(PoisonError::into_inner) = display;
+    }
+}
+
+impl Observer for Console {
+    fn notice(&self, notice: Notice) {
+        match notice {
+            Notice::ScenarioBegins { name, description } => {
+                self.note(&format!("scenario {name}: {description}"));
             }
-            bar
-        });
-        *self.live.lock().unwrap_or_else(PoisonError::into_inner) = bar.clone();
-        Live {
-            console: self.clone(),
-            bar,
+            Notice::ServerBeingMade(step) => self.note(&step),
+            Notice::ServerReady(server) => self.note(&format!("target: {}", server.choice)),
+            Notice::Warning(text) => self.note(&format!("warning: {text}")),
+            Notice::RoundStarted { title, live } => {
+                if self.progress {
+                    self.display(Some(RoundDisplay::start(&title, live)));
+                }
+            }
+            // One line for each round, also where there is no live display.
+            Notice::RoundEnded {
+                title,
+                counts,
+                end,
+                took,
+            } => {
+                self.display(None);
+                self.note(&format!(
+                    "{title}: {} of {} tasks succeeded, {} attempts, {} refused, {:.1} s{}",
+                    counts.tasks_succeeded,
+                    title.tasks,
+                    counts.attempts,
+                    counts.refused,
+                    took.as_secs_f64(),
+                    match end {
+                        RoundEnd::Complete => "",
+                        RoundEnd::Drained => " (drained)",
+                        RoundEnd::Aborted => " (aborted)",
+                        RoundEnd::OutOfTime => " (out of time)",
+                        RoundEnd::ServerLost => " (server lost)",
+                    }
+                ));
+            }
+            Notice::RoundRecorded { .. } => {}
+            Notice::ServerLost(death) => self.note(&format!("error: {death}")),
+            Notice::LedgerLost => self.display(None),
+            Notice::Interrupted(answer) => self.answered(answer),
+            Notice::ReportGivenUp(directory) => self.note(&format!(
+                "no report was written; `sshchurn report {}` computes it",
+                directory.display()
+            )),
+        }
+    }
+}
+
+impl Console {
+    /// What a signal has led to.
+    fn answered(&self, answer: SignalAnswer) {
+        match answer {
+            SignalAnswer::EndsWithoutReport => {
+                self.note("stopping now; this run has measured nothing yet and gets no report");
+            }
+            SignalAnswer::Drains => self.note(&format!(
+                "interrupted: letting running tasks finish (at most {} s); press Ctrl-C again to stop now",
+                DRAIN_WITHIN.as_secs()
+            )),
+            SignalAnswer::Aborts => self.note("stopping now; the partial report follows"),
+            SignalAnswer::ReportGoesOn => self
+                .note("the report is written all the same; interrupt once more to do without it"),
+            // Whoever waits for the report says what is missing.
+            SignalAnswer::ReportGivenUp => {}
         }
     }
 }
@@ -85,45 +145,4 @@ impl Console {
 pub(super) fn takes_colour(stream: &impl IsTerminal) -> bool {
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     stream.is_terminal() && !no_colour
-}
-
-const TEMPLATE: &str = "{prefix} [{bar:24}] {pos}/{len} tasks  {msg}";
-
-/// The live display of one round; gone when dropped.
-pub(super) struct Live {
-    console: Console,
-    bar: Option<ProgressBar>,
-}
-
-impl Live {
-    pub(super) fn show(&self, prefix: &str, ended: u64, counts: String) {
-        if let Some(bar) = &self.bar {
-            bar.set_prefix(prefix.to_owned());
-            bar.set_position(ended);
-            bar.set_message(counts);
-        }
-    }
-}
-
-impl Drop for Live {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-        *self
-            .console
-            .live
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = None;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn progress_template_parses() {
-        assert!(ProgressStyle::with_template(TEMPLATE).is_ok());
-    }
 }

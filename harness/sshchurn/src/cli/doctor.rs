@@ -1,21 +1,21 @@
-//! `sshchurn doctor`, and the same checks before each run.
+//! `sshchurn doctor`: every check of this machine, printed with its fix.
 
-use super::args::{DoctorArgs, TargetArg};
+use super::args::DoctorArgs;
 use super::console::Console;
 use super::error::CliError;
-use crate::doctor::{self, Finding, Needs, Status};
+use crate::doctor::{self, Finding, Status};
+use crate::session::connection_needs;
 use crate::shipped::SCENARIOS;
 use sshchurn_core::exit_code::ExitCode;
-use sshchurn_core::scenario::Scenario;
-use sshchurn_server as target;
+use sshchurn_server::{self as server, ServerChoice};
 
 /// Prints every finding with its fix.
 pub(super) async fn command(args: DoctorArgs, console: Console) -> Result<ExitCode, CliError> {
     let (scenario, _) = SCENARIOS
         .resolve(&args.scenario)
         .map_err(|errors| CliError::Scenario(errors.render()))?;
-    let mut findings = doctor::check(needs(&scenario, TargetArg::Auto));
-    findings.extend(targets().await);
+    let mut findings = doctor::check(connection_needs(&scenario, ServerChoice::Auto));
+    findings.extend(servers().await);
     for finding in &findings {
         let mark = match finding.status {
             Status::Ok => "ok",
@@ -38,44 +38,13 @@ pub(super) async fn command(args: DoctorArgs, console: Console) -> Result<ExitCo
     })
 }
 
-/// The checks of the client's side before a run; a failure stops it.
-pub(super) fn preflight(scenario: &Scenario, target: TargetArg) -> Result<Vec<Finding>, CliError> {
-    let findings = doctor::check(needs(scenario, target));
-    let failures: Vec<String> = findings
-        .iter()
-        .filter(|finding| finding.status == Status::Failure)
-        .map(Finding::sentence)
-        .collect();
-    if failures.is_empty() {
-        Ok(findings)
-    } else {
-        Err(CliError::Preflight(failures.join("\n")))
-    }
-}
-
-fn needs(scenario: &Scenario, target: TargetArg) -> Needs {
-    Needs {
-        connections: scenario
-            .arrival
-            .max_in_flight
-            .unwrap_or(scenario.tasks)
-            .min(scenario.tasks),
-        // The embedded server has the other end of every connection, and three pipes for each running command.
-        descriptors_per_connection: match target {
-            TargetArg::Embedded | TargetArg::Auto => 6,
-            TargetArg::Docker | TargetArg::Local | TargetArg::External => 2,
-        },
-        loopback: target != TargetArg::External,
-    }
-}
-
 /// Which servers could be started here.
-async fn targets() -> Vec<Finding> {
-    let docker = match target::docker::probe(&crate::shipped::RECIPE).await {
+async fn servers() -> Vec<Finding> {
+    let docker = match server::docker::probe(&crate::shipped::RECIPE).await {
         Ok(found) => Finding::ok("Docker engine", found),
         Err(error) => missing("Docker engine", &error),
     };
-    let sshd = match target::local::probe().await {
+    let sshd = match server::local::probe().await {
         Ok(found) => Finding::ok("sshd", found),
         Err(error) => missing("sshd", &error),
     };
@@ -91,9 +60,9 @@ async fn targets() -> Vec<Finding> {
 }
 
 /// A server that cannot be had is a warning: there are others.
-fn missing(check: &'static str, error: &target::ServerError) -> Finding {
+fn missing(check: &'static str, error: &server::ServerError) -> Finding {
     match error {
-        target::ServerError::Unavailable { what, fix } => {
+        server::ServerError::Unavailable { what, fix } => {
             Finding::warning(check, what.clone(), fix.clone())
         }
         other => Finding::warning(check, other.to_string(), "see the message"),

@@ -31,8 +31,10 @@ pub(super) fn man(args: &ManArgs, console: &Console) -> Result<ExitCode, CliErro
             }
         }
         Some(folder) => {
-            std::fs::create_dir_all(folder)
-                .map_err(|source| CliError::io("create", folder, source))?;
+            std::fs::create_dir_all(folder).map_err(|source| CliError::Folder {
+                path: folder.clone(),
+                source,
+            })?;
             for page in pages {
                 report::write_file(&folder.join(Path::new(&page.file)), page.roff.as_bytes())?;
             }

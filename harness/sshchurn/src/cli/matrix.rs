@@ -1,25 +1,20 @@
 //! `sshchurn matrix`: one scenario over OpenSSH releases, one after the other, and one table of them.
 
-use super::args::{MatrixArgs, MatrixFormatArg, TargetArg};
+use super::args::{MatrixArgs, MatrixFormatArg};
 use super::console::Console;
-use super::doctor::preflight;
 use super::error::CliError;
 use super::overrides::{self, Resolved};
-use super::run::{self, Order};
-use super::signals::Interrupts;
-use super::target_choice;
-use super::{load, run_directory};
-use crate::doctor::Finding;
+use super::server_choice;
+use super::signals;
+use crate::session::{
+    Conclusion, MatrixDirectory, RunOrder, SessionError, parse_thresholds, preflight, run_id,
+};
 use sshchurn_core::exit_code::ExitCode;
 use sshchurn_core::ids::RunId;
 use sshchurn_core::release::Release;
 use sshchurn_report::matrix::{self, MatrixReport, MatrixRow};
-use sshchurn_report::{RunReport, write_file};
-use sshchurn_server::ServerOptions;
 use sshchurn_server::docker::Suite;
-
-/// Name of the document in the directory of a matrix.
-const MATRIX: &str = "matrix.json";
+use sshchurn_server::{ServerChoice, ServerOptions};
 
 pub(super) async fn command(args: MatrixArgs, console: Console) -> Result<ExitCode, CliError> {
     let console = if args.no_progress {
@@ -32,11 +27,11 @@ pub(super) async fn command(args: MatrixArgs, console: Console) -> Result<ExitCo
         origin,
         left_out,
     } = overrides::resolve(&args.scenario, &args.overrides)?;
-    load::thresholds(&scenario.gate, &scenario.strategy_names())?;
+    parse_thresholds(&scenario.gate, &scenario.strategy_names())?;
     let suites = suites(&args.releases, scenario.sshd.min_release)?;
-    let matrix_id = run_directory::run_id(&format!("{}-matrix", scenario.name));
-    let directory = run_directory::create(args.out.as_deref(), &matrix_id)?;
-    let interrupts = Interrupts::install(console.clone()).map_err(CliError::Signals)?;
+    let matrix_id = run_id(&format!("{}-matrix", scenario.name));
+    let directory = MatrixDirectory::create(args.out.as_deref(), &matrix_id.0)?;
+    let interrupts = signals::interrupts(&console)?;
 
     let mut rows = Vec::new();
     for (index, suite) in suites.iter().enumerate() {
@@ -50,28 +45,28 @@ pub(super) async fn command(args: MatrixArgs, console: Console) -> Result<ExitCo
             index + 1,
             suites.len()
         ));
-        let order = || {
-            let run_id = RunId(format!("{matrix_id}-{release}"));
-            Ok(Order {
+        // The machine is looked at anew for each: the one before has left sockets in TIME_WAIT.
+        let order = || -> Result<RunOrder, SessionError> {
+            let mut findings = preflight(&scenario, ServerChoice::Docker)?;
+            findings.extend(left_out.iter().cloned());
+            Ok(RunOrder {
                 scenario: scenario.clone(),
                 origin: origin.clone(),
-                target: TargetArg::Docker,
+                server: ServerChoice::Docker,
                 options: ServerOptions {
                     release: Some(suite.release()),
-                    docker: target_choice::docker_options(args.network),
+                    docker: server_choice::docker_options(args.network),
                     external: None,
                 },
-                directory: run_directory::create(Some(&directory.join(&release)), &run_id)?,
-                run_id,
+                run_id: RunId(format!("{matrix_id}-{release}")),
+                directory: directory.run(&release)?,
+                findings,
                 baseline: None,
             })
         };
-        let ended = match preflight(&scenario, TargetArg::Docker) {
+        let ended = match order() {
+            Ok(order) => order.run(&interrupts, &console).await,
             Err(error) => Err(error),
-            Ok(mut findings) => {
-                findings.extend(left_out.iter().cloned());
-                one(order, &findings, &interrupts, &console).await
-            }
         };
         let row = row(&release, ended);
         if let Some(error) = &row.error {
@@ -88,37 +83,34 @@ pub(super) async fn command(args: MatrixArgs, console: Console) -> Result<ExitCo
         interrupted,
         rows,
     );
-    write_file(&directory.join(MATRIX), matrix::json(&report).as_bytes())?;
+    let written = directory.write(&report);
     console.result(&match args.format {
         MatrixFormatArg::Text => matrix::text(&report),
         MatrixFormatArg::Json => matrix::json(&report),
         MatrixFormatArg::Md => matrix::markdown(&report),
     })?;
-    console.note(&format!("matrix directory: {}", directory.display()));
+    console.note(&format!("matrix directory: {}", directory.path().display()));
+    written?;
     Ok(report.exit)
 }
 
-/// One release's run. The machine is looked at anew for each: the one before has left sockets in TIME_WAIT.
-async fn one(
-    order: impl FnOnce() -> Result<Order, CliError>,
-    findings: &[Finding],
-    interrupts: &Interrupts,
-    console: &Console,
-) -> Result<Option<RunReport>, CliError> {
-    run::one(&order()?, findings, interrupts, console).await
+/// What a run's end means for its row; a release that fails does not keep the others from being run.
+fn row(release: &str, ended: Result<Option<Conclusion>, SessionError>) -> MatrixRow {
+    match ended {
+        Ok(None) => MatrixRow::not_run(release),
+        Ok(Some(mut concluded)) => match concluded.problems.pop() {
+            None => MatrixRow::ran(release, &concluded.report),
+            Some(problem) => failed(release, problem),
+        },
+        Err(error) => failed(release, error),
+    }
 }
 
-/// What a run's end means for its row; a release that fails does not keep the others from being run.
-fn row(release: &str, ended: Result<Option<RunReport>, CliError>) -> MatrixRow {
-    match ended {
-        Ok(Some(report)) => MatrixRow::ran(release, &report),
-        Ok(None) => MatrixRow::not_run(release),
-        Err(error) => {
-            let text = error.text();
-            let text = text.strip_prefix("error: ").unwrap_or(&text);
-            MatrixRow::failed(release, text.replace('\n', " "), error.exit_code())
-        }
-    }
+fn failed(release: &str, error: SessionError) -> MatrixRow {
+    let error = CliError::from(error);
+    let text = error.text();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    MatrixRow::failed(release, text.replace('\n', " "), error.exit_code())
 }
 
 /// The releases asked for, each once, oldest first; without any all that the scenario allows.
@@ -146,6 +138,7 @@ fn suites(asked: &[Suite], least: Option<Release>) -> Result<Vec<Suite>, CliErro
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doctor::Finding;
     use sshchurn_report::matrix::RowState;
 
     #[test]
@@ -174,10 +167,16 @@ mod tests {
     fn run_that_fails_and_one_that_was_stopped_before_it_began_have_rows_too() {
         let failed = row(
             "8.4",
-            Err(CliError::Preflight("no ports\nno files".to_owned())),
+            Err(SessionError::Preflight(vec![
+                Finding::failure("ports", "none", "free some"),
+                Finding::failure("files", "none", "raise the limit"),
+            ])),
         );
         assert_eq!(failed.state, RowState::Failed);
-        assert_eq!(failed.error.as_deref(), Some("no ports no files"));
+        assert_eq!(
+            failed.error.as_deref(),
+            Some("ports: none; free some files: none; raise the limit")
+        );
         assert_eq!(failed.exit, Some(ExitCode::Environment));
         assert_eq!(row("8.4", Ok(None)).state, RowState::NotRun);
     }

@@ -3,22 +3,19 @@
 mod args;
 mod check_config;
 mod compare;
-mod conclude;
 mod console;
 mod doctor;
 mod error;
 mod image;
-mod load;
+mod live;
 mod manual;
 mod matrix;
 mod overrides;
-mod progress;
+mod report;
 mod run;
-mod run_directory;
 mod scenario;
+mod server_choice;
 mod signals;
-mod target_choice;
-mod witness;
 
 use std::process::ExitCode as ProcessExitCode;
 use std::time::Duration;
@@ -50,7 +47,7 @@ pub fn main() -> ProcessExitCode {
         Command::Run(args) => in_runtime(|| run::run(*args, console.clone())),
         Command::Matrix(args) => in_runtime(|| matrix::command(*args, console.clone())),
         Command::CheckConfig(args) => in_runtime(|| check_config::command(args, console.clone())),
-        Command::Report(args) => in_runtime(|| conclude::report_command(args, console.clone())),
+        Command::Report(args) => in_runtime(|| report::command(args, console.clone())),
         Command::Compare(args) => compare::command(&args, &console),
         Command::Scenario(command) => scenario::command(&command, &console),
         Command::Image(command) => in_runtime(|| image::command(command, console.clone())),

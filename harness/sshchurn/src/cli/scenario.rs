@@ -3,7 +3,7 @@
 use super::args::ScenarioCommand;
 use super::console::Console;
 use super::error::CliError;
-use super::load;
+use crate::session::{SessionError, parse_thresholds};
 use crate::shipped::SCENARIOS;
 use sshchurn_core::exit_code::ExitCode;
 
@@ -36,14 +36,14 @@ fn check(scenarios: &[String], console: &Console) -> Result<ExitCode, CliError> 
             .resolve(name)
             .map_err(|errors| CliError::Scenario(errors.render()))
             .and_then(|(scenario, origin)| {
-                load::thresholds(&scenario.gate, &scenario.strategy_names())?;
+                parse_thresholds(&scenario.gate, &scenario.strategy_names())?;
                 Ok((scenario, origin))
             });
         match checked {
             Ok((scenario, origin)) => {
                 console.result(&format!("{name}: ok ({}, {origin})", scenario.name))?;
             }
-            Err(error @ CliError::Thresholds(_)) => {
+            Err(error @ CliError::Session(SessionError::Thresholds(_))) => {
                 console.note(&format!("{name}: [[gate]] threshold:\n{error}"));
                 code = ExitCode::Usage;
             }

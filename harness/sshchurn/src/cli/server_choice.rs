@@ -1,6 +1,6 @@
-//! Which target the arguments ask for, and what contradicts itself in them on any machine.
+//! Which server the arguments ask for, and what contradicts itself in them on any machine.
 //!
-//! Owns that translation. What this machine lacks is the target's to say.
+//! Owns that translation. What this machine lacks is the server's to say.
 
 use super::args::{NetworkArg, RunArgs, TargetArg};
 use super::error::CliError;
@@ -10,32 +10,22 @@ use sshchurn_server::docker::{DockerNetwork, DockerOptions, Suite};
 use sshchurn_server::external::ExternalOptions;
 use sshchurn_server::{ServerChoice, ServerOptions, embedded};
 
-pub(super) fn choice(target: TargetArg) -> ServerChoice {
-    match target {
-        TargetArg::Auto => ServerChoice::Auto,
-        TargetArg::Docker => ServerChoice::Docker,
-        TargetArg::Local => ServerChoice::Local,
-        TargetArg::Embedded => ServerChoice::Embedded,
-        TargetArg::External => ServerChoice::External,
-    }
-}
-
-/// A release means the target whose release can be chosen, a published port the one that has one.
-pub(super) fn target_of(
-    target: TargetArg,
-    release: Option<Release>,
-    network: NetworkArg,
-) -> TargetArg {
-    match (target, release, network) {
+/// A release means the server whose release can be chosen, a published port the one that has one.
+pub(super) fn of(server: TargetArg, release: Option<Release>, network: NetworkArg) -> ServerChoice {
+    match (server, release, network) {
         (TargetArg::Auto, Some(_), _) | (TargetArg::Auto, _, NetworkArg::Published) => {
-            TargetArg::Docker
+            ServerChoice::Docker
         }
-        (target, _, _) => target,
+        (TargetArg::Auto, None, NetworkArg::Host) => ServerChoice::Auto,
+        (TargetArg::Docker, _, _) => ServerChoice::Docker,
+        (TargetArg::Local, _, _) => ServerChoice::Local,
+        (TargetArg::Embedded, _, _) => ServerChoice::Embedded,
+        (TargetArg::External, _, _) => ServerChoice::External,
     }
 }
 
 /// Options that would do nothing: whoever gives one believes that it does.
-pub(super) fn check_options(args: &RunArgs, target: TargetArg) -> Result<(), CliError> {
+pub(super) fn check_options(args: &RunArgs, server: ServerChoice) -> Result<(), CliError> {
     let without = |option: &str, what: &str| {
         Err(CliError::Usage(format!(
             "{option} does nothing without {what}"
@@ -44,7 +34,7 @@ pub(super) fn check_options(args: &RunArgs, target: TargetArg) -> Result<(), Cli
     if let (None, Some(option)) = (&args.baseline, args.compare.given()) {
         return without(option, "--baseline");
     }
-    check_network(target, args.network)?;
+    check_network(server, args.network)?;
     let external = [
         (args.address.is_some(), "--address"),
         (args.user.is_some(), "--user"),
@@ -52,41 +42,43 @@ pub(super) fn check_options(args: &RunArgs, target: TargetArg) -> Result<(), Cli
         (args.consent.is_some(), "--consent"),
     ];
     match external.into_iter().find(|(given, _)| *given) {
-        Some((_, option)) if target != TargetArg::External => without(option, "--target external"),
+        Some((_, option)) if server != ServerChoice::External => {
+            without(option, "--target external")
+        }
         _ => Ok(()),
     }
 }
 
 /// Only a container has a port to publish.
-pub(super) fn check_network(target: TargetArg, network: NetworkArg) -> Result<(), CliError> {
-    match (target, network) {
-        (TargetArg::Auto | TargetArg::Docker, _) | (_, NetworkArg::Host) => Ok(()),
+pub(super) fn check_network(server: ServerChoice, network: NetworkArg) -> Result<(), CliError> {
+    match (server, network) {
+        (ServerChoice::Auto | ServerChoice::Docker, _) | (_, NetworkArg::Host) => Ok(()),
         (_, NetworkArg::Published) => Err(CliError::Usage(
             "--network published does nothing without --target docker".to_owned(),
         )),
     }
 }
 
-/// What contradicts itself on any machine; what this machine lacks is the target's to say.
+/// What contradicts itself on any machine; what this machine lacks is the server's to say.
 pub(super) fn check_releases(
-    target: TargetArg,
+    server: ServerChoice,
     release: Option<Release>,
     least: Option<Release>,
 ) -> Result<(), CliError> {
     if let Some(release) = release {
-        match target {
-            TargetArg::Docker if Suite::of(release).is_none() => {
+        match server {
+            ServerChoice::Docker if Suite::of(release).is_none() => {
                 return Err(CliError::Usage(format!(
                     "--release {release}: no image of it is known, only of {}",
                     Suite::releases()
                 )));
             }
-            TargetArg::Embedded | TargetArg::External => {
+            ServerChoice::Embedded | ServerChoice::External => {
                 return Err(CliError::Usage(format!(
                     "--release {release}: the release of this target cannot be chosen; use `--target docker`"
                 )));
             }
-            TargetArg::Auto | TargetArg::Docker | TargetArg::Local => {}
+            ServerChoice::Auto | ServerChoice::Docker | ServerChoice::Local => {}
         }
         if let Some(least) = least
             && release < least
@@ -96,7 +88,7 @@ pub(super) fn check_releases(
             )));
         }
     }
-    if target == TargetArg::Embedded {
+    if server == ServerChoice::Embedded {
         embedded::check_release(least).map_err(|error| CliError::Usage(error.to_string()))?;
     }
     Ok(())
@@ -148,42 +140,42 @@ mod tests {
     #[test]
     fn release_without_a_target_means_docker() {
         use NetworkArg::{Host, Published};
-        use TargetArg::{Auto, Docker, Local};
-        for (target, release, network, expected) in [
-            (Auto, Some(R9_2), Host, Docker),
-            (Auto, None, Published, Docker),
-            (Auto, None, Host, Auto),
-            (Local, Some(R9_2), Host, Local),
+        for (server, release, network, expected) in [
+            (TargetArg::Auto, Some(R9_2), Host, ServerChoice::Docker),
+            (TargetArg::Auto, None, Published, ServerChoice::Docker),
+            (TargetArg::Auto, None, Host, ServerChoice::Auto),
+            (TargetArg::Local, Some(R9_2), Host, ServerChoice::Local),
         ] {
-            assert_eq!(target_of(target, release, network), expected);
+            assert_eq!(of(server, release, network), expected);
         }
-        assert!(check_network(Local, Published).is_err());
-        assert!(check_network(Docker, Published).is_ok());
+        assert!(check_network(ServerChoice::Local, Published).is_err());
+        assert!(check_network(ServerChoice::Docker, Published).is_ok());
     }
 
     #[test]
     fn release_below_what_the_scenario_needs_is_a_usage_error_naming_both() {
-        let error = check_releases(TargetArg::Docker, Some(R9_2), Some(R9_8)).expect_err("refused");
+        let error =
+            check_releases(ServerChoice::Docker, Some(R9_2), Some(R9_8)).expect_err("refused");
         assert_eq!(error.exit_code(), ExitCode::Usage);
         let text = error.to_string();
         assert!(text.contains("9.2") && text.contains("9.8"), "{text}");
-        assert!(check_releases(TargetArg::Docker, Some(R9_2), Some(R9_2)).is_ok());
+        assert!(check_releases(ServerChoice::Docker, Some(R9_2), Some(R9_2)).is_ok());
     }
 
     #[test]
-    fn release_that_a_target_cannot_have_is_a_usage_error() {
-        for (target, release, least) in [
-            (TargetArg::Docker, Some(R9_8), None),
-            (TargetArg::Embedded, Some(R9_2), None),
-            (TargetArg::External, Some(R9_2), None),
-            (TargetArg::Embedded, None, Some(R9_8)),
+    fn release_that_a_server_cannot_have_is_a_usage_error() {
+        for (server, release, least) in [
+            (ServerChoice::Docker, Some(R9_8), None),
+            (ServerChoice::Embedded, Some(R9_2), None),
+            (ServerChoice::External, Some(R9_2), None),
+            (ServerChoice::Embedded, None, Some(R9_8)),
         ] {
-            let error = check_releases(target, release, least).expect_err("refused");
+            let error = check_releases(server, release, least).expect_err("refused");
             assert_eq!(error.exit_code(), ExitCode::Usage, "{error}");
         }
         // Whether this machine's sshd is of that release is only known here.
-        assert!(check_releases(TargetArg::Local, Some(R9_8), None).is_ok());
-        assert!(check_releases(TargetArg::Embedded, None, Some(R9_2)).is_ok());
-        assert!(check_releases(TargetArg::Auto, None, Some(R9_8)).is_ok());
+        assert!(check_releases(ServerChoice::Local, Some(R9_8), None).is_ok());
+        assert!(check_releases(ServerChoice::Embedded, None, Some(R9_2)).is_ok());
+        assert!(check_releases(ServerChoice::Auto, None, Some(R9_8)).is_ok());
     }
 }

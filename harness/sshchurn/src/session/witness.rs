@@ -1,10 +1,10 @@
-//! A round's witnesses on the server's side, from the target into the ledger: readings and the gauge of startup slots.
+//! A round's witnesses on the server's side, from the server into the ledger: readings and the gauge of startup slots.
 //!
-//! Targets do not know the ledger; this is where their plain data becomes events.
+//! Servers do not know the ledger; this is where their plain data becomes events.
 
 use std::time::{Duration, Instant};
 
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use sshchurn_core::ids::RoundId;
 use sshchurn_core::ledger::Event;
@@ -23,7 +23,7 @@ pub(super) struct RoundWitness {
     witness: Witness,
     collector: Collector,
     gauge: Option<GaugeWatch>,
-    sampler: Option<JoinHandle<()>>,
+    sampler: Option<AbortOnDropHandle<()>>,
 }
 
 impl RoundWitness {
@@ -43,7 +43,7 @@ impl RoundWitness {
         });
         let sampler = witness.is_cheap().then(|| {
             let (witness, collector) = (witness.clone(), collector.clone());
-            tokio::spawn(async move {
+            AbortOnDropHandle::new(tokio::spawn(async move {
                 let mut pause = READ_EVERY;
                 loop {
                     tokio::time::sleep(pause).await;
@@ -51,7 +51,7 @@ impl RoundWitness {
                     record(&witness, &collector, round).await;
                     pause = READ_EVERY.max(begun.elapsed() * PAUSE_FACTOR);
                 }
-            })
+            }))
         });
         RoundWitness {
             round,
@@ -81,14 +81,6 @@ impl RoundWitness {
             });
         }
         record(&self.witness, &self.collector, self.round).await;
-    }
-}
-
-impl Drop for RoundWitness {
-    fn drop(&mut self) {
-        if let Some(sampler) = &self.sampler {
-            sampler.abort();
-        }
     }
 }
 

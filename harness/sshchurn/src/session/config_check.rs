@@ -1,0 +1,86 @@
+//! What `MaxStartups` was meant to be, what `sshd -T` says and what the server did, of a run of held connections.
+//!
+//! Owns reading a run against an expectation. The verdict is `report`'s.
+
+use sshchurn_core::analysis::laws::LawStatus;
+use sshchurn_core::analysis::validity::{CheckId, CheckStatus};
+use sshchurn_core::scenario::MaxStartups;
+use sshchurn_report::RunReport;
+use sshchurn_report::config_check::{Agreement, CONFIG_CHECK_VERSION, ConfigCheck};
+
+use super::error::SessionError;
+use super::order::RunOrder;
+use super::replay;
+
+/// Holds a run that was made against what its configuration is expected to mean.
+///
+/// # Errors
+/// Those of [`replay::curves`].
+pub fn of_run(
+    order: &RunOrder,
+    report: &RunReport,
+    expected: MaxStartups,
+) -> Result<ConfigCheck, SessionError> {
+    let curves = replay::curves(&order.directory, expected)?;
+    // That the server does not follow the rule is what is asked here, and no fault of the measurement.
+    let invalid = report
+        .validity
+        .iter()
+        .filter(|check| check.status == CheckStatus::Invalid && check.id != CheckId::AdmissionRule)
+        .map(|check| {
+            format!(
+                "{}: {}",
+                check.actual,
+                check.advice.as_deref().unwrap_or("")
+            )
+        });
+    let broken = report
+        .laws
+        .iter()
+        .filter(|law| law.status == LawStatus::Broken)
+        .map(|law| format!("the books do not balance: {}", law.description));
+    let server = &report.target;
+    Ok(ConfigCheck {
+        server: format!(
+            "{} ({}), {} climbs",
+            server.kind.as_str(),
+            server.release.as_ref().unwrap_or(&server.identification),
+            order.scenario.rounds
+        ),
+        embedded_stand_in: report.embedded_stand_in,
+        effective: server.effective_max_startups.clone(),
+        most_likely: report.most_likely_max_startups.clone(),
+        held: curves.held,
+        draws: curves.draws,
+        problems: broken.chain(invalid).collect(),
+        ..unmeasured(order, expected)
+    }
+    .concluded())
+}
+
+/// The same where the server was not started, since its own reading of the configuration, `effective`, is another.
+#[must_use]
+pub fn of_refusal(order: &RunOrder, expected: MaxStartups, effective: String) -> ConfigCheck {
+    ConfigCheck {
+        effective: Some(effective),
+        ..unmeasured(order, expected)
+    }
+    .concluded()
+}
+
+fn unmeasured(order: &RunOrder, expected: MaxStartups) -> ConfigCheck {
+    ConfigCheck {
+        schema_version: CONFIG_CHECK_VERSION,
+        server: "a server that was not started".to_owned(),
+        embedded_stand_in: false,
+        requested: order.scenario.sshd.max_startups.to_string(),
+        expected: expected.to_string(),
+        effective: None,
+        most_likely: None,
+        held: None,
+        draws: None,
+        problems: Vec::new(),
+        agreement: Agreement::Inconclusive,
+        reasons: Vec::new(),
+    }
+}

@@ -1,0 +1,118 @@
+//! What a run, or the way back from its directory, can fail with.
+//!
+//! Owns the facts. Exit codes, and which argument would help, are the command line's to say.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use sshchurn_core::gate::ThresholdError;
+use sshchurn_core::gate::compare::{Difference, LEAST_ROUNDS};
+use sshchurn_core::ledger::LedgerError;
+use sshchurn_report::WriteError;
+use sshchurn_report::json::ReadError;
+use sshchurn_server::ServerError;
+
+use super::directory::RunFile;
+use crate::doctor::Finding;
+
+/// Why a session could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// Thresholds are wrong; every problem is listed.
+    #[error("{}", lines(.0))]
+    Thresholds(Vec<ThresholdError>),
+    /// The directory is in use.
+    #[error("run directory {} is not empty; a run never overwrites another", .0.display())]
+    DirectoryNotEmpty(PathBuf),
+    /// The machine does not allow the run: the findings that stop it.
+    #[error("{}", .0.iter().map(Finding::sentence).collect::<Vec<_>>().join("\n"))]
+    Preflight(Vec<Finding>),
+    /// The baseline measured something else: the differences that say so.
+    #[error("the baseline is another experiment:{}", differences(.0))]
+    OtherExperiment(Vec<Difference>),
+    /// One round has no spread: such a comparison would say nothing at its end.
+    #[error(
+        "a comparison needs {LEAST_ROUNDS} rounds of each strategy on either side: the baseline has {before}, this run \
+         would have {now}"
+    )]
+    TooFewRounds {
+        /// Rounds of the baseline's strategy with the fewest.
+        before: usize,
+        /// Rounds of each strategy of the run.
+        now: usize,
+    },
+    /// A file could not be written or read.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A report named by the user is not there.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A report or comparison is none, or of another version.
+    #[error("cannot use {}", path.display())]
+    Document {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: ReadError,
+    },
+    /// The ledger could not be written or read.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The server failed.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// A document could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The run ended before its first round.
+    #[error("{} holds no run: the server under test was never ready", .0.display())]
+    NothingMeasured(PathBuf),
+    /// Not a run directory.
+    #[error("{} is no run directory: there is no {} in it", .0.display(), RunFile::Ledger.name())]
+    NoRunDirectory(PathBuf),
+    /// The server does not let even one client in.
+    #[error("the server under test refuses a single, undisturbed client ({outcome})")]
+    ServerRefusesClient {
+        /// What became of its attempt.
+        outcome: &'static str,
+        /// The last lines of the server's log; empty where it cannot be read.
+        log: Vec<String>,
+    },
+}
+
+impl SessionError {
+    pub(super) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        SessionError::Io {
+            action,
+            path: path.to_path_buf(),
+            source,
+        }
+    }
+}
+
+fn lines(errors: &[ThresholdError]) -> String {
+    errors
+        .iter()
+        .map(ThresholdError::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn differences(found: &[Difference]) -> String {
+    found
+        .iter()
+        .map(|difference| format!("\n  {}", difference.text()))
+        .collect()
+}

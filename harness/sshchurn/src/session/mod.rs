@@ -1,0 +1,33 @@
+//! The life of a run, as a library: whatever the command line can do, a program or a test can do.
+//!
+//! [`RunOrder`] says what is to be run; [`RunOrder::run`] starts the server, executes every round into the ledger of a
+//! [`RunDirectory`], and concludes it. [`replay`] takes the way back from such a directory to its report. [`Interrupts`]
+//! is the stop protocol, an [`Observer`] is told what happens. Nothing here prints, installs a signal handler or knows
+//! an argument of the command line.
+
+mod baseline;
+mod conclude;
+pub mod config_check;
+mod directory;
+mod error;
+mod live;
+mod notice;
+mod order;
+mod preflight;
+pub mod replay;
+mod round;
+mod run;
+mod stop;
+#[cfg(test)]
+mod tests;
+mod witness;
+
+pub use baseline::{Baseline, experiment_differences};
+pub use conclude::{Conclusion, conclude};
+pub use directory::{MatrixDirectory, RunDirectory, RunFile};
+pub use error::SessionError;
+pub use live::Live;
+pub use notice::{Notice, NoticeLog, Observer, RoundCounts, RoundTitle};
+pub use order::{RunOrder, parse_thresholds, run_id, scenario_record};
+pub use preflight::{connection_needs, preflight};
+pub use stop::{DRAIN_WITHIN, Interrupts, Signal, SignalAnswer, Stage};

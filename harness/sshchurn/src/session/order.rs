@@ -1,0 +1,106 @@
+//! A run that is to be made: everything that is fixed before anything is started.
+//!
+//! Owns the order and what the manifest says of it. Executing it is `run`'s.
+
+use std::time::UNIX_EPOCH;
+
+use sshchurn_core::gate::Threshold;
+use sshchurn_core::ids::{RunId, StrategyName};
+use sshchurn_core::manifest::{Manifest, ScenarioRecord, ServerDescription, StrategyRecord};
+use sshchurn_core::quantity::nanoseconds;
+use sshchurn_core::scenario::Scenario;
+use sshchurn_engine::clock::RunClock;
+use sshchurn_server::{ServerChoice, ServerOptions};
+
+use super::baseline::Baseline;
+use super::directory::RunDirectory;
+use super::error::SessionError;
+use crate::doctor::{self, Finding};
+
+/// One run that is to be made.
+#[derive(Debug)]
+pub struct RunOrder {
+    /// What to run, every change applied.
+    pub scenario: Scenario,
+    /// Where it came from: `built-in` or a path.
+    pub origin: String,
+    /// On which server.
+    pub server: ServerChoice,
+    /// … and how it is made.
+    pub options: ServerOptions,
+    /// Its name; also the label of everything that is made for it.
+    pub run_id: RunId,
+    /// Where it is recorded; nothing is in it.
+    pub directory: RunDirectory,
+    /// What the checks before it found, for the report.
+    pub findings: Vec<Finding>,
+    /// What it is compared with at its end.
+    pub baseline: Option<Baseline>,
+}
+
+impl RunOrder {
+    /// The first record of its ledger.
+    pub(super) fn manifest(&self, server: ServerDescription, clock: &RunClock) -> Manifest {
+        Manifest {
+            run_id: self.run_id.clone(),
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at_unix_ns: clock
+                .wall_anchor()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, nanoseconds),
+            scenario: scenario_record(&self.scenario, &self.origin),
+            baseline: self.baseline.as_ref().map(Baseline::run_id),
+            target: server,
+            environment: doctor::environment(&self.findings),
+        }
+    }
+}
+
+/// `<name>-<UTC time>`, the time to the second in basic ISO 8601 form.
+#[must_use]
+pub fn run_id(name: &str) -> RunId {
+    let format = time::macros::format_description!("[year][month][day]T[hour][minute][second]Z");
+    let now = time::OffsetDateTime::now_utc()
+        .format(&format)
+        .unwrap_or_default();
+    RunId(format!("{name}-{now}"))
+}
+
+/// The scenario as it is executed, for the manifest and for a baseline to be checked against.
+#[must_use]
+pub fn scenario_record(scenario: &Scenario, origin: &str) -> ScenarioRecord {
+    ScenarioRecord {
+        name: scenario.name.clone(),
+        description: scenario.description.clone(),
+        origin: origin.to_owned(),
+        effective_toml: scenario.to_toml(),
+        tasks: scenario.tasks,
+        max_in_flight: scenario.arrival.max_in_flight,
+        shortest_deadline_ns: scenario.shortest_deadline().map_or(u64::MAX, nanoseconds),
+        rounds: scenario.rounds,
+        seed: scenario.seed,
+        time_scale: scenario.time_scale,
+        strategies: scenario
+            .strategies
+            .iter()
+            .map(|strategy| StrategyRecord {
+                name: strategy.name.clone(),
+                kind: strategy.kind,
+            })
+            .collect(),
+        max_startups: scenario.sshd.max_startups.to_string(),
+        thresholds: scenario.gate.clone(),
+    }
+}
+
+/// Parses thresholds against the strategies of a scenario. A run judges them at its end: call it before one begins, so
+/// that a typing error does not cost it.
+///
+/// # Errors
+/// [`SessionError::Thresholds`] with all problems at once.
+pub fn parse_thresholds(
+    texts: &[String],
+    strategies: &[StrategyName],
+) -> Result<Vec<Threshold>, SessionError> {
+    Threshold::parse_all(texts, strategies).map_err(SessionError::Thresholds)
+}

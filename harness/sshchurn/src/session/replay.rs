@@ -1,0 +1,160 @@
+//! From a run directory back to its report: the ledger in, `RunReport` out. A run takes the very same way at its end, so
+//! that what is shown is what can be rendered again.
+//!
+//! It must not write or show anything.
+
+use std::path::Path;
+
+use sshchurn_core::analysis::admission::{self, AdmissionCurve};
+use sshchurn_core::analysis::summary::{RunSummary, Summarizer};
+use sshchurn_core::analysis::{interval_log, laws, validity};
+use sshchurn_core::gate;
+use sshchurn_core::ids::RunId;
+use sshchurn_core::ledger::{Event, LedgerReader};
+use sshchurn_core::manifest::Manifest;
+use sshchurn_core::model::Admission;
+use sshchurn_core::scenario::MaxStartups;
+use sshchurn_core::server_log::{DropRule, ServerLogCounts};
+use sshchurn_report::{self as report, Findings, RunReport, json};
+
+use super::directory::{LogExport, RunDirectory, RunFile};
+use super::error::SessionError;
+use super::order::parse_thresholds;
+
+/// What a run directory says.
+#[derive(Debug)]
+pub struct Replayed {
+    /// The report, without the comparison with a baseline.
+    pub report: RunReport,
+    /// Every distribution of times, as an HdrHistogram interval log: the report has only their summaries.
+    pub latencies: String,
+    /// The run that this one was to be compared with.
+    pub baseline: Option<RunId>,
+}
+
+/// The admission curves of a run directory beside another expectation than the server's own configuration.
+#[derive(Debug)]
+pub struct Curves {
+    /// Of connections held one by one.
+    pub held: Option<AdmissionCurve>,
+    /// Of sshd's own draws.
+    pub draws: Option<AdmissionCurve>,
+}
+
+/// Computes the report of a run directory.
+///
+/// # Errors
+/// [`SessionError`] when there is no run in it, its ledger cannot be read, or a threshold in it is none of this
+/// program's.
+pub fn replay(directory: &RunDirectory) -> Result<Replayed, SessionError> {
+    let (manifest, run) = fold(directory, Summarizer::new(), |_| {})?;
+    judged(&manifest, &run)
+}
+
+/// The same, and the server's log as it is to be written beside it.
+pub(super) fn replay_with_log(
+    directory: &RunDirectory,
+) -> Result<(Replayed, LogExport), SessionError> {
+    let mut log = directory.log_export();
+    let (manifest, run) = fold(directory, Summarizer::new(), |line| log.line(line))?;
+    Ok((judged(&manifest, &run)?, log))
+}
+
+/// Reads a report, or that of a run directory; one without it is computed from its ledger.
+///
+/// # Errors
+/// [`SessionError::Unreadable`] when there is none, [`SessionError::Document`] when it is none of this version, and those
+/// of [`replay`].
+pub fn report_at(path: &Path) -> Result<RunReport, SessionError> {
+    let file = if path.is_dir() {
+        match RunDirectory::open(path) {
+            Ok(directory) if !directory.has(RunFile::Json) => {
+                return replay(&directory).map(|replayed| replayed.report);
+            }
+            // Someone kept only the report.
+            Ok(_) | Err(_) => path.join(RunFile::Json.name()),
+        }
+    } else {
+        path.to_path_buf()
+    };
+    let text = std::fs::read_to_string(&file).map_err(|source| SessionError::Unreadable {
+        path: file.clone(),
+        source,
+    })?;
+    json::parse(&text).map_err(|source| SessionError::Document { path: file, source })
+}
+
+/// Holds a run directory against an expected `MaxStartups`.
+///
+/// # Errors
+/// As [`replay`].
+pub fn curves(directory: &RunDirectory, expected: MaxStartups) -> Result<Curves, SessionError> {
+    let (manifest, run) = fold(directory, Summarizer::new().with_rule(expected), |_| {})?;
+    let rule = DropRule::of(&manifest).map(|rule| DropRule {
+        max_startups: Admission::new(expected),
+        ..rule
+    });
+    let logs: Vec<&ServerLogCounts> = run
+        .strategies
+        .iter()
+        .flat_map(|strategy| &strategy.rounds)
+        .filter_map(|round| round.server_log.as_ref())
+        .collect();
+    Ok(Curves {
+        held: admission::of_staircases(&run, expected),
+        draws: rule
+            .filter(|_| !logs.is_empty())
+            .and_then(|rule| admission::of_logs(rule, &logs)),
+    })
+}
+
+fn judged(manifest: &Manifest, run: &RunSummary) -> Result<Replayed, SessionError> {
+    let thresholds = parse_thresholds(
+        &manifest.scenario.thresholds,
+        &manifest.scenario.strategy_names(),
+    )?;
+    let laws = laws::check(run);
+    let validity = validity::check(run);
+    let gates = gate::judge(&thresholds, run);
+    let decision = gate::decide(run, &laws, &validity, &gates);
+    let report = report::build(
+        manifest,
+        run,
+        Findings {
+            laws,
+            validity,
+            gates,
+            decision,
+        },
+    );
+    Ok(Replayed {
+        report,
+        latencies: interval_log::render(run),
+        baseline: manifest.baseline.clone(),
+    })
+}
+
+/// Folds the ledger of a run directory; every line of the server's log is handed to `log_line` in passing.
+fn fold(
+    directory: &RunDirectory,
+    mut summarizer: Summarizer,
+    mut log_line: impl FnMut(&str),
+) -> Result<(Box<Manifest>, RunSummary), SessionError> {
+    let mut manifest: Option<Box<Manifest>> = None;
+    for record in LedgerReader::open(&directory.file(RunFile::Ledger))? {
+        let record = record?;
+        if let Event::RunStarted { manifest: found } = &record.event {
+            manifest = Some(found.clone());
+        }
+        if let Event::ServerLogged { line } = &record.event {
+            log_line(line);
+        }
+        summarizer.fold(&record);
+    }
+    let Some(manifest) = manifest else {
+        return Err(SessionError::NothingMeasured(
+            directory.path().to_path_buf(),
+        ));
+    };
+    Ok((manifest, summarizer.finish()))
+}

@@ -1,0 +1,204 @@
+//! A round with everything that belongs to it: idle before, tasks, idle after, inventory, log.
+//!
+//! Owns the order of these and which of them a dead server excuses. How tasks run is the engine's.
+
+use std::time::{Duration, Instant};
+
+use sshchurn_core::ledger::{Event, RoundEnd};
+use sshchurn_engine::collector::Collector;
+use sshchurn_engine::ssh::RusshConnector;
+use sshchurn_engine::{Engine, RoundPlan, StopLevel};
+use sshchurn_server::{Idle, LogLost, LogWatch, RunningServer, ServerError};
+
+use super::live::Live;
+use super::notice::{Notice, Observer, RoundTitle};
+use super::stop::{RunStop, StopCause};
+use super::witness::RoundWitness;
+
+/// How long a server may take to become idle before or after a round.
+const IDLE_WITHIN: Duration = Duration::from_secs(30);
+
+/// Executes the rounds of one run on its server.
+pub(super) struct Rounds<'a> {
+    engine: &'a Engine,
+    server: &'a RunningServer,
+    connector: &'a RusshConnector,
+    collector: &'a Collector,
+    stop: &'a RunStop,
+    observer: &'a dyn Observer,
+    of: usize,
+    /// The server's log on its way into the ledger; `None` where there is none.
+    log: Option<&'a LogWatch>,
+}
+
+impl<'a> Rounds<'a> {
+    pub(super) fn new(
+        engine: &'a Engine,
+        server: &'a RunningServer,
+        connector: &'a RusshConnector,
+        collector: &'a Collector,
+        stop: &'a RunStop,
+        observer: &'a dyn Observer,
+        log: Option<&'a LogWatch>,
+        of: usize,
+    ) -> Self {
+        Rounds {
+            engine,
+            server,
+            connector,
+            collector,
+            stop,
+            observer,
+            of,
+            log,
+        }
+    }
+
+    /// One round of `tasks`.
+    pub(super) async fn round(
+        &self,
+        plan: &RoundPlan,
+        tasks: u32,
+    ) -> Result<RoundEnd, ServerError> {
+        self.server.clear_jobs().await?;
+        let idle = self.server.wait_idle(IDLE_WITHIN).await?;
+        // What was logged until now, by the calibration for one, is no round's: it must come before this one's beginning.
+        self.take_log().await;
+        self.collector.record(Event::RoundStarted {
+            round: plan.round,
+            repetition: plan.repetition,
+            strategy: plan.strategy.name.clone(),
+            cleanup: plan.strategy.tunables.cleanup,
+            tasks,
+            proven_idle: idle == Idle::Proven,
+        });
+        let witness = RoundWitness::start(self.server.witness(), self.collector, plan.round).await;
+        let title = RoundTitle {
+            round: plan.round,
+            of: self.of,
+            strategy: plan.strategy.name.clone(),
+            tasks,
+        };
+        let (end, death) = self.tasks(plan, &title).await;
+        self.after_tasks(plan, end, witness).await?;
+        self.observer.notice(Notice::RoundRecorded { title });
+        if let Some(death) = death {
+            self.observer.notice(Notice::ServerLost(death.to_string()));
+        }
+        Ok(end)
+    }
+
+    /// The tasks of a round, and what stopped them; the error is that of a server that died under them.
+    async fn tasks(&self, plan: &RoundPlan, title: &RoundTitle) -> (RoundEnd, Option<ServerError>) {
+        let live = Live::of(self.collector);
+        self.observer.notice(Notice::RoundStarted {
+            title: title.clone(),
+            live: live.clone(),
+        });
+        let started = Instant::now();
+        let running = self
+            .engine
+            .run_round(plan, || self.connector.for_another_task());
+        tokio::pin!(running);
+        let (end, death) = tokio::select! {
+            end = &mut running => (self.named(end), None),
+            error = self.server.died() => {
+                self.collector.record(Event::StopRequested { reason: error.to_string(), abort: true });
+                self.stop.ask(StopCause::ServerDied, StopLevel::Abort);
+                running.await;
+                (RoundEnd::ServerLost, Some(error))
+            }
+        };
+        self.observer.notice(Notice::RoundEnded {
+            title: title.clone(),
+            counts: live.at_end(),
+            end,
+            took: started.elapsed(),
+        });
+        (end, death)
+    }
+
+    /// The end of a round that was not the server's, with what stopped it on record.
+    fn named(&self, end: RoundEnd) -> RoundEnd {
+        if end == RoundEnd::Complete {
+            return end;
+        }
+        let cause = self.stop.cause();
+        self.collector.record(Event::StopRequested {
+            reason: cause.map_or("", StopCause::as_str).to_owned(),
+            abort: self.stop.level() == StopLevel::Abort,
+        });
+        if cause == Some(StopCause::OutOfTime) {
+            RoundEnd::OutOfTime
+        } else {
+            end
+        }
+    }
+
+    /// The server's side of a round whose tasks have ended: idle again, its directories, its log.
+    async fn after_tasks(
+        &self,
+        plan: &RoundPlan,
+        end: RoundEnd,
+        witness: RoundWitness,
+    ) -> Result<(), ServerError> {
+        let gone = end == RoundEnd::ServerLost;
+        let proven_idle = !gone
+            && match self.server.wait_idle(IDLE_WITHIN).await {
+                Ok(idle) => idle == Idle::Proven,
+                // A server that stays busy is a fact about this round, not a reason to lose it.
+                Err(error) => {
+                    self.collector.record(Event::Warned {
+                        text: error.to_string(),
+                    });
+                    false
+                }
+            };
+        witness.finish().await;
+        let directories = unless_gone(gone, self.server.job_directories().await)?;
+        for directory in directories.iter().flatten() {
+            self.collector.record(Event::DirectoryFound {
+                round: plan.round,
+                name: directory.name.clone(),
+            });
+        }
+        let log_taken = self.take_log().await;
+        self.collector.record(Event::RoundEnded {
+            round: plan.round,
+            end,
+            proven_idle,
+            inventory_taken: directories.is_some(),
+            log_taken,
+        });
+        Ok(())
+    }
+
+    /// Waits until every line that the server has logged by now is in the ledger; whether they all are.
+    async fn take_log(&self) -> bool {
+        let Some(log) = self.log else {
+            return false;
+        };
+        let Err(lost) = log.caught_up().await else {
+            return true;
+        };
+        self.collector.record(Event::Warned {
+            text: lost.to_string(),
+        });
+        match lost {
+            // What was read before and since is there; the attempts whose lines are not will be told by their ports.
+            LogLost::Replaced { .. } => true,
+            LogLost::Ended => false,
+        }
+    }
+}
+
+/// A server that has died may not answer any more; that is then no error of its own.
+fn unless_gone<T>(
+    gone: bool,
+    answer: Result<Option<T>, ServerError>,
+) -> Result<Option<T>, ServerError> {
+    match answer {
+        Err(_) if gone => Ok(None),
+        answer => answer,
+    }
+}
