@@ -79,9 +79,17 @@ fn host() -> String {
 /// Whether a container's loopback ports of the engine at `host` are this machine's.
 fn is_here(host: &str) -> bool {
     match host.split_once("://") {
-        Some(("tcp" | "http" | "https", rest)) => ["127.", "localhost", "[::1]"]
-            .iter()
-            .any(|local| rest.starts_with(local)),
+        Some(("tcp" | "http" | "https", rest)) => {
+            let authority = rest.split('/').next().unwrap_or_default();
+            let name = match authority.strip_prefix('[') {
+                Some(rest) => rest.split(']').next().unwrap_or_default(),
+                None => authority.split(':').next().unwrap_or_default(),
+            };
+            name == "localhost"
+                || name
+                    .parse::<std::net::IpAddr>()
+                    .is_ok_and(|address| address.is_loopback())
+        }
         Some(("ssh", _)) => false,
         _ => true,
     }
@@ -371,6 +379,9 @@ mod tests {
             "tcp://192.0.2.7:2376",
             "ssh://user@machine",
             "https://docker.example",
+            "tcp://localhost.example.com:2375",
+            "tcp://127.example.com:2375",
+            "tcp://[::2]:2375",
         ] {
             assert!(!is_here(host), "{host}");
         }
