@@ -341,6 +341,8 @@ mod tests {
             "tcp://[::1].example.com@192.0.2.7",
             "tcp://:2375",
             "fd://",
+            "tcp://127.example.com:2375",
+            "tcp://[::2]:2375",
         ] {
             assert!(!is_here(host), "{host}");
         }
