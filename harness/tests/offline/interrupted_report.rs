@@ -1,9 +1,6 @@
 //! Signals after the last round, with the real binary. The ledger in the run directory is replaced by a FIFO, so that
 //! the process provably waits while it computes its report: a FIFO can be opened for writing without waiting only once
 //! somebody is opening it for reading.
-#![allow(clippy::unwrap_used)]
-
-mod driver;
 
 use std::cell::OnceCell;
 use std::fs::{File, OpenOptions};
@@ -13,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use driver::{Finished, Running, books_balance, nothing_is_left, run, sshchurn, wait_until};
+use crate::driver::{
+    self, Finished, Running, books_balance, nothing_is_left, run, sshchurn, wait_until,
+};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
@@ -228,7 +227,9 @@ fn process_whose_output_nobody_takes_can_be_interrupted_and_has_written_its_repo
         directory.path(),
         &[&QUICK[..], &["--format", "json"]].concat(),
     );
-    running.wait_for_file("report.json", SOON);
+    wait_until(SOON, "the report", || {
+        running.directory.join("report.json").exists()
+    });
     running.signal(Signal::SIGINT);
     running.signal_at(ANSWER, SOON, Signal::SIGINT);
     let stat = format!("/proc/{}/stat", running.pid());

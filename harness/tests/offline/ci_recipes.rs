@@ -1,8 +1,5 @@
 //! The CI recipes of `reports/ci`, executed: the script on the real binary and on a stand-in of it, the YAML files with
 //! stand-ins for what a CI system provides.
-#![allow(clippy::unwrap_used)]
-
-mod driver;
 
 use std::fs::{read_to_string, write};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -10,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use driver::{Finished, books_balance, nothing_is_left, start_command};
+use crate::driver::{self, Finished, books_balance, nothing_is_left, start_command};
 use nix::sys::signal::Signal;
 use saphyr::{LoadableYamlNode as _, Yaml};
 

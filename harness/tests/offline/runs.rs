@@ -1,12 +1,11 @@
 //! The real binary on the embedded stand-in: the whole way from scenario to report on any machine.
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
-
-mod driver;
 
 use std::process::Command;
 use std::time::Duration;
 
-use driver::{books_balance, count, nothing_is_left, run, sshchurn, strategy, temporary};
+use crate::driver::{
+    self, books_balance, count, nothing_is_left, run, sshchurn, strategy, temporary,
+};
 use nix::sys::signal::Signal;
 
 const SOON: Duration = Duration::from_secs(20);

@@ -1,11 +1,8 @@
 //! The real binary compares runs on the embedded stand-in: exit codes, refusals, and a baseline that joins the verdict.
-#![allow(clippy::unwrap_used)]
-
-mod driver;
 
 use std::path::{Path, PathBuf};
 
-use driver::{Finished, run, sshchurn};
+use crate::driver::{Finished, run, sshchurn};
 
 /// A scenario whose client is of this kind, whatever the kind, under the same name.
 fn scenario(directory: &Path, kind: &str) -> PathBuf {
