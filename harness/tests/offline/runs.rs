@@ -1,17 +1,18 @@
 //! The real binary on the embedded stand-in: the whole way from scenario to report on any machine.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use crate::driver::{
-    self, books_balance, count, nothing_is_left, run, sshchurn, strategy, temporary,
+    self, books_balance, count, nothing_is_left, run, sshchurn, strategy, temporary, wait_until,
 };
 use nix::sys::signal::Signal;
 
 const SOON: Duration = Duration::from_secs(20);
 
 /// Starts a run on the stand-in.
-fn embedded(directory: &std::path::Path, args: &[&str]) -> driver::Running {
+fn embedded(directory: &Path, args: &[&str]) -> driver::Running {
     driver::start(directory, &[&["--target", "embedded"], args].concat())
 }
 
@@ -292,19 +293,47 @@ fn run_that_exceeds_its_bound_is_inconclusive() {
 }
 
 #[test]
-fn killed_harness_leaves_what_the_next_run_removes() {
+fn killed_harness_leaves_a_folder_and_jobs_that_the_next_run_removes() {
     let directory = tempfile::tempdir().unwrap();
-    let mut running = embedded(directory.path(), &["smoke", "--time-scale", "3"]);
-    running.signal_at("target:", SOON, Signal::SIGKILL);
+    // Jobs of more than a minute: they do not end by themselves while they are looked at.
+    let mut running = embedded(directory.path(), &["smoke", "--time-scale", "10"]);
+    running.wait_for("target:", SOON);
+    wait_until(SOON, "a job", || !jobs(directory.path()).is_empty());
+    running.signal(Signal::SIGKILL);
     assert_eq!(running.finish(SOON).code, None);
     assert_eq!(temporary(directory.path(), "sshchurn-").len(), 1);
+    let jobs = jobs(directory.path());
+    assert!(jobs.iter().any(|job| is_alive(job)), "{jobs:?}");
     driver::start_as(
         directory.path(),
         "again",
-        &["smoke", "--target", "embedded"],
+        &["smoke", "--target", "embedded", "--time-scale", "0.02"],
     )
     .finish(Duration::from_secs(60));
     nothing_is_left(directory.path());
+    assert!(!jobs.iter().any(|job| is_alive(job)), "{jobs:?}");
+}
+
+/// Process ids that the jobs below the stand-in's temporary folder have written down.
+fn jobs(directory: &Path) -> Vec<String> {
+    let folders = temporary(directory, "sshchurn-");
+    folders
+        .iter()
+        .filter_map(|folder| std::fs::read_dir(directory.join(folder).join("jobs")).ok())
+        .flatten()
+        .filter_map(|job| std::fs::read_to_string(job.ok()?.path().join("pid")).ok())
+        .map(|pid| pid.trim().to_owned())
+        // Made, and not written yet.
+        .filter(|pid| !pid.is_empty())
+        .collect()
+}
+
+/// Whether a process is there and not a zombie.
+fn is_alive(pid: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    })
 }
 
 #[test]

@@ -14,7 +14,7 @@ fn started(task: u32) -> Event {
     }
 }
 
-fn written(path: &std::path::Path, events: u32) {
+fn written(path: &Path, events: u32) {
     let writer = LedgerWriter::start(path, RunClock::start()).expect("a ledger");
     for task in 0..events {
         writer.collector().record(started(task));
@@ -131,7 +131,7 @@ fn other_versions_and_other_files_are_refused_by_name() {
 #[test]
 fn full_disk_is_an_error_of_the_run_and_not_a_shorter_ledger() {
     // /dev/full answers every write with ENOSPC.
-    let full = std::path::Path::new("/dev/full");
+    let full = Path::new("/dev/full");
     if !full.exists() {
         return;
     }
