@@ -111,13 +111,18 @@ fn no_report(held: &Held) {
 
 #[test]
 fn one_signal_while_a_run_computes_its_report_changes_nothing() {
-    for (signal, threshold, code) in [
+    let cases = [
         (Signal::SIGINT, "per-command.handshakes > 10", 0),
         (Signal::SIGTERM, "per-command.handshakes < 10", 1),
         (Signal::SIGHUP, "per-command.refusal.p99 < 1s", 3),
-    ] {
+    ];
+    // The runs at once, since they are mostly waits.
+    let started = cases.map(|(signal, threshold, code)| {
         let directory = tempfile::tempdir().unwrap();
-        let (mut running, held) = held_run(directory.path(), &["--threshold", threshold]);
+        let (running, held) = held_run(directory.path(), &["--threshold", threshold]);
+        (directory, running, held, signal, code)
+    });
+    for (directory, mut running, held, signal, code) in started {
         let fifo = held.reader();
         no_report(&held);
         running.signal(signal);
