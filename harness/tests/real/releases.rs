@@ -79,7 +79,7 @@ fn every_release_refuses_in_its_words_and_each_refusal_is_found_in_its_log_by_so
             "--max-startups",
             "3:50:8",
             "--time-scale",
-            "0.2",
+            "0.1",
         ],
     )
     .finish(MATRIX)

@@ -71,7 +71,7 @@ fn rounds(report: &serde_json::Value, name: &str) -> Vec<(u64, u64, u64, u64, u6
 
 fn open_gates_makes_exactly_the_promised_connections_by_the_ledger_and_by_sshds_log(kind: Kind) {
     let target = kind.as_str();
-    let (_directory, finished) = on(target, &["open-gates"]);
+    let (_directory, finished) = on(target, &["open-gates", "--time-scale", "0.1"]);
     let report = finished.code(0).report();
     books_balance(&report);
     let reused = &strategy(&report, "reused-session")["totals"];
@@ -126,7 +126,7 @@ fn old_strategy_makes_more_attempts_and_meets_more_refusals_and_every_refusal_is
 
 fn refused_channels_spend_the_reconnect_budget_on_a_real_sshd(kind: Kind) {
     let target = kind.as_str();
-    let (_directory, finished) = on(target, &["max-sessions"]);
+    let (_directory, finished) = on(target, &["max-sessions", "--time-scale", "0.03"]);
     let report = finished.code(0).report();
     let reused = &strategy(&report, "reused-session")["totals"];
     assert_eq!(
@@ -152,7 +152,7 @@ fn sshd_killed_in_the_middle_of_a_run_ends_it_with_a_clear_message(kind: Kind) {
         "{}",
         finished.stderr
     );
-    assert_eq!(finished.report()["run_end"], "target_lost");
+    assert_eq!(finished.report()["run_end"], "server_lost");
     nothing_is_left(directory.path());
     assert_eq!(containers(), Vec::<String>::new());
 }
@@ -318,7 +318,8 @@ fn failed_start_says_why_in_sshds_words_and_leaves_its_directory_free_for_anothe
         );
         assert!(!failed.directory.exists(), "{target}");
     }
-    run(directory.path(), &["smoke", "--target", target]).code(0);
+    let quick = ["smoke", "--target", target, "--time-scale", "0.02"];
+    run(directory.path(), &quick).code(0);
     nothing_is_left(directory.path());
 }
 
@@ -330,9 +331,9 @@ fn temporary_folder_may_have_a_space_in_its_name() {
     let directory = tempfile::tempdir().unwrap();
     let spaced = directory.path().join("with space 100%");
     std::fs::create_dir(&spaced).unwrap();
-    let report = run(&spaced, &["smoke", "--target", "local"])
-        .code(0)
-        .report();
+    // Nobody is refused, so that every task succeeds.
+    let roomy = ["smoke", "--target", "local", "--max-startups", "100:30:200"];
+    let report = run(&spaced, &roomy).code(0).report();
     books_balance(&report);
     for name in ["per-command", "reused-session"] {
         assert_eq!(
@@ -373,7 +374,7 @@ fn harness_killed_outright_leaves_nothing_that_the_next_run_does_not_remove(kind
     driver::start_as(
         directory.path(),
         "again",
-        &["smoke", "--rounds", "1", "--target", target],
+        &["smoke", "--time-scale", "0.02", "--target", target],
     )
     .finish(STARTED);
     nothing_is_left(directory.path());
@@ -398,4 +399,39 @@ fn published_port_is_recorded_as_a_proxy_and_its_books_balance_by_count() {
     let report = finished.code(0).report();
     assert_eq!(report["target"]["network_path"], "published_port");
     books_balance(&report);
+}
+
+#[test]
+fn refusals_through_a_published_port_are_ends_without_a_reset_and_are_sshds() {
+    let Some(_alone) = Kind::Docker.alone() else {
+        return;
+    };
+    // start = full: no draw, every connection beyond the third is refused.
+    let (_directory, finished) = on(
+        "docker",
+        &[
+            "smoke",
+            "-n",
+            "24",
+            "--network",
+            "published",
+            "--max-startups",
+            "3:100:3",
+            "--time-scale",
+            "0.05",
+        ],
+    );
+    let report = finished.code(0).report();
+    books_balance(&report);
+    for name in ["per-command", "reused-session"] {
+        let totals = &strategy(&report, name)["totals"];
+        let refused = count(&totals["total"], "banner_eof");
+        assert!(refused > 0, "{name}");
+        // The proxy closes in an orderly way whatever sshd did.
+        assert_eq!(
+            totals["total"]["banner_eof_split"]["eof"], refused,
+            "{name}"
+        );
+        assert_eq!(totals["server"]["server_drops"], refused, "{name}");
+    }
 }
