@@ -194,7 +194,12 @@ fn describe(
     options: &ExternalOptions,
     identification: String,
 ) -> ServerDescription {
-    let jobs = format!("/tmp/sshchurn-jobs-{}", request.run_id);
+    // A run's id tells seconds apart. Two runs that begin in one second, with one seed, would remove each other's jobs.
+    let jobs = format!(
+        "/tmp/sshchurn-jobs-{}-{:08x}",
+        request.run_id,
+        rand::random::<u32>()
+    );
     ServerDescription {
         kind: ServerKind::External,
         address: options.address.to_string(),
