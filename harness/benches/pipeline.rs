@@ -1,7 +1,7 @@
 //! What the record of a run costs: an event through the collector, the ledger's writing and reading, the tap and its
 //! classification, and the parser of sshd's log (lines and bytes per second).
 
-#[path = "../tests/grown_log/mod.rs"]
+#[path = "../core/tests/grown_log/mod.rs"]
 mod grown_log;
 
 use std::hint::black_box;

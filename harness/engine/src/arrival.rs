@@ -52,4 +52,100 @@ mod tests {
         scenario.arrival.shape = ArrivalShape::Poisson { rate_per_s: 1e-300 };
         assert_eq!(intended_starts(&scenario, 1), [Duration::MAX; 3]);
     }
+
+    fn starts(shape: ArrivalShape, tasks: u32, time_scale: f64) -> Vec<Duration> {
+        let mut scenario = scenario(StrategyKind::PerCommand, tasks);
+        scenario.arrival.shape = shape;
+        scenario.time_scale = time_scale;
+        intended_starts(&scenario, 0)
+    }
+
+    #[test]
+    fn burst_intends_every_start_at_once() {
+        assert_eq!(
+            starts(ArrivalShape::Burst, 3, 1.0),
+            [Duration::ZERO, Duration::ZERO, Duration::ZERO]
+        );
+    }
+
+    #[test]
+    fn ramp_begins_at_once_ends_at_its_end_and_is_even_between() {
+        let over = Duration::from_secs(8);
+        assert_eq!(
+            starts(ArrivalShape::Ramp { over }, 5, 0.5),
+            [0, 1, 2, 3, 4].map(Duration::from_secs)
+        );
+        assert_eq!(
+            starts(ArrivalShape::Ramp { over }, 1, 1.0),
+            [Duration::ZERO],
+            "one task has nothing to wait for"
+        );
+    }
+
+    /// Gaps between neighbours, the first counted from the release, seconds.
+    fn gaps(starts: &[Duration]) -> Vec<f64> {
+        let before = std::iter::once(&Duration::ZERO).chain(starts);
+        before
+            .zip(starts)
+            .map(|(before, start)| {
+                start
+                    .checked_sub(*before)
+                    .expect("starts are in task order")
+                    .as_secs_f64()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn poisson_arrivals_have_exponential_gaps_of_the_rate() {
+        const TASKS: u32 = 4_000;
+        let rate_per_s = 20.0;
+        let gaps = gaps(&starts(ArrivalShape::Poisson { rate_per_s }, TASKS, 1.0));
+        let count = f64::from(TASKS);
+        let mean = gaps.iter().sum::<f64>() / count;
+        // Four standard errors; mean and standard deviation of one gap are both 1 / rate.
+        let error = 4.0 / count.sqrt();
+        assert!((mean * rate_per_s - 1.0).abs() < error, "mean {mean} s");
+        // What tells them from even or uniform gaps: a share of exp(-k) is longer than k means.
+        for k in [0.5, 1.0, 2.0, 3.0] {
+            let longer = gaps.iter().filter(|gap| **gap * rate_per_s > k).count();
+            let share = f64::from(u32::try_from(longer).expect("few")) / count;
+            let expected = f64::exp(-k);
+            let error = 4.0 * (expected * (1.0 - expected) / count).sqrt();
+            assert!(
+                (share - expected).abs() < error,
+                "{share} of the gaps are longer than {k} means, not {expected}"
+            );
+        }
+    }
+
+    #[test]
+    fn poisson_arrivals_are_shrunk_with_everything_else() {
+        let shape = ArrivalShape::Poisson { rate_per_s: 2.0 };
+        let whole = starts(shape.clone(), 50, 1.0);
+        let tenth = starts(shape, 50, 0.1);
+        for (whole, tenth) in whole.iter().zip(&tenth) {
+            // Each gap is rounded to a nanosecond.
+            let difference = whole.as_secs_f64() / 10.0 - tenth.as_secs_f64();
+            assert!(difference.abs() < 1e-6, "{whole:?} and {tenth:?}");
+        }
+    }
+
+    #[test]
+    fn poisson_arrivals_are_the_seeds_and_the_repetitions() {
+        let mut scenario = scenario(StrategyKind::PerCommand, 20);
+        scenario.arrival.shape = ArrivalShape::Poisson { rate_per_s: 5.0 };
+        let first = intended_starts(&scenario, 0);
+        assert_eq!(
+            intended_starts(&scenario, 0),
+            first,
+            "the same seed, the same starts"
+        );
+        assert_ne!(intended_starts(&scenario, 1), first);
+        // Strategies of one repetition meet the same arrivals.
+        scenario.strategies[0].kind = StrategyKind::ReusedSession;
+        assert_eq!(intended_starts(&scenario, 0), first);
+        scenario.seed += 1;
+        assert_ne!(intended_starts(&scenario, 0), first);
+    }
 }

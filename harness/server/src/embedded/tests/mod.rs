@@ -19,6 +19,7 @@ use sshchurn_core::scenario::SshdConfig;
 
 mod admission;
 mod commands;
+mod gauge;
 mod lifecycle;
 
 /// Deadline of every wait: far beyond what a loaded machine needs.

@@ -1,7 +1,6 @@
 //! A headless Chromium, driven over WebDriver: a few JSON calls on a loopback socket.
 //!
 //! Owns the processes it starts: none outlives the value, whatever the test does.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::print_stderr)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -14,13 +13,15 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
+use crate::driver;
+
 /// Makes a missing browser a failure.
 const REQUIRED: &str = "SSHCHURN_REQUIRE_BROWSER";
 /// For any one step of the browser.
 const WITHIN: Duration = Duration::from_secs(60);
 
 /// A browser with one page.
-pub struct Browser {
+pub(crate) struct Browser {
     driver: Child,
     port: u16,
     session: Option<String>,
@@ -36,46 +37,47 @@ fn program(names: &[&str]) -> Option<PathBuf> {
     })
 }
 
-/// Starts a browser; `None`, said loudly, where there is none.
-pub fn start() -> Option<Browser> {
-    let chromium = program(&["chromium", "chromium-browser", "google-chrome"]);
-    let (Some(chromium), Some(driver)) = (chromium, program(&["chromedriver"])) else {
-        crate::driver::skipped(REQUIRED, "no chromium and chromedriver here");
-        return None;
-    };
-    let mut driver = Command::new(driver)
-        .arg("--port=0")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let stdout = BufReader::new(driver.stdout.take().unwrap());
-    let (sender, receiver) = channel();
-    std::thread::spawn(move || {
-        // Read to the end: a driver that cannot write any more would stop.
-        for line in stdout.lines().map_while(Result::ok) {
-            let port = line
-                .split_once("successfully on port ")
-                .and_then(|(_, rest)| rest.trim_end_matches('.').parse::<u16>().ok());
-            if let Some(port) = port {
-                let _ = sender.send(port);
+impl Browser {
+    /// Starts a browser; `None`, said loudly, where there is none.
+    pub(crate) fn start() -> Option<Browser> {
+        let chromium = program(&["chromium", "chromium-browser", "google-chrome"]);
+        let (Some(chromium), Some(chromedriver)) = (chromium, program(&["chromedriver"])) else {
+            driver::skipped(REQUIRED, "no chromium and chromedriver here");
+            return None;
+        };
+        let mut driver = Command::new(chromedriver)
+            .arg("--port=0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(driver.stdout.take().unwrap());
+        let (sender, receiver) = channel();
+        std::thread::spawn(move || {
+            // Read to the end: a driver that cannot write any more would stop.
+            for line in stdout.lines().map_while(Result::ok) {
+                let port = line
+                    .split_once("successfully on port ")
+                    .and_then(|(_, rest)| rest.trim_end_matches('.').parse::<u16>().ok());
+                if let Some(port) = port {
+                    let _ = sender.send(port);
+                }
             }
-        }
-    });
-    let mut browser = Browser {
-        driver,
-        port: 0,
-        session: None,
-        profile: tempfile::Builder::new()
-            .prefix("sshchurn-browser-")
-            .tempdir()
-            .unwrap(),
-    };
-    browser.port = receiver
-        .recv_timeout(WITHIN)
-        .expect("chromedriver is ready");
-    let session = browser.call(
+        });
+        let mut browser = Browser {
+            driver,
+            port: 0,
+            session: None,
+            profile: tempfile::Builder::new()
+                .prefix("sshchurn-browser-")
+                .tempdir()
+                .unwrap(),
+        };
+        browser.port = receiver
+            .recv_timeout(WITHIN)
+            .expect("chromedriver is ready");
+        let session = browser.call(
         "POST",
         "/session",
         &json!({"capabilities": {"alwaysMatch": {
@@ -91,16 +93,15 @@ pub fn start() -> Option<Browser> {
             "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
         }}}),
     );
-    browser.session = Some(session["sessionId"].as_str().unwrap().to_owned());
-    // A browser's own first page asks for things too.
-    browser.in_session("POST", "/url", &json!({"url": "about:blank"}));
-    browser.requests();
-    Some(browser)
-}
+        browser.session = Some(session["sessionId"].as_str().unwrap().to_owned());
+        // A browser's own first page asks for things too.
+        browser.in_session("POST", "/url", &json!({"url": "about:blank"}));
+        browser.requests();
+        Some(browser)
+    }
 
-impl Browser {
     /// A page of `width` × `height` pixels in a theme.
-    pub fn open(&self, page: &Path, (width, height): (u32, u32), dark: bool) {
+    pub(crate) fn open(&self, page: &Path, (width, height): (u32, u32), dark: bool) {
         let theme = if dark { "dark" } else { "light" };
         self.devtools(
             "Emulation.setDeviceMetricsOverride",
@@ -115,7 +116,7 @@ impl Browser {
     }
 
     /// Runs the body of a function in the page; its value.
-    pub fn script(&self, body: &str) -> Value {
+    pub(crate) fn script(&self, body: &str) -> Value {
         self.in_session(
             "POST",
             "/execute/sync",
@@ -124,12 +125,12 @@ impl Browser {
     }
 
     /// What the page wrote to its console since the last call.
-    pub fn console(&self) -> Vec<String> {
+    pub(crate) fn console(&self) -> Vec<String> {
         self.log("browser")
     }
 
     /// The addresses asked for since the last call.
-    pub fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         self.log("performance")
             .iter()
             .filter_map(|entry| serde_json::from_str::<Value>(entry).ok())
@@ -220,11 +221,11 @@ impl Browser {
     }
 
     /// Ends the browser and waits until its processes are gone.
-    pub fn close(self) {
+    pub(crate) fn close(self) {
         let mark = self.profile.path().display().to_string();
         drop(self);
-        crate::driver::wait_until(WITHIN, "the browser's end", || {
-            crate::driver::processes_with(&mark).is_empty()
+        driver::wait_until(WITHIN, "the browser's end", || {
+            driver::processes_with(&mark).is_empty()
         });
     }
 }

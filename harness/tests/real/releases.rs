@@ -1,15 +1,13 @@
 //! The real binary on every OpenSSH release there is an image of. Skips loudly without Docker, fails where
 //! `SSHCHURN_REQUIRE_DOCKER` says that it is required. The first test that needs them builds all images.
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
-
-mod driver;
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use driver::{Finished, books_balance, start_command};
+use crate::driver::{self, Finished, books_balance, start_command};
+use crate::machine::{Alone, Kind};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use sshchurn::shipped::{RECIPE, SCENARIOS};
@@ -20,29 +18,15 @@ use sshchurn_server::{ServerChoice, ServerOptions, ServerRequest, start};
 /// Five short runs, on a machine that may be busy.
 const MATRIX: Duration = Duration::from_secs(600);
 
-/// Several real sshds on one small machine would measure each other.
-fn alone() -> MutexGuard<'static, ()> {
-    static MACHINE: Mutex<()> = Mutex::new(());
-    MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Whether there is an engine; then the images are there too, built one after the other.
-fn docker() -> bool {
-    static BUILT: OnceLock<bool> = OnceLock::new();
-    *BUILT.get_or_init(|| {
-        let doctor = driver::sshchurn(&["doctor", "smoke"]).stdout;
-        let there = doctor
-            .lines()
-            .any(|line| line.starts_with("ok") && line.contains("Docker engine"));
-        if !there {
-            let why = format!("no Docker engine here:\n{doctor}");
-            driver::skipped("SSHCHURN_REQUIRE_DOCKER", &why);
-            return false;
-        }
+/// The machine with the images of all releases, built one after the other; `None` without an engine.
+fn alone_with_images() -> Option<Alone> {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    let alone = Kind::Docker.alone()?;
+    BUILT.get_or_init(|| {
         let built = driver::sshchurn(&["image", "build", "--release", "all"]).code(0);
         assert_eq!(built.stdout.lines().count(), Suite::ALL.len());
-        true
-    })
+    });
+    Some(alone)
 }
 
 fn matrix(out: &Path, args: &[&str]) -> driver::Running {
@@ -81,10 +65,9 @@ fn refusal(release: Release) -> &'static str {
 
 #[test]
 fn every_release_refuses_in_its_words_and_each_refusal_is_found_in_its_log_by_source_port() {
-    let _machine = alone();
-    if !docker() {
+    let Some(_alone) = alone_with_images() else {
         return;
-    }
+    };
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("matrix");
     matrix(
@@ -96,7 +79,7 @@ fn every_release_refuses_in_its_words_and_each_refusal_is_found_in_its_log_by_so
             "--max-startups",
             "3:50:8",
             "--time-scale",
-            "0.2",
+            "0.1",
         ],
     )
     .finish(MATRIX)
@@ -156,10 +139,9 @@ fn every_release_refuses_in_its_words_and_each_refusal_is_found_in_its_log_by_so
 
 #[test]
 fn release_that_refuses_the_configuration_does_not_keep_the_others_from_being_run() {
-    let _machine = alone();
-    if !docker() {
+    let Some(_alone) = alone_with_images() else {
         return;
-    }
+    };
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("matrix");
     // A keyword that 9.2 does not know yet.
@@ -198,10 +180,9 @@ fn release_that_refuses_the_configuration_does_not_keep_the_others_from_being_ru
 
 #[test]
 fn first_interrupt_ends_a_matrix_with_the_table_of_what_there_is() {
-    let _machine = alone();
-    if !docker() {
+    let Some(_alone) = alone_with_images() else {
         return;
-    }
+    };
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("matrix");
     let arguments = [
@@ -232,10 +213,9 @@ fn first_interrupt_ends_a_matrix_with_the_table_of_what_there_is() {
 #[test]
 fn scenario_about_newer_releases_gets_the_oldest_that_satisfies_it_and_what_a_killed_look_left_goes()
  {
-    let _machine = alone();
-    if !docker() {
+    let Some(_alone) = alone_with_images() else {
         return;
-    }
+    };
     // As a run leaves it that is killed while it looks into an image: never started, its owner of another boot.
     let image = driver::sshchurn(&["image", "build"]).code(0).stdout;
     let left = Command::new("docker")
@@ -294,10 +274,9 @@ fn contradictory_releases_are_usage_errors_that_name_both() {
 
 #[test]
 fn processes_of_jobs_whose_directory_is_gone_are_ended_between_rounds() {
-    let _machine = alone();
-    if !docker() {
+    let Some(_alone) = alone_with_images() else {
         return;
-    }
+    };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (scenario, _) = SCENARIOS.resolve("smoke").unwrap();
     let run = format!("orphans-{}", std::process::id());

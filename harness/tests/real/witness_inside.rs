@@ -1,40 +1,31 @@
 //! The server's side read from inside its container, as on machines whose `/proc` does not show the container's
 //! processes, against the same read from this machine.
-#![allow(clippy::unwrap_used)]
 
-mod driver;
-
+use crate::driver;
 use std::net::TcpStream;
 use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use crate::machine::Kind;
 use sshchurn::shipped::{RECIPE, SCENARIOS};
 use sshchurn_server::docker::DockerServer;
-use sshchurn_server::{
-    GaugeWatch, ServerError, ServerOptions, ServerRequest, StartupsReading, Witness,
-};
+use sshchurn_server::{GaugeWatch, ServerOptions, ServerRequest, StartupsReading, Witness};
 
 const WITHIN: Duration = Duration::from_secs(60);
 /// Fewer than `start`, so that sshd admits every one of them.
 const SILENT: usize = 3;
 
-/// Starts a container, or says loudly why there is none.
-async fn container() -> Option<DockerServer> {
+async fn container() -> DockerServer {
     let (scenario, _) = SCENARIOS.resolve("stalled-burst").unwrap();
     let request = ServerRequest {
         sshd: scenario.sshd,
         run_id: "witness-inside-test".to_owned(),
         ready_within: WITHIN,
     };
-    match DockerServer::start(&request, None, &ServerOptions::new(RECIPE).docker, &|_| {}).await {
-        Ok(target) => Some(target),
-        Err(error @ ServerError::Unavailable { .. }) => {
-            driver::skipped("SSHCHURN_REQUIRE_DOCKER", &error.to_string());
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
+    DockerServer::start(&request, None, &ServerOptions::new(RECIPE).docker, &|_| {})
+        .await
+        .unwrap()
 }
 
 fn watch(witness: &Witness) -> (GaugeWatch, mpsc::Receiver<StartupsReading>) {
@@ -73,9 +64,10 @@ fn a_loop_is_left(container: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slots_and_counters_read_inside_the_container_are_those_read_from_outside() {
-    let Some(target) = container().await else {
+    let Some(_alone) = Kind::Docker.alone() else {
         return;
     };
+    let target = container().await;
     target.wait_idle(WITHIN).await.unwrap();
     let (inside, outside) = (target.witness_inside(), target.witness());
     let seen_outside = target.listener_pid().is_some();

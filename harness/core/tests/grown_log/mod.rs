@@ -4,7 +4,7 @@
 //! same log.
 
 /// The recording that is repeated.
-const REAL: &str = include_str!("../../core/src/server_log/fixtures/openssh-9.2-real.log");
+const REAL: &str = include_str!("../../src/server_log/fixtures/openssh-9.2-real.log");
 /// The server's own port in the recording; it stays.
 const SERVER_PORT: u32 = 41023;
 /// What stands before a port in sshd's lines.

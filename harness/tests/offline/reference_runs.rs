@@ -1,13 +1,10 @@
 //! The reference runs of `reports/reference`: rendered again from their ledgers and logs to the same bytes, and what they
 //! say is what the documentation says of them. `SSHCHURN_UPDATE=1` writes what differs.
-#![allow(clippy::unwrap_used)]
-
-mod driver;
 
 use std::fs::{copy, create_dir, read_dir, read_to_string, write};
 use std::path::{Path, PathBuf};
 
-use driver::{Finished, books_balance, count, sshchurn, strategy};
+use crate::driver::{Finished, books_balance, count, sshchurn, strategy};
 use serde_json::Value;
 
 /// What was recorded, and is never written again.
@@ -99,7 +96,7 @@ fn reference_runs_are_rendered_again_from_their_ledgers_to_the_same_bytes() {
             assert!(
                 committed == rendered,
                 "{run}/{name} is rendered differently now; if that is meant, write it anew with \
-                 `SSHCHURN_UPDATE=1 cargo test --test reference_runs`. {}",
+                 `SSHCHURN_UPDATE=1 cargo test --test offline reference_runs`. {}",
                 first_difference(&committed, &rendered)
             );
         }
@@ -161,7 +158,7 @@ fn readme_shows_what_the_reference_run_prints() {
     }
     assert!(
         readme[begin..end] == printed,
-        "README.md shows another output; write it anew with `SSHCHURN_UPDATE=1 cargo test --test reference_runs`. {}",
+        "README.md shows another output; write it anew with `SSHCHURN_UPDATE=1 cargo test --test offline reference_runs`. {}",
         first_difference(&readme[begin..end], &printed)
     );
 }

@@ -1,8 +1,5 @@
 //! sshd's log followed while it is written: by a harness that was stopped meanwhile, and out of a container, with a folder
 //! of this machine mounted into it and without.
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
-
-mod driver;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
@@ -12,12 +9,14 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::driver;
+use crate::machine::Kind;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use sshchurn::shipped::{RECIPE, SCENARIOS};
 use sshchurn_server::docker::{DockerNetwork, DockerServer};
-use sshchurn_server::{LogLost, ServerError, ServerOptions, ServerRequest};
+use sshchurn_server::{LogLost, ServerOptions, ServerRequest};
 
 /// Starting a container may mean building its image first.
 const STARTED: Duration = Duration::from_secs(240);
@@ -95,14 +94,9 @@ fn ports_of(lines: &[String]) -> BTreeSet<u16> {
 
 #[test]
 fn harness_that_is_stopped_for_ten_seconds_does_not_stop_sshd_and_misses_no_line() {
-    let doctor = driver::sshchurn(&["doctor", "smoke"]).stdout;
-    let there = doctor
-        .lines()
-        .any(|line| line.starts_with("ok") && line.contains("sshd "));
-    if !there {
-        driver::skipped("SSHCHURN_REQUIRE_LOCAL", "no sshd on this machine");
+    let Some(_alone) = Kind::Local.alone() else {
         return;
-    }
+    };
     let directory = tempfile::tempdir().unwrap();
     let mut running = driver::start(
         directory.path(),
@@ -133,7 +127,7 @@ fn harness_that_is_stopped_for_ten_seconds_does_not_stop_sshd_and_misses_no_line
     assert!(missed.is_empty(), "{} of {count}: {missed:?}", missed.len());
 }
 
-async fn container(network: DockerNetwork, shared_folder: bool) -> Option<DockerServer> {
+async fn container(network: DockerNetwork, shared_folder: bool) -> DockerServer {
     let (scenario, _) = SCENARIOS.resolve("stalled-burst").unwrap();
     let request = ServerRequest {
         sshd: scenario.sshd,
@@ -143,20 +137,16 @@ async fn container(network: DockerNetwork, shared_folder: bool) -> Option<Docker
     let mut options = ServerOptions::new(RECIPE).docker;
     options.network = network;
     options.shared_folder = shared_folder;
-    match DockerServer::start(&request, None, &options, &|_| {}).await {
-        Ok(target) => Some(target),
-        Err(error @ ServerError::Unavailable { .. }) => {
-            driver::skipped("SSHCHURN_REQUIRE_DOCKER", &error.to_string());
-            None
-        }
-        Err(error) => panic!("{error}: {:?}", std::error::Error::source(&error)),
-    }
+    DockerServer::start(&request, None, &options, &|_| {})
+        .await
+        .unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)))
 }
 
 async fn follows_out_of_a_container(shared_folder: bool) {
-    let Some(target) = container(DockerNetwork::Host, shared_folder).await else {
+    let Some(_alone) = Kind::Docker.alone() else {
         return;
     };
+    let target = container(DockerNetwork::Host, shared_folder).await;
     let lines = Arc::new(Mutex::new(Vec::new()));
     let log = target
         .follow_log({
@@ -211,10 +201,11 @@ async fn log_of_a_container_without_a_folder_of_this_machine_is_copied_out_of_it
 
 #[tokio::test(flavor = "multi_thread")]
 async fn listening_socket_and_settings_of_a_container_are_read_in_its_own_network() {
+    let Some(_alone) = Kind::Docker.alone() else {
+        return;
+    };
     for network in [DockerNetwork::Host, DockerNetwork::Published] {
-        let Some(target) = container(network, true).await else {
-            return;
-        };
+        let target = container(network, true).await;
         let settings = target.description().kernel.expect("a Linux kernel");
         assert!(settings.somaxconn >= Some(1), "{settings:?}");
         let reading = target.witness().read().await;

@@ -1,9 +1,6 @@
 //! Signals after the last round, with the real binary. The ledger in the run directory is replaced by a FIFO, so that
 //! the process provably waits while it computes its report: a FIFO can be opened for writing without waiting only once
 //! somebody is opening it for reading.
-#![allow(clippy::unwrap_used)]
-
-mod driver;
 
 use std::cell::OnceCell;
 use std::fs::{File, OpenOptions};
@@ -13,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use driver::{Finished, Running, books_balance, nothing_is_left, run, sshchurn, wait_until};
+use crate::driver::{
+    self, Finished, Running, books_balance, nothing_is_left, run, sshchurn, wait_until,
+};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
@@ -112,13 +111,18 @@ fn no_report(held: &Held) {
 
 #[test]
 fn one_signal_while_a_run_computes_its_report_changes_nothing() {
-    for (signal, threshold, code) in [
+    let cases = [
         (Signal::SIGINT, "per-command.handshakes > 10", 0),
         (Signal::SIGTERM, "per-command.handshakes < 10", 1),
         (Signal::SIGHUP, "per-command.refusal.p99 < 1s", 3),
-    ] {
+    ];
+    // The runs at once, since they are mostly waits.
+    let started = cases.map(|(signal, threshold, code)| {
         let directory = tempfile::tempdir().unwrap();
-        let (mut running, held) = held_run(directory.path(), &["--threshold", threshold]);
+        let (running, held) = held_run(directory.path(), &["--threshold", threshold]);
+        (directory, running, held, signal, code)
+    });
+    for (directory, mut running, held, signal, code) in started {
         let fifo = held.reader();
         no_report(&held);
         running.signal(signal);
@@ -228,7 +232,9 @@ fn process_whose_output_nobody_takes_can_be_interrupted_and_has_written_its_repo
         directory.path(),
         &[&QUICK[..], &["--format", "json"]].concat(),
     );
-    running.wait_for_file("report.json", SOON);
+    wait_until(SOON, "the report", || {
+        running.directory.join("report.json").exists()
+    });
     running.signal(Signal::SIGINT);
     running.signal_at(ANSWER, SOON, Signal::SIGINT);
     let stat = format!("/proc/{}/stat", running.pid());

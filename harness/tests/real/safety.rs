@@ -1,8 +1,5 @@
 //! The real binary among things that are not its own: other people's files, folders and processes, and what a killed run
 //! of its own left.
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
-
-mod driver;
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -10,7 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use driver::{nothing_is_left, temporary};
+use crate::driver::{self, nothing_is_left, temporary};
+use crate::machine::Kind;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
@@ -93,14 +91,9 @@ impl Drop for Onlooker {
 
 #[test]
 fn killed_harness_and_supervisor_leave_what_the_next_run_ends_and_who_looks_on_lives() {
-    let doctor = driver::sshchurn(&["doctor", "smoke"]).stdout;
-    if !doctor
-        .lines()
-        .any(|line| line.starts_with("ok") && line.contains("sshd "))
-    {
-        driver::skipped("SSHCHURN_REQUIRE_LOCAL", "no local target here");
+    let Some(_alone) = Kind::Local.alone() else {
         return;
-    }
+    };
     let directory = tempfile::tempdir().unwrap();
     let mut running = driver::start(
         directory.path(),

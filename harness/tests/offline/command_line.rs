@@ -1,12 +1,9 @@
 //! What is generated from the command line's definition, with the real binary and the programs that read it.
-#![allow(clippy::unwrap_used)]
-
-mod driver;
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use driver::sshchurn;
+use crate::driver::{self, sshchurn};
 
 /// Feeds a script to bash with `arguments`, and gives what it printed.
 fn bash(arguments: &[&str], script: &str) -> String {

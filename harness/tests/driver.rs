@@ -1,5 +1,4 @@
 //! Drives the real binary: starts it, waits for what it says, signals it, and reads what it leaves behind.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::print_stderr)]
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
@@ -11,34 +10,34 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// A started harness.
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
     stderr: Receiver<String>,
     seen: Vec<String>,
-    pub directory: PathBuf,
+    pub(crate) directory: PathBuf,
 }
 
 /// What a finished harness left behind.
-pub struct Finished {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
-    pub directory: PathBuf,
+pub(crate) struct Finished {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) directory: PathBuf,
 }
 
 /// The binary under test.
-pub fn binary() -> &'static str {
+pub(crate) fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_sshchurn")
 }
 
 /// `sshchurn run ARGS --out DIR/run`, in the background, with DIR as the temporary folder, so that what is left there is
 /// seen.
-pub fn start(directory: &Path, args: &[&str]) -> Running {
+pub(crate) fn start(directory: &Path, args: &[&str]) -> Running {
     start_as(directory, "run", args)
 }
 
 /// The same with another name for the run directory.
-pub fn start_as(directory: &Path, name: &str, args: &[&str]) -> Running {
+pub(crate) fn start_as(directory: &Path, name: &str, args: &[&str]) -> Running {
     std::fs::create_dir_all(directory).unwrap();
     let out = directory.join(name);
     let mut command = Command::new(binary());
@@ -52,7 +51,7 @@ pub fn start_as(directory: &Path, name: &str, args: &[&str]) -> Running {
 }
 
 /// Any command that ends in a harness, in the background.
-pub fn start_command(mut command: Command, directory: PathBuf) -> Running {
+pub(crate) fn start_command(mut command: Command, directory: PathBuf) -> Running {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -77,12 +76,12 @@ pub fn start_command(mut command: Command, directory: PathBuf) -> Running {
 }
 
 /// `sshchurn run ARGS --out DIR/run`, to its end.
-pub fn run(directory: &Path, args: &[&str]) -> Finished {
+pub(crate) fn run(directory: &Path, args: &[&str]) -> Finished {
     start(directory, args).finish(Duration::from_secs(400))
 }
 
 /// Any other command of the binary, to its end.
-pub fn sshchurn(args: &[&str]) -> Finished {
+pub(crate) fn sshchurn(args: &[&str]) -> Finished {
     let output = Command::new(binary())
         .args(args)
         .stdin(Stdio::null())
@@ -97,12 +96,12 @@ pub fn sshchurn(args: &[&str]) -> Finished {
 }
 
 impl Running {
-    pub fn pid(&self) -> i32 {
+    pub(crate) fn pid(&self) -> i32 {
         i32::try_from(self.child.id()).unwrap()
     }
 
     /// Waits until a line on stderr contains `text`, and returns it.
-    pub fn wait_for(&mut self, text: &str, within: Duration) -> String {
+    pub(crate) fn wait_for(&mut self, text: &str, within: Duration) -> String {
         let deadline = Instant::now() + within;
         loop {
             match self
@@ -125,25 +124,23 @@ impl Running {
         }
     }
 
-    /// Waits until the ledger on disk exists, which is before the target is started.
-    pub fn wait_for_file(&self, name: &str, within: Duration) {
-        wait_until(within, &format!("file {name}"), || {
-            self.directory.join(name).exists()
-        });
-    }
-
-    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+    pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid()), signal).unwrap();
     }
 
     /// Sends a signal as soon as a line on stderr contains `moment`.
-    pub fn signal_at(&mut self, moment: &str, within: Duration, signal: nix::sys::signal::Signal) {
+    pub(crate) fn signal_at(
+        &mut self,
+        moment: &str,
+        within: Duration,
+        signal: nix::sys::signal::Signal,
+    ) {
         self.wait_for(moment, within);
         self.signal(signal);
     }
 
     /// Waits for its end; a harness that hangs is a failed test, and is killed.
-    pub fn finish(mut self, within: Duration) -> Finished {
+    pub(crate) fn finish(mut self, within: Duration) -> Finished {
         let mut stdout = self.child.stdout.take().unwrap();
         let reader = std::thread::spawn(move || {
             let mut text = String::new();
@@ -158,8 +155,10 @@ impl Running {
                 panic!("still running after {within:?}: {:#?}", self.seen);
             }
             // Its lines are the only thing to wait for besides its end.
-            if let Ok(line) = self.stderr.recv_timeout(Duration::from_millis(20)) {
-                self.seen.push(line);
+            match self.stderr.recv_timeout(Duration::from_millis(20)) {
+                Ok(line) => self.seen.push(line),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => std::thread::park_timeout(PAUSE),
             }
         }
         let code = self.child.wait().unwrap().code();
@@ -176,7 +175,7 @@ impl Running {
 impl Finished {
     /// Asserts the exit code, showing everything when it is another.
     #[track_caller]
-    pub fn code(self, expected: i32) -> Self {
+    pub(crate) fn code(self, expected: i32) -> Self {
         assert_eq!(
             self.code,
             Some(expected),
@@ -187,7 +186,7 @@ impl Finished {
         self
     }
 
-    pub fn report(&self) -> Value {
+    pub(crate) fn report(&self) -> Value {
         let text = std::fs::read_to_string(self.directory.join("report.json")).unwrap();
         serde_json::from_str(&text).unwrap()
     }
@@ -195,7 +194,7 @@ impl Finished {
 
 /// Says loudly that a test is skipped, or fails where the environment says that what it needs is required.
 #[track_caller]
-pub fn skipped(required: &str, why: &str) {
+pub(crate) fn skipped(required: &str, why: &str) {
     assert!(
         std::env::var_os(required).is_none(),
         "required by {required}: {why}"
@@ -205,7 +204,7 @@ pub fn skipped(required: &str, why: &str) {
 }
 
 /// The strategies of a report by name.
-pub fn strategy<'r>(report: &'r Value, name: &str) -> &'r Value {
+pub(crate) fn strategy<'r>(report: &'r Value, name: &str) -> &'r Value {
     report["strategies"]
         .as_array()
         .unwrap()
@@ -215,7 +214,7 @@ pub fn strategy<'r>(report: &'r Value, name: &str) -> &'r Value {
 }
 
 /// A count of a scope.
-pub fn count(scope: &Value, name: &str) -> u64 {
+pub(crate) fn count(scope: &Value, name: &str) -> u64 {
     scope["counts"][name]
         .as_u64()
         .unwrap_or_else(|| panic!("no count {name} in {scope:#}"))
@@ -223,7 +222,7 @@ pub fn count(scope: &Value, name: &str) -> u64 {
 
 /// Asserts that every law of the report holds, naming those that do not.
 #[track_caller]
-pub fn books_balance(report: &Value) {
+pub(crate) fn books_balance(report: &Value) {
     let laws = report["laws"].as_array().unwrap();
     assert!(!laws.is_empty());
     for law in laws {
@@ -242,7 +241,7 @@ fn address_in(line: &str) -> SocketAddr {
 
 /// A second client behind the harness's back, of a run that was started with `-v`: a few connections as soon as its first
 /// round has begun.
-pub fn stranger(running: &mut Running, within: Duration) {
+pub(crate) fn stranger(running: &mut Running, within: Duration) {
     let address = address_in(&running.wait_for("target: ", within));
     running.wait_for("RoundStarted", within);
     for _ in 0..3 {
@@ -251,18 +250,21 @@ pub fn stranger(running: &mut Running, within: Duration) {
     }
 }
 
-/// Waits for a condition on the machine, with a deadline.
+/// Pause between two looks at a condition of which the machine gives no notice.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Waits for a condition on the machine, with a deadline. Never spins: what is waited for may need this core.
 #[track_caller]
-pub fn wait_until(within: Duration, what: &str, condition: impl Fn() -> bool) {
+pub(crate) fn wait_until(within: Duration, what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + within;
     while !condition() {
         assert!(Instant::now() < deadline, "{what}: not within {within:?}");
-        std::thread::yield_now();
+        std::thread::park_timeout(PAUSE);
     }
 }
 
 /// Processes whose command line contains `text`.
-pub fn processes_with(text: &str) -> Vec<String> {
+pub(crate) fn processes_with(text: &str) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return Vec::new();
     };
@@ -282,7 +284,7 @@ pub fn processes_with(text: &str) -> Vec<String> {
 }
 
 /// Entries of the temporary folder that begin with `prefix`.
-pub fn temporary(folder: &Path, prefix: &str) -> Vec<String> {
+pub(crate) fn temporary(folder: &Path, prefix: &str) -> Vec<String> {
     std::fs::read_dir(folder)
         .unwrap()
         .filter_map(Result::ok)
@@ -293,7 +295,7 @@ pub fn temporary(folder: &Path, prefix: &str) -> Vec<String> {
 
 /// Asserts that neither temporary folders nor processes of a harness that used `directory` are there any more.
 #[track_caller]
-pub fn nothing_is_left(directory: &Path) {
+pub(crate) fn nothing_is_left(directory: &Path) {
     assert_eq!(temporary(directory, "sshchurn-"), Vec::<String>::new());
     assert_eq!(
         processes_with(&directory.display().to_string()),

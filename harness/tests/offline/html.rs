@@ -1,15 +1,12 @@
 //! The HTML report in a real browser: both themes, desktop and phone.
-#![allow(clippy::unwrap_used)]
 
-mod browser;
-mod driver;
-
+use crate::driver;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use sshchurn_report::{RunReport, html};
 
-use browser::Browser;
+use crate::browser::Browser;
 
 const DESKTOP: (u32, u32) = (1280, 900);
 const PHONE: (u32, u32) = (390, 844);
@@ -178,7 +175,7 @@ fn plot_is_readable(svg: &Value, paper: &Value, what: &str) {
 /// The hand-built report of the renderers' own tests, as they keep it.
 fn hand_built() -> RunReport {
     let snapshot = include_str!(
-        "../report/src/snapshots/sshchurn_report__tests__the_json_report_is_stable_and_reads_back.snap"
+        "../../report/src/snapshots/sshchurn_report__tests__the_json_report_is_stable_and_reads_back.snap"
     );
     let json = snapshot.splitn(3, "---\n").nth(2).unwrap();
     serde_json::from_str(json).unwrap()
@@ -186,7 +183,7 @@ fn hand_built() -> RunReport {
 
 #[test]
 fn a_report_with_everything_in_it_reads_well_in_both_themes_and_widths() {
-    let Some(browser) = browser::start() else {
+    let Some(browser) = Browser::start() else {
         return;
     };
     let folder = tempfile::tempdir().unwrap();
@@ -200,7 +197,7 @@ fn a_report_with_everything_in_it_reads_well_in_both_themes_and_widths() {
 
 #[test]
 fn the_report_of_a_run_reads_well_in_both_themes_and_widths() {
-    let Some(browser) = browser::start() else {
+    let Some(browser) = Browser::start() else {
         return;
     };
     let folder = tempfile::tempdir().unwrap();

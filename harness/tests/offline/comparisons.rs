@@ -1,11 +1,11 @@
 //! The real binary compares runs on the embedded stand-in: exit codes, refusals, and a baseline that joins the verdict.
-#![allow(clippy::unwrap_used)]
-
-mod driver;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use driver::{Finished, run, sshchurn};
+use crate::driver::{self, Finished, Running, sshchurn};
+
+const SOON: Duration = Duration::from_secs(120);
 
 /// A scenario whose client is of this kind, whatever the kind, under the same name.
 fn scenario(directory: &Path, kind: &str) -> PathBuf {
@@ -18,13 +18,18 @@ fn scenario(directory: &Path, kind: &str) -> PathBuf {
     path
 }
 
-fn run_of(directory: &Path, kind: &str, name: &str, further: &[&str]) -> Finished {
+/// Starts a run; runs that do not build on each other go on at once, since they are mostly waits.
+fn start_of(directory: &Path, kind: &str, name: &str, further: &[&str]) -> Running {
     let file = scenario(directory, kind);
     let folder = directory.join(name);
     std::fs::create_dir_all(&folder).unwrap();
     let mut args = vec![file.to_str().unwrap(), "--target", "embedded"];
     args.extend(further);
-    run(&folder, &args)
+    driver::start(&folder, &args)
+}
+
+fn run_of(directory: &Path, kind: &str, name: &str, further: &[&str]) -> Finished {
+    start_of(directory, kind, name, further).finish(SOON)
 }
 
 fn compare(base: &Path, new: &Path, further: &[&str]) -> Finished {
@@ -36,9 +41,13 @@ fn compare(base: &Path, new: &Path, further: &[&str]) -> Finished {
 #[test]
 fn a_client_that_polls_on_new_connections_regresses_and_the_same_client_does_not() {
     let directory = tempfile::tempdir().unwrap();
-    let base = run_of(directory.path(), "reused-session", "base", &[]).code(0);
-    let same = run_of(directory.path(), "reused-session", "same", &[]).code(0);
-    let churn = run_of(directory.path(), "per-command", "churn", &[]).code(0);
+    let [base, same, churn] = [
+        ("reused-session", "base"),
+        ("reused-session", "same"),
+        ("per-command", "churn"),
+    ]
+    .map(|(kind, name)| start_of(directory.path(), kind, name, &[]))
+    .map(|running| running.finish(SOON).code(0));
 
     let unchanged = compare(&base.directory, &same.directory, &[]).code(0);
     assert!(
@@ -78,9 +87,11 @@ fn a_baseline_joins_the_verdict_of_the_run_and_of_its_report() {
     let base = run_of(directory.path(), "reused-session", "base", &[]).code(0);
     let baseline = base.directory.join("report.json");
     let baseline = ["--baseline", baseline.to_str().unwrap()];
-    let passed = run_of(directory.path(), "reused-session", "same", &baseline).code(0);
+    let passed = start_of(directory.path(), "reused-session", "same", &baseline);
+    let failed = start_of(directory.path(), "per-command", "churn", &baseline);
+    let passed = passed.finish(SOON).code(0);
     assert!(passed.stdout.contains("Against the baseline: PASS"));
-    let failed = run_of(directory.path(), "per-command", "churn", &baseline).code(1);
+    let failed = failed.finish(SOON).code(1);
     assert!(failed.stdout.contains("Verdict: FAIL"), "{}", failed.stdout);
     assert!(failed.stdout.contains("REGRESSED"), "{}", failed.stdout);
     let report = failed.report();
@@ -104,8 +115,9 @@ fn a_baseline_joins_the_verdict_of_the_run_and_of_its_report() {
 fn too_few_rounds_are_inconclusive() {
     let directory = tempfile::tempdir().unwrap();
     let one = ["--rounds", "1"];
-    let base = run_of(directory.path(), "reused-session", "base", &one).code(0);
-    let new = run_of(directory.path(), "reused-session", "new", &one).code(0);
+    let [base, new] = ["base", "new"]
+        .map(|name| start_of(directory.path(), "reused-session", name, &one))
+        .map(|running| running.finish(SOON).code(0));
     let compared = compare(&base.directory, &new.directory, &[]).code(3);
     assert!(
         compared.stdout.contains("insufficient"),

@@ -1,25 +1,32 @@
 //! The real binary on the embedded stand-in: the whole way from scenario to report on any machine.
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
-mod driver;
-
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use driver::{books_balance, count, nothing_is_left, run, sshchurn, strategy, temporary};
+use crate::driver::{
+    self, books_balance, count, nothing_is_left, run, sshchurn, strategy, temporary, wait_until,
+};
 use nix::sys::signal::Signal;
 
 const SOON: Duration = Duration::from_secs(20);
 
+/// For what any run shows: waits hardly longer than the handshakes.
+const QUICK: [&str; 5] = ["smoke", "--target", "embedded", "--time-scale", "0.02"];
+
 /// Starts a run on the stand-in.
-fn embedded(directory: &std::path::Path, args: &[&str]) -> driver::Running {
+fn embedded(directory: &Path, args: &[&str]) -> driver::Running {
     driver::start(directory, &[&["--target", "embedded"], args].concat())
 }
 
 #[test]
 fn open_gates_makes_exactly_the_connections_the_strategies_promise() {
     let directory = tempfile::tempdir().unwrap();
-    let finished = run(directory.path(), &["open-gates", "--target", "embedded"]).code(0);
+    let finished = run(
+        directory.path(),
+        &["open-gates", "--target", "embedded", "--time-scale", "0.1"],
+    )
+    .code(0);
     let report = finished.report();
     books_balance(&report);
 
@@ -48,7 +55,7 @@ fn open_gates_makes_exactly_the_connections_the_strategies_promise() {
 #[test]
 fn embedded_results_say_so_in_their_first_line() {
     let directory = tempfile::tempdir().unwrap();
-    let finished = run(directory.path(), &["smoke", "--target", "embedded"]);
+    let finished = run(directory.path(), &QUICK);
     let first = finished
         .stdout
         .lines()
@@ -67,7 +74,7 @@ fn report_renders_a_run_directory_again_to_the_same_bytes() {
     let directory = tempfile::tempdir().unwrap();
     let finished = run(
         directory.path(),
-        &["smoke", "--target", "embedded", "--format", "json"],
+        &[&QUICK[..], &["--format", "json"]].concat(),
     );
     let read = |file: &str| std::fs::read_to_string(finished.directory.join(file)).unwrap();
     let written = RENDERED.map(read);
@@ -124,7 +131,17 @@ fn report_is_shown_whatever_file_cannot_be_written_and_then_the_exit_code_is_4()
 #[test]
 fn refused_channels_spend_the_reconnect_budget() {
     let directory = tempfile::tempdir().unwrap();
-    let finished = run(directory.path(), &["max-sessions", "--target", "embedded"]).code(0);
+    let finished = run(
+        directory.path(),
+        &[
+            "max-sessions",
+            "--target",
+            "embedded",
+            "--time-scale",
+            "0.03",
+        ],
+    )
+    .code(0);
     let reused = &strategy(&finished.report(), "reused-session")["totals"].clone();
     assert_eq!(count(&reused["phases"]["poll"], "channel_refused"), 120);
     assert_eq!(count(&reused["phases"]["poll"], "handshakes"), 120);
@@ -157,30 +174,27 @@ fn orphans_are_counted_and_tied_to_their_causes() {
 #[test]
 fn failed_threshold_is_1_and_a_threshold_without_data_is_3() {
     let directory = tempfile::tempdir().unwrap();
-    let quick = [
-        "smoke",
-        "--target",
-        "embedded",
-        "--max-startups",
-        "100:30:200",
+    let cases = [
+        ("per-command.handshakes < 10", 1),
+        // Nothing is refused, so there is no time to refusal.
+        ("per-command.refusal.p99 < 1s", 3),
+        ("per-command.handshakes > 10", 0),
     ];
-    let args = |threshold: &'static str| [&quick[..], &["--threshold", threshold]].concat();
-    run(
-        &directory.path().join("1"),
-        &args("per-command.handshakes < 10"),
-    )
-    .code(1);
-    // Nothing is refused, so there is no time to refusal.
-    run(
-        &directory.path().join("2"),
-        &args("per-command.refusal.p99 < 1s"),
-    )
-    .code(3);
-    run(
-        &directory.path().join("3"),
-        &args("per-command.handshakes > 10"),
-    )
-    .code(0);
+    // All at once: a run is mostly waits.
+    let started = cases.map(|(threshold, code)| {
+        let args = [
+            &QUICK[..],
+            &["--max-startups", "100:30:200", "--threshold", threshold],
+        ]
+        .concat();
+        (
+            driver::start_as(directory.path(), &code.to_string(), &args),
+            code,
+        )
+    });
+    for (running, code) in started {
+        running.finish(Duration::from_secs(60)).code(code);
+    }
 }
 
 #[test]
@@ -317,26 +331,49 @@ fn run_that_exceeds_its_bound_is_inconclusive() {
 }
 
 #[test]
-fn killed_harness_leaves_what_the_next_run_removes() {
+fn killed_harness_leaves_a_folder_and_jobs_that_the_next_run_removes() {
     let directory = tempfile::tempdir().unwrap();
-    let mut running = embedded(directory.path(), &["smoke", "--time-scale", "3"]);
-    running.signal_at("target:", SOON, Signal::SIGKILL);
+    // Jobs of more than a minute: they do not end by themselves while they are looked at.
+    let mut running = embedded(directory.path(), &["smoke", "--time-scale", "10"]);
+    running.wait_for("target:", SOON);
+    wait_until(SOON, "a job", || !jobs(directory.path()).is_empty());
+    running.signal(Signal::SIGKILL);
     assert_eq!(running.finish(SOON).code, None);
     assert_eq!(temporary(directory.path(), "sshchurn-").len(), 1);
-    driver::start_as(
-        directory.path(),
-        "again",
-        &["smoke", "--target", "embedded"],
-    )
-    .finish(Duration::from_secs(60));
+    let jobs = jobs(directory.path());
+    assert!(jobs.iter().any(|job| is_alive(job)), "{jobs:?}");
+    driver::start_as(directory.path(), "again", &QUICK).finish(Duration::from_secs(60));
     nothing_is_left(directory.path());
+    assert!(!jobs.iter().any(|job| is_alive(job)), "{jobs:?}");
+}
+
+/// Process ids that the jobs below the stand-in's temporary folder have written down.
+fn jobs(directory: &Path) -> Vec<String> {
+    let folders = temporary(directory, "sshchurn-");
+    folders
+        .iter()
+        .filter_map(|folder| std::fs::read_dir(directory.join(folder).join("jobs")).ok())
+        .flatten()
+        .filter_map(|job| std::fs::read_to_string(job.ok()?.path().join("pid")).ok())
+        .map(|pid| pid.trim().to_owned())
+        // Made, and not written yet.
+        .filter(|pid| !pid.is_empty())
+        .collect()
+}
+
+/// Whether a process is there and not a zombie.
+fn is_alive(pid: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    })
 }
 
 #[test]
 fn closed_stdout_is_no_error() {
     let directory = tempfile::tempdir().unwrap();
     let script = format!(
-        "{} run smoke --target embedded --max-startups 100:30:200 --out {}/run | head -n 1; exit \"${{PIPESTATUS[0]}}\"",
+        "{} run smoke --target embedded --time-scale 0.02 --max-startups 100:30:200 --out {}/run | head -n 1; exit \"${{PIPESTATUS[0]}}\"",
         driver::binary(),
         directory.path().display()
     );

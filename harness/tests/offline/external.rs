@@ -1,0 +1,195 @@
+//! `--target external`: the real binary on a server that it neither started nor may look into. The server is the stand-in,
+//! run by the test, which alone reads its log.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+use sshchurn::shipped::SCENARIOS;
+use sshchurn_engine::ssh::keys::KeyPair;
+use sshchurn_server::embedded::{EmbeddedSettings, Gauges, ServerConfig, ServerLog, server};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+use crate::driver::{self, books_balance, count, run, strategy};
+
+const USER: &str = "somebody";
+const STRATEGIES: [&str; 2] = ["per-command", "reused-session"];
+/// Logins before the first round, which are no attempts: one with cold caches and five that are measured.
+const CALIBRATION: u64 = 6;
+const SOON: Duration = Duration::from_secs(60);
+
+/// A server that was there before the harness.
+struct Server {
+    runtime: Runtime,
+    log: PathBuf,
+    gauges: Gauges,
+    stop: CancellationToken,
+    /// What names it on the command line.
+    arguments: Vec<String>,
+}
+
+impl Server {
+    /// Listens on a free port of `address`, with the sshd settings of `smoke`; `None` where the machine has no such address.
+    fn start(address: IpAddr, folder: &Path) -> Option<Self> {
+        let runtime = Runtime::new().unwrap();
+        let listener = runtime.block_on(TcpListener::bind((address, 0))).ok()?;
+        let (scenario, _) = SCENARIOS.resolve("smoke").unwrap();
+        let log_path = folder.join("server.log");
+        let (key, host_key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let config = ServerConfig {
+            settings: EmbeddedSettings::read(&scenario.sshd).unwrap(),
+            host_key,
+            user: USER.to_owned(),
+            authorised_key: key.russh().public_key().clone(),
+            home: folder.to_owned(),
+            environment: Vec::new(),
+            log: ServerLog::create(&log_path).unwrap(),
+            gauges: Gauges::default(),
+            seed: 1,
+        };
+        let key_file = folder.join("key");
+        std::fs::write(&key_file, key.private_pem().unwrap()).unwrap();
+        let private = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&key_file, private).unwrap();
+        let arguments = [
+            "--target",
+            "external",
+            "--address",
+            &listener.local_addr().unwrap().to_string(),
+            "--consent",
+            &address.to_string(),
+            "--user",
+            USER,
+            "--key",
+            key_file.to_str().unwrap(),
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        let gauges = config.gauges.clone();
+        let stop = CancellationToken::new();
+        runtime.spawn(server::run(listener, config, stop.clone()));
+        Some(Server {
+            runtime,
+            log: log_path,
+            gauges,
+            stop,
+            arguments,
+        })
+    }
+
+    /// `sshchurn run smoke` on it, with further arguments.
+    fn smoke(&self, folder: &Path, further: &[&str]) -> driver::Finished {
+        let arguments: Vec<&str> = ["smoke"]
+            .into_iter()
+            .chain(self.arguments.iter().map(String::as_str))
+            .chain(further.iter().copied())
+            .collect();
+        run(folder, &arguments)
+    }
+
+    /// Lines of its log that begin so, once every connection is closed.
+    fn lines(&self, beginning: &str) -> u64 {
+        let mut open = self.gauges.watch_connections();
+        self.runtime
+            .block_on(async {
+                tokio::time::timeout(SOON, open.wait_for(|count| *count == 0))
+                    .await
+                    .map(|idle| idle.is_ok())
+            })
+            .expect("it is idle");
+        let log = std::fs::read_to_string(&self.log).unwrap();
+        let found = log.lines().filter(|line| line.starts_with(beginning));
+        u64::try_from(found.count()).unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// What the jobs of a run leave on a server that is not the harness's, which here is this machine.
+struct Jobs(PathBuf);
+
+impl Jobs {
+    fn of(report: &Value) -> Self {
+        let warnings = report["warnings"].to_string();
+        let from = warnings.find("/tmp/sshchurn-jobs-").unwrap();
+        let folder = warnings[from..].split_whitespace().next().unwrap();
+        Jobs(PathBuf::from(folder))
+    }
+}
+
+impl Drop for Jobs {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Sum over both strategies.
+fn of_both(report: &Value, name: &str) -> u64 {
+    STRATEGIES
+        .iter()
+        .map(|kind| count(&strategy(report, kind)["totals"]["total"], name))
+        .sum()
+}
+
+/// Runs `smoke` on a server at this address and compares what both sides counted.
+fn both_sides_count_the_same(server: &Server, folder: &Path) {
+    let report = server.smoke(folder, &[]).code(0).report();
+    let jobs = Jobs::of(&report);
+    books_balance(&report);
+    assert_eq!(report["target"]["kind"], "external");
+    assert_eq!(report["embedded_stand_in"], false);
+    assert_eq!(report["target"]["identification"], server::IDENTIFICATION);
+    for name in STRATEGIES {
+        let totals = &strategy(&report, name)["totals"];
+        assert!(count(&totals["total"], "handshakes") > 0, "{name}");
+        for metric in ["server_accepted", "server_drops", "startups_peak"] {
+            assert_eq!(totals["server"][metric], Value::Null, "{name} {metric}");
+        }
+    }
+    assert_eq!(
+        of_both(&report, "handshakes") + CALIBRATION,
+        server.lines("Accepted publickey for ")
+    );
+    assert_eq!(
+        of_both(&report, "banner_eof"),
+        server.lines("drop connection #")
+    );
+    // Its jobs ran there, in a folder that the warning names.
+    assert!(jobs.0.is_dir(), "{}", jobs.0.display());
+}
+
+#[test]
+fn running_server_is_loaded_and_both_sides_count_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(Ipv4Addr::LOCALHOST.into(), folder.path()).unwrap();
+    both_sides_count_the_same(&server, folder.path());
+}
+
+#[test]
+fn server_on_an_ipv6_address_is_loaded_like_any_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(server) = Server::start(Ipv6Addr::LOCALHOST.into(), folder.path()) else {
+        driver::skipped("SSHCHURN_REQUIRE_IPV6", "no ::1 on this machine");
+        return;
+    };
+    assert!(server.arguments[3].starts_with("[::1]:"));
+    both_sides_count_the_same(&server, folder.path());
+}
+
+#[test]
+fn threshold_about_what_only_the_server_knows_is_no_pass() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(Ipv4Addr::LOCALHOST.into(), folder.path()).unwrap();
+    let finished = server
+        .smoke(folder.path(), &["--threshold", "server_drops < 1000"])
+        .code(3);
+    drop(Jobs::of(&finished.report()));
+}

@@ -1,0 +1,17 @@
+//! The program without a real sshd: on the embedded stand-in, on recorded runs, and by its words alone.
+//!
+//! One binary for all of it, since each would link the whole program again.
+#![allow(clippy::unwrap_used)]
+
+mod books;
+mod browser;
+mod ci_recipes;
+mod command_line;
+mod comparisons;
+#[path = "../driver.rs"]
+mod driver;
+mod external;
+mod html;
+mod interrupted_report;
+mod reference_runs;
+mod runs;

@@ -1,0 +1,15 @@
+//! The program on real sshds: the machine's own, and those in containers. Skips loudly where there is none, fails where
+//! the environment says that it is required (`SSHCHURN_REQUIRE_LOCAL`, `SSHCHURN_REQUIRE_DOCKER`).
+//!
+//! One test for each kind of server, so that a broken one does not hide the other, and one test at a time on a machine.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+#[path = "../driver.rs"]
+mod driver;
+mod leftovers;
+mod log_follow;
+mod machine;
+mod releases;
+mod runs;
+mod safety;
+mod witness_inside;
