@@ -1,5 +1,6 @@
 //! Drives the real binary: starts it, waits for what it says, signals it, and reads what it leaves behind.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -8,6 +9,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use sshchurn::session::{RunDirectory, RunFile};
+use sshchurn_core::ledger::{Event, LedgerReader, LedgerSink, Record};
+use sshchurn_core::server_log::{ServerLogMessage, parse_line};
 
 /// A started harness.
 pub(crate) struct Running {
@@ -301,4 +305,89 @@ pub(crate) fn nothing_is_left(directory: &Path) {
         processes_with(&directory.display().to_string()),
         Vec::<String>::new()
     );
+}
+
+/// Writes the ledger of a run anew with only those of the server's lines that `keep` wants, as if the others had never been
+/// logged.
+pub(crate) fn keep_lines(run: &Path, mut keep: impl FnMut(&str) -> bool) {
+    let ledger = RunDirectory::open(run).unwrap().file(RunFile::Ledger);
+    let records: Vec<Record> = LedgerReader::open(&ledger)
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    let mut sink = LedgerSink::create(&ledger).unwrap();
+    let mut seq = 0;
+    for record in records {
+        if let Event::ServerLogged { line } = &record.event
+            && !keep(line)
+        {
+            continue;
+        }
+        sink.append(&Record { seq, ..record }).unwrap();
+        seq += 1;
+    }
+    sink.finish().unwrap();
+}
+
+/// The client's port in a line that stands for a connection, a refusal or a login.
+fn port_of(line: &str) -> Option<u16> {
+    match parse_line(line).message {
+        ServerLogMessage::Connection { source }
+        | ServerLogMessage::Drop { source, .. }
+        | ServerLogMessage::Authenticated { source, .. } => Some(source.port),
+        _ => None,
+    }
+}
+
+/// Takes `count` such lines out of the log of a run's rounds, evenly spread over it and each of another port, and returns
+/// their ports.
+pub(crate) fn take_lines(run: &Path, count: usize) -> BTreeSet<u16> {
+    // Those of before the first round are of the calibration, which is no round's.
+    let mut lines = Vec::new();
+    let ledger = RunDirectory::open(run).unwrap().file(RunFile::Ledger);
+    let mut in_round = false;
+    for record in LedgerReader::open(&ledger).unwrap() {
+        match record.unwrap().event {
+            Event::RoundStarted { .. } => in_round = true,
+            Event::RoundEnded { .. } => in_round = false,
+            Event::ServerLogged { line } if in_round => {
+                lines.extend(port_of(&line).map(|port| (port, line)));
+            }
+            _ => {}
+        }
+    }
+    let mut taken = BTreeMap::new();
+    for index in (0..lines.len()).step_by((lines.len() / (2 * count)).max(1)) {
+        let (port, line) = &lines[index];
+        if taken.len() < count {
+            taken.entry(*port).or_insert_with(|| line.clone());
+        }
+    }
+    assert_eq!(taken.len(), count, "of {} lines", lines.len());
+    let mut left: BTreeSet<String> = taken.values().cloned().collect();
+    keep_lines(run, |line| !left.remove(line));
+    taken.into_keys().collect()
+}
+
+/// The ports of the attempts that a report could not find in the server's log, whatever the law.
+pub(crate) fn missed_ports(report: &Value) -> BTreeSet<u16> {
+    let strategies = report["strategies"].as_array().unwrap();
+    let rounds = strategies
+        .iter()
+        .flat_map(|strategy| strategy["per_round"].as_array().unwrap());
+    rounds
+        .flat_map(|round| {
+            let books = &round["reconciliation"];
+            ["connections", "handshakes", "refusals"].map(|of| {
+                assert_eq!(books[of]["server_only"], 0, "{books:#}");
+                books[of]["client_only_first"].as_array().unwrap()
+            })
+        })
+        .flatten()
+        .map(|case| {
+            let case = case.as_str().unwrap();
+            let port = case.strip_prefix("port ").unwrap();
+            port.split(' ').next().unwrap().parse().unwrap()
+        })
+        .collect()
 }

@@ -3,34 +3,33 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::driver::{self, run, sshchurn, start};
-use sshchurn::session::{RunDirectory, RunFile};
-use sshchurn_core::ledger::{Event, LedgerReader, LedgerSink, Record};
+use crate::driver::{self, keep_lines, missed_ports, run, sshchurn, start, take_lines};
 
 const SOON: Duration = Duration::from_secs(60);
 
 /// Takes the later half of the server's lines out of the ledger, as if they had never been read.
 fn lose_the_end_of_the_log(run: &Path) {
-    let ledger = RunDirectory::open(run).unwrap().file(RunFile::Ledger);
-    let records: Vec<Record> = LedgerReader::open(&ledger)
-        .unwrap()
-        .map(Result::unwrap)
-        .collect();
-    let is_line = |record: &Record| matches!(record.event, Event::ServerLogged { .. });
-    let mut kept = records.iter().filter(|record| is_line(record)).count() / 2;
-    let mut sink = LedgerSink::create(&ledger).unwrap();
-    let mut seq = 0;
-    for record in records {
-        if is_line(&record) {
-            if kept == 0 {
-                continue;
-            }
-            kept -= 1;
-        }
-        sink.append(&Record { seq, ..record }).unwrap();
-        seq += 1;
-    }
-    sink.finish().unwrap();
+    let mut lines = 0;
+    keep_lines(run, |_| {
+        lines += 1;
+        true
+    });
+    let mut kept = lines / 2;
+    keep_lines(run, |_| {
+        let keep = kept > 0;
+        kept -= usize::from(keep);
+        keep
+    });
+}
+
+/// The negative control: what is taken out of the log is missed, and nothing else is.
+#[test]
+fn lines_taken_out_of_the_log_are_missed_by_their_ports() {
+    let directory = tempfile::tempdir().unwrap();
+    let finished = run(directory.path(), &["smoke", "--target", "embedded"]).code(0);
+    let taken = take_lines(&finished.directory, 20);
+    let again = sshchurn(&["report", &finished.directory.display().to_string()]).code(3);
+    assert_eq!(missed_ports(&finished.report()), taken, "{}", again.stdout);
 }
 
 #[test]

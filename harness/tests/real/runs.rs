@@ -4,7 +4,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::driver::{
-    self, Finished, books_balance, count, nothing_is_left, run, strategy, temporary, wait_until,
+    self, Finished, books_balance, count, missed_ports, nothing_is_left, run, sshchurn, strategy,
+    take_lines, temporary, wait_until,
 };
 use crate::machine::{Kind, on_each_kind};
 use nix::sys::signal::{Signal, kill};
@@ -20,12 +21,22 @@ on_each_kind!(
     refused_channels_spend_the_reconnect_budget_on_a_real_sshd,
     sshd_killed_in_the_middle_of_a_run_ends_it_with_a_clear_message,
     second_client_of_a_real_sshd_is_unbalanced_and_the_cause_is_said,
+    lines_taken_out_of_a_real_sshds_log_are_missed_by_their_ports,
     log_of_a_real_sshd_emptied_in_the_middle_of_a_run_is_unbalanced_and_the_cause_is_said,
     check_config_agrees_with_a_real_sshd_and_catches_a_wrong_expectation,
     failed_start_says_why_in_sshds_words_and_leaves_its_directory_free_for_another_try,
     interrupts_in_every_phase_leave_nothing_behind,
     harness_killed_outright_leaves_nothing_that_the_next_run_does_not_remove,
 );
+
+fn lines_taken_out_of_a_real_sshds_log_are_missed_by_their_ports(kind: Kind) {
+    let fan_out = ["airflow-68115", "--rounds", "1", "--time-scale", "0.5"];
+    let (_directory, finished) = on(kind.as_str(), &fan_out);
+    books_balance(&finished.report());
+    let taken = take_lines(&finished.directory, 20);
+    sshchurn(&["report", &finished.directory.display().to_string()]).code(3);
+    assert_eq!(missed_ports(&finished.report()), taken);
+}
 
 fn on(target: &str, args: &[&str]) -> (tempfile::TempDir, Finished) {
     let directory = tempfile::tempdir().unwrap();
@@ -283,7 +294,7 @@ fn check_config_agrees_with_a_real_sshd_and_catches_a_wrong_expectation(kind: Ki
             "--max-startups",
             "5:100:10",
         ];
-        driver::sshchurn(&[&arguments[..], more].concat())
+        sshchurn(&[&arguments[..], more].concat())
     };
     let agreed = check("agreed", &[]).code(0);
     for words in ["effective (sshd -T)          5:100:10", "Verdict: AGREES"] {
