@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use sshchurn_core::ledger::{Event, LedgerError, LedgerSink, Record};
 use sshchurn_core::vocabulary::{AttemptOutcome, CommandOutcome, Phase, TaskFate};
@@ -15,6 +16,10 @@ use tokio::sync::watch;
 
 use crate::clock::RunClock;
 use sshchurn_core::instant::RunInstant;
+
+/// How long the writer lets events gather. A writer that waits for each is woken by each, and takes a core from the
+/// generator thousands of times just when a burst begins.
+const BETWEEN_BATCHES: Duration = Duration::from_millis(10);
 
 /// Stamps, orders and forwards events. Cheap to clone.
 #[derive(Clone)]
@@ -118,16 +123,19 @@ impl LedgerWriter {
             .spawn(move || {
                 let mut written = 0;
                 let mut write_all = || -> Result<(), LedgerError> {
-                    while let Ok(record) = receiver.recv() {
-                        sink.append(&record)?;
-                        written += 1;
-                        // A round's end is a durable point: a run killed later keeps what was complete.
-                        if matches!(
-                            record.event,
-                            Event::RoundEnded { .. } | Event::RunStarted { .. }
-                        ) {
-                            sink.flush()?;
+                    while let Ok(first) = receiver.recv() {
+                        for record in std::iter::once(first).chain(receiver.try_iter()) {
+                            sink.append(&record)?;
+                            written += 1;
+                            // A round's end is a durable point: a run killed later keeps what was complete.
+                            if matches!(
+                                record.event,
+                                Event::RoundEnded { .. } | Event::RunStarted { .. }
+                            ) {
+                                sink.flush()?;
+                            }
                         }
+                        std::thread::sleep(BETWEEN_BATCHES);
                     }
                     Ok(())
                 };

@@ -94,7 +94,10 @@ impl Connection {
             stream: Arc::new(TcpStream::from_std(socket.into())?),
             tap: tap.clone(),
         };
-        if !stands {
+        if stands {
+            // What follows costs more than the call: whoever else has a call to make now makes it first.
+            tokio::task::yield_now().await;
+        } else {
             // Noted before the socket goes: what happens to it from then on is the client's own doing.
             connection
                 .answered()
