@@ -100,4 +100,6 @@ pub struct TcpReading {
     pub bytes_received: u64,
     /// Segments sent again, the SYN among them (`tcpi_total_retrans`).
     pub segments_retrans: u32,
+    /// Segments received (`tcpi_segs_in`): one is the answer to the SYN; a second one without data is its repetition.
+    pub segments_in: u32,
 }

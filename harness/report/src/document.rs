@@ -28,7 +28,7 @@ use sshchurn_core::server_log::DropCounts;
 use sshchurn_core::vocabulary::CleanupPolicy;
 
 /// Version of the document.
-pub const SCHEMA_VERSION: u32 = 3;
+pub const SCHEMA_VERSION: u32 = 4;
 
 /// Everything a run has to say.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

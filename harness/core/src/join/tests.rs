@@ -21,6 +21,7 @@ const UNHEARD: TcpReading = TcpReading {
     bytes_retrans: 44,
     bytes_received: 0,
     segments_retrans: 2,
+    segments_in: 3,
 };
 /// … of one that the kernel took in and nobody served.
 const QUEUED: TcpReading = TcpReading {
@@ -29,6 +30,7 @@ const QUEUED: TcpReading = TcpReading {
     bytes_retrans: 0,
     bytes_received: 0,
     segments_retrans: 0,
+    segments_in: 1,
 };
 /// … of one that was reset at its first byte.
 const CUT: TcpReading = TcpReading {
@@ -37,6 +39,7 @@ const CUT: TcpReading = TcpReading {
     bytes_retrans: 0,
     bytes_received: 0,
     segments_retrans: 0,
+    segments_in: 1,
 };
 
 fn ms(ms: u64) -> RunInstant {
@@ -111,6 +114,7 @@ fn one_that_was_given_up_is_no_refusal_and_the_kernels_all_the_same() {
         bytes_retrans: 0,
         bytes_received: 0,
         segments_retrans: 3,
+        segments_in: 0,
     };
     let attempts = joined(
         vec![
@@ -123,6 +127,33 @@ fn one_that_was_given_up_is_no_refusal_and_the_kernels_all_the_same() {
     );
     assert_eq!(accounts(&attempts), [Account::ListenQueueTimeout; 3]);
     assert!(attempts.iter().all(|attempt| attempt.maker().is_none()));
+}
+
+#[test]
+fn of_a_client_that_sends_nothing_the_repeated_answer_to_its_syn_tells() {
+    let silent = |segments_in| TcpReading {
+        bytes_sent: 0,
+        bytes_acked: 1,
+        bytes_retrans: 0,
+        bytes_received: 0,
+        segments_retrans: 0,
+        segments_in,
+    };
+    let attempts = joined(
+        vec![
+            client(4000, 0, AttemptOutcome::BannerTimeout, Some(silent(1))),
+            client(4001, 0, AttemptOutcome::BannerTimeout, Some(silent(3))),
+        ],
+        &[],
+        Means {
+            accept_queue: 129,
+            ..Means::default()
+        },
+    );
+    assert_eq!(
+        accounts(&attempts),
+        [Account::InListenQueue, Account::ListenQueueTimeout]
+    );
 }
 
 #[test]

@@ -240,9 +240,9 @@ pub enum Seen {
 /// What TCP_INFO of the client's socket says became of the connection, read before the socket was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KernelView {
-    /// Data was sent, sent again, and never acknowledged, and nothing came back: the server's kernel never made a socket
-    /// for it. Its accept queue was full when the handshake's last ACK came (tcp_check_req), and the client does not
-    /// hear of that.
+    /// Data was sent, sent again, and never acknowledged, and nothing came back; of a client that sent nothing, the
+    /// answer to its SYN came again. The server's kernel never made a socket for it: its accept queue was full when the
+    /// handshake's last ACK came (tcp_check_req), and the client does not hear of that.
     NeverMade,
     /// The SYN was sent again and never answered.
     NeverAnswered,
@@ -270,6 +270,7 @@ impl KernelView {
             // The SYN counts as one byte.
             () if tcp.bytes_received > 0 || tcp.bytes_acked > 1 => KernelView::Acknowledged,
             () if tcp.bytes_retrans > 0 => KernelView::NeverMade,
+            () if tcp.bytes_sent == 0 && tcp.segments_in > 1 => KernelView::NeverMade,
             () if reset && tcp.bytes_sent > 0 => KernelView::ResetAtOnce,
             () => KernelView::Unsettled,
         })

@@ -21,8 +21,10 @@ struct TcpInfo {
     rates: [u64; 2],
     bytes_acked: u64,
     bytes_received: u64,
-    /// `tcpi_segs_out` to `tcpi_data_segs_out`.
-    segments: [u32; 6],
+    segs_out: u32,
+    segs_in: u32,
+    /// `tcpi_notsent_bytes` to `tcpi_data_segs_out`.
+    segments: [u32; 4],
     /// `tcpi_delivery_rate`, `tcpi_busy_time`, `tcpi_rwnd_limited`, `tcpi_sndbuf_limited`.
     times: [u64; 4],
     /// `tcpi_delivered`, `tcpi_delivered_ce`.
@@ -36,6 +38,7 @@ const _: () = assert!(
     offset_of!(TcpInfo, total_retrans) == 100
         && offset_of!(TcpInfo, bytes_acked) == 120
         && offset_of!(TcpInfo, bytes_received) == 128
+        && offset_of!(TcpInfo, segs_in) == 140
         && offset_of!(TcpInfo, bytes_sent) == 200
         && offset_of!(TcpInfo, bytes_retrans) == 208
         && size_of::<TcpInfo>() == 216
@@ -66,6 +69,7 @@ pub(super) fn read(socket: &impl AsFd) -> Option<TcpReading> {
         bytes_retrans: info.bytes_retrans,
         bytes_received: info.bytes_received,
         segments_retrans: info.total_retrans,
+        segments_in: info.segs_in,
     })
 }
 
