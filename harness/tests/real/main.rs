@@ -7,6 +7,7 @@
 #[path = "../driver.rs"]
 mod driver;
 mod leftovers;
+mod listen_queue;
 mod log_follow;
 mod machine;
 mod releases;
