@@ -76,11 +76,7 @@ pub fn build(manifest: &Manifest, run: &RunSummary, findings: Findings) -> RunRe
         environment: manifest.environment.clone(),
         target: manifest.target.clone(),
         scenario: manifest.scenario.clone(),
-        strategies: run
-            .strategies
-            .iter()
-            .map(|summary| strategy(summary))
-            .collect(),
+        strategies: run.strategies.iter().map(strategy).collect(),
         admission,
         admission_missing,
         admission_held: DropRule::of(manifest)
@@ -117,11 +113,7 @@ fn strategy(strategy: &StrategySummary) -> StrategyReport {
         rounds: u32::try_from(strategy.rounds.len()).unwrap_or(u32::MAX),
         totals: numbers(&strategy.numbers),
         spread,
-        per_round: strategy
-            .rounds
-            .iter()
-            .map(|summary| round(summary))
-            .collect(),
+        per_round: strategy.rounds.iter().map(round).collect(),
     }
 }
 

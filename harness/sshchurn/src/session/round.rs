@@ -20,40 +20,18 @@ const IDLE_WITHIN: Duration = Duration::from_secs(30);
 
 /// Executes the rounds of one run on its server.
 pub(super) struct Rounds<'a> {
-    engine: &'a Engine,
-    server: &'a RunningServer,
-    connector: &'a RusshConnector,
-    collector: &'a Collector,
-    stop: &'a RunStop,
-    observer: &'a dyn Observer,
-    of: usize,
+    pub(super) engine: &'a Engine,
+    pub(super) server: &'a RunningServer,
+    pub(super) connector: &'a RusshConnector,
+    pub(super) collector: &'a Collector,
+    pub(super) stop: &'a RunStop,
+    pub(super) observer: &'a dyn Observer,
+    pub(super) of: usize,
     /// The server's log on its way into the ledger; `None` where there is none.
-    log: Option<&'a LogWatch>,
+    pub(super) log: Option<&'a LogWatch>,
 }
 
-impl<'a> Rounds<'a> {
-    pub(super) fn new(
-        engine: &'a Engine,
-        server: &'a RunningServer,
-        connector: &'a RusshConnector,
-        collector: &'a Collector,
-        stop: &'a RunStop,
-        observer: &'a dyn Observer,
-        log: Option<&'a LogWatch>,
-        of: usize,
-    ) -> Self {
-        Rounds {
-            engine,
-            server,
-            connector,
-            collector,
-            stop,
-            observer,
-            of,
-            log,
-        }
-    }
-
+impl Rounds<'_> {
     /// One round of `tasks`.
     pub(super) async fn round(
         &self,

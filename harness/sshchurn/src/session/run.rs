@@ -189,16 +189,16 @@ impl Running<'_> {
             self.collector.clone(),
             self.stop.signal().clone(),
         );
-        let rounds = Rounds::new(
-            &engine,
+        let rounds = Rounds {
+            engine: &engine,
             server,
             connector,
-            self.collector,
-            self.stop,
-            self.observer,
+            collector: self.collector,
+            stop: self.stop,
+            observer: self.observer,
             log,
-            plans.len(),
-        );
+            of: plans.len(),
+        };
         let mut complete = 0;
         for plan in &plans {
             if self.stop.level() > StopLevel::Run {
