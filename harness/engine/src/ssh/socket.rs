@@ -94,24 +94,21 @@ impl Connection {
             stream: Arc::new(TcpStream::from_std(socket.into())?),
             tap: tap.clone(),
         };
-        if stands {
-            // What follows costs more than the call: whoever else has a call to make now makes it first.
-            tokio::task::yield_now().await;
-        } else {
-            // Noted before the socket goes: what happens to it from then on is the client's own doing.
-            connection
-                .answered()
-                .await
-                .inspect_err(|error| tap.failed(error))?;
+        // Also where it stands: what follows costs more than the call, and whoever else has a call to make makes it first.
+        // An error is noted before the socket goes: what happens to it from then on is the client's own doing.
+        connection
+            .stream
+            .writable()
+            .await
+            .inspect_err(|error| tap.failed(error))?;
+        if !stands {
+            if let Some(error) = connection.stream.take_error()? {
+                tap.failed(&error);
+                return Err(error);
+            }
             tap.connected();
         }
         Ok(connection)
-    }
-
-    /// Waits for the answer to `connect()`.
-    async fn answered(&self) -> io::Result<()> {
-        self.stream.writable().await?;
-        self.stream.take_error()?.map_or(Ok(()), Err)
     }
 
     /// The stream, to be read and written past the tap.
