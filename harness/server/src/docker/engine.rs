@@ -62,6 +62,9 @@ pub(super) struct Engine {
     docker: Docker,
     /// Why the host network of the engine is not this machine's, if so.
     pub(super) no_host_network: Option<&'static str>,
+    /// Whether every file that is open in a container is open a second time in one process of the engine, the storage
+    /// driver's, which has a limit of its own.
+    pub(super) files_by_one_process: bool,
 }
 
 /// The engine's address as far as it was chosen by the user.
@@ -143,6 +146,7 @@ impl Engine {
         Ok(Engine {
             docker,
             no_host_network,
+            files_by_one_process: info.driver.as_deref() == Some("fuse-overlayfs"),
         })
     }
 

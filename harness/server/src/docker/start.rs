@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use testcontainers::bollard::models;
 use testcontainers::core::{IntoContainerPort, Mount, WaitFor};
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerRequest, GenericImage, ImageExt};
@@ -27,6 +28,10 @@ use sshchurn_engine::ssh::keys::KeyPair;
 const CONFIG: &str = "/etc/sshchurn/sshd_config";
 /// Port inside the container when it is published.
 const INNER_PORT: u16 = 2222;
+/// Where sshd, the jobs' commands, their libraries and the job directories are. With fuse-overlayfs each process keeps some
+/// twenty files open there, so that its limit (20,000 as Docker starts it) is met near 1,000 connections: from then on
+/// no command of the container starts, and sshd is not what was measured.
+const BUSY: [&str; 2] = ["/usr", "/tmp"];
 
 /// What the container's sshd is given.
 struct Files {
@@ -243,7 +248,7 @@ async fn start_container(
     files: &Files,
     shared: Option<&Outbox>,
 ) -> Result<Container, ServerError> {
-    let mut asked = container(request, network, image, name, files)?;
+    let mut asked = container(request, network, engine, image, name, files)?;
     if let Some(outbox) = shared {
         asked = asked.with_mount(Mount::bind_mount(outbox.path().to_string_lossy(), INNER));
     }
@@ -260,6 +265,7 @@ async fn start_container(
 fn container(
     request: &ServerRequest,
     network: DockerNetwork,
+    engine: &Engine,
     image: &str,
     name: &str,
     files: &Files,
@@ -305,23 +311,36 @@ fn container(
         .with_startup_timeout(request.ready_within);
     // Left alone it would be the daemon's own limit, and a server that cannot fork refuses without a word.
     let processes = Some(i64::from(limits.processes));
-    Ok(match network {
-        DockerNetwork::Host => container
-            .with_network("host")
-            .with_host_config_modifier(move |config| config.pids_limit = processes),
-        DockerNetwork::Published => container.with_host_config_modifier(move |config| {
-            config.pids_limit = processes;
+    let volumes = engine.files_by_one_process.then_some(BUSY);
+    let container = container.with_host_config_modifier(move |config| {
+        config.pids_limit = processes;
+        let mounts = config.mounts.get_or_insert_default();
+        mounts.extend(volumes.into_iter().flatten().map(volume));
+        if network == DockerNetwork::Published {
             // Nothing but this one port, and on loopback only.
             config.publish_all_ports = Some(false);
             config.port_bindings = Some(HashMap::from([(
                 format!("{INNER_PORT}/tcp"),
-                Some(vec![testcontainers::bollard::models::PortBinding {
+                Some(vec![models::PortBinding {
                     host_ip: Some("127.0.0.1".to_owned()),
                     host_port: Some(String::new()),
                 }]),
             )]));
-        }),
+        }
+    });
+    Ok(match network {
+        DockerNetwork::Host => container.with_network("host"),
+        DockerNetwork::Published => container,
     })
+}
+
+/// A volume without a name: the engine fills it from the image and removes it with the container.
+fn volume(folder: &str) -> models::Mount {
+    models::Mount {
+        target: Some(folder.to_owned()),
+        typ: Some(models::MountType::VOLUME),
+        ..models::Mount::default()
+    }
 }
 
 /// The one child of process 1 of the container that is called sshd, when this host's `/proc` shows it.
