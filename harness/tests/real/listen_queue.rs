@@ -18,8 +18,9 @@ shift 2
 exec \"$@\"
 ";
 
-/// `one-shot` with many more clients at once than the queue holds, on a server that refuses nobody.
-fn burst(syncookies: &str, abort: &str) -> Option<driver::Finished> {
+/// `one-shot` with many more clients at once than the queue holds, on a server that refuses nobody; the run's folder must
+/// outlive what is read there.
+fn burst(syncookies: &str, abort: &str) -> Option<(tempfile::TempDir, driver::Finished)> {
     if !nix::unistd::geteuid().is_root() {
         driver::skipped(
             "SSHCHURN_REQUIRE_NAMESPACE",
@@ -38,7 +39,8 @@ fn burst(syncookies: &str, abort: &str) -> Option<driver::Finished> {
         .arg("--out")
         .arg(&out)
         .env("TMPDIR", directory.path());
-    Some(driver::start_command(command, out).finish(WITHIN).code(0))
+    let finished = driver::start_command(command, out).finish(WITHIN).code(0);
+    Some((directory, finished))
 }
 
 fn counted(finished: &driver::Finished) -> (u64, u64, u64) {
@@ -64,7 +66,7 @@ fn connections_that_the_kernel_resets_at_once_are_its_refusals() {
     let Some(_alone) = Kind::Local.alone() else {
         return;
     };
-    let Some(finished) = burst("0", "1") else {
+    let Some((_directory, finished)) = burst("0", "1") else {
         return;
     };
     let (refused, _, overflows) = counted(&finished);
@@ -82,7 +84,7 @@ fn connections_that_the_kernel_keeps_out_are_told_by_their_own_sockets() {
     let Some(_alone) = Kind::Local.alone() else {
         return;
     };
-    let Some(finished) = burst("1", "0") else {
+    let Some((_directory, finished)) = burst("1", "0") else {
         return;
     };
     // How many are lost and how many get through later is the machine's pace; every one is accounted for.

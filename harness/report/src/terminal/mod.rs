@@ -287,7 +287,7 @@ pub(super) fn next_step(report: &RunReport) -> &'static str {
             "run it against a real sshd (`--target docker` or `--target local`) before relying on it."
         }
         ExitCode::Success if report.gates.is_empty() => {
-            "add a threshold (`--threshold 'reused-session.poll.banner_eof == 0'`) to make this a gate."
+            "add a threshold (`--threshold 'STRATEGY.banner_eof == 0'`) to make this a gate."
         }
         ExitCode::Success if report.baseline.is_some() => "keep the baseline.",
         ExitCode::Success if report.scenario.rounds < 2 => {
