@@ -1,6 +1,7 @@
 //! The real binary on every OpenSSH release there is an image of. Skips loudly without Docker, fails where
 //! `SSHCHURN_REQUIRE_DOCKER` says that it is required. The first test that needs them builds all images.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -216,16 +217,15 @@ fn scenario_about_newer_releases_gets_the_oldest_that_satisfies_it_and_what_a_ki
     let Some(_alone) = alone_with_images() else {
         return;
     };
-    // As a run leaves it that is killed while it looks into an image: never started, its owner of another boot.
+    // As a run leaves it that is killed while it looks into an image: never started, its owner gone. (One of another boot
+    // may be of another machine that is about to start it, and stays.)
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let namespace = std::fs::metadata("/proc/self/ns/pid").unwrap().ino();
+    // Above what the kernel gives (`PID_MAX_LIMIT`).
+    let owner = format!("sshchurn.owner=4194305:1:{}:{namespace}", boot.trim());
     let image = driver::sshchurn(&["image", "build"]).code(0).stdout;
     let left = Command::new("docker")
-        .args([
-            "create",
-            "--label",
-            "sshchurn.owner=1:1:another:1",
-            image.trim(),
-            "/bin/true",
-        ])
+        .args(["create", "--label", &owner, image.trim(), "/bin/true"])
         .output()
         .unwrap();
     assert!(left.status.success(), "{left:?}");
