@@ -260,11 +260,22 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// Waits for a condition on the machine, with a deadline. Never spins: what is waited for may need this core.
 #[track_caller]
 pub(crate) fn wait_until(within: Duration, what: &str, condition: impl Fn() -> bool) {
+    assert!(
+        comes_true(within, condition),
+        "{what}: not within {within:?}"
+    );
+}
+
+/// Whether the condition is met in time.
+pub(crate) fn comes_true(within: Duration, condition: impl Fn() -> bool) -> bool {
     let deadline = Instant::now() + within;
     while !condition() {
-        assert!(Instant::now() < deadline, "{what}: not within {within:?}");
+        if Instant::now() >= deadline {
+            return false;
+        }
         std::thread::park_timeout(PAUSE);
     }
+    true
 }
 
 /// Processes whose command line contains `text`.

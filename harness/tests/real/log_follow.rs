@@ -40,10 +40,10 @@ fn visit(address: SocketAddr) -> u16 {
 }
 
 /// A stopped process, which goes on when the test is over, however it ends.
-struct Stopped(Pid);
+pub(crate) struct Stopped(Pid);
 
 impl Stopped {
-    fn new(pid: i32) -> Self {
+    pub(crate) fn new(pid: i32) -> Self {
         let pid = Pid::from_raw(pid);
         kill(pid, Signal::SIGSTOP).unwrap();
         let stopped = Stopped(pid);
