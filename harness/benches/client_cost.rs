@@ -40,6 +40,7 @@ fn main() {
         },
         run_id: "bench".to_owned(),
         ready_within: Duration::from_secs(20),
+        listen: sshchurn_server::ListenOn::OneAddress,
     };
     let target = match runtime.block_on(LocalServer::start(&request, None)) {
         Ok(target) => target,

@@ -343,7 +343,7 @@ pub(crate) fn keep_lines(run: &Path, mut keep: impl FnMut(&str) -> bool) {
 /// The client's port in a line that stands for a connection, a refusal or a login.
 fn port_of(line: &str) -> Option<u16> {
     match parse_line(line).message {
-        ServerLogMessage::Connection { source }
+        ServerLogMessage::Connection { source, .. }
         | ServerLogMessage::Drop { source, .. }
         | ServerLogMessage::Authenticated { source, .. } => Some(source.port),
         _ => None,

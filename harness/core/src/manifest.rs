@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{RunId, StrategyName};
 use crate::reading::KernelSettings;
-use crate::scenario::StrategyKind;
+use crate::scenario::{Per, StrategyKind};
 
 /// Everything that was fixed before the first round started.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -73,6 +73,15 @@ impl ScenarioRecord {
             .collect()
     }
 
+    /// The client under test of a strategy; `None` of one that is none.
+    #[must_use]
+    pub fn program_of(&self, name: &StrategyName) -> Option<&ProgramRecord> {
+        self.strategies
+            .iter()
+            .find(|strategy| strategy.name == *name)
+            .and_then(|strategy| strategy.program.as_ref())
+    }
+
     /// The kind of a strategy; `None` for one that is not of this scenario.
     #[must_use]
     pub fn kind_of(&self, name: &StrategyName) -> Option<StrategyKind> {
@@ -91,6 +100,35 @@ pub struct StrategyRecord {
     pub name: StrategyName,
     /// How it uses connections.
     pub kind: StrategyKind,
+    /// The client under test, of `command`.
+    pub program: Option<ProgramRecord>,
+}
+
+/// A client under test as it was run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProgramRecord {
+    /// The program and its arguments, with placeholders.
+    pub argv: Vec<String>,
+    /// How often it was started.
+    pub per: Per,
+    /// What it must not leave on the server, a folder and a name with `*`.
+    pub leftovers: Option<String>,
+    /// Files among the arguments and the program itself, with their digests: what a comparison is about. A changed one
+    /// is no other experiment.
+    pub files: Vec<FileRecord>,
+    /// What bounded each start of it.
+    pub limits: String,
+}
+
+/// A file as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FileRecord {
+    /// As it was named.
+    pub name: String,
+    /// SHA-256, hexadecimal.
+    pub sha256: String,
 }
 
 /// Which kind of server was started.

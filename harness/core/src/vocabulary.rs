@@ -307,6 +307,41 @@ pub enum TaskFailure {
     JobExit,
     /// Killed on purpose before completion (`job.killed_share`).
     Killed,
+    /// The client under test could not be started.
+    ClientStart,
+    /// The client under test ended with an exit status other than 0, or by a signal.
+    ClientExit,
+    /// The client under test took longer than its `timeout` and was ended.
+    ClientTimeout,
+    /// The client under test ended well and left processes behind that are none of its business any more (`lingers`).
+    ClientLeftBehind,
+}
+
+/// How a client under test ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "end", rename_all = "snake_case")]
+pub enum ClientEnd {
+    /// By itself.
+    Exited {
+        /// Exit status.
+        status: i32,
+    },
+    /// By a signal that the harness did not send.
+    Signalled {
+        /// Its number.
+        signal: i32,
+    },
+    /// It took too long and was ended.
+    TimedOut,
+    /// It ended by itself, and had wanted more processes than it may have.
+    OverLimit,
+    /// It could not be started.
+    NotStarted {
+        /// Why, for a person.
+        error: String,
+    },
+    /// The run was stopped while it ran.
+    Interrupted,
 }
 
 /// What became of a task.

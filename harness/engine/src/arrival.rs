@@ -6,7 +6,8 @@ use super::draws::{Draws, Purpose};
 use sshchurn_core::scenario::{ArrivalShape, Scenario};
 
 /// Intended starts of all tasks of a round in task order, relative to the release, already scaled.
-pub(crate) fn intended_starts(scenario: &Scenario, repetition: u32) -> Vec<Duration> {
+#[must_use]
+pub fn intended_starts(scenario: &Scenario, repetition: u32) -> Vec<Duration> {
     let tasks = scenario.tasks;
     match &scenario.arrival.shape {
         ArrivalShape::Burst => vec![Duration::ZERO; tasks as usize],

@@ -22,6 +22,7 @@ mod stop;
 mod strategy;
 mod task;
 
+pub use arrival::intended_starts;
 pub use calibration::{Calibration, calibrate};
 pub use health::HealthSampler;
 pub use round::{Engine, RoundPlan, plan_rounds};

@@ -118,6 +118,8 @@ pub(crate) async fn run_task<C: Connector>(
             let _phase = link.phase(Phase::Submit);
             strategy.run_once(&mut hands).await
         }
+        // Programs are started elsewhere, without a connection of ours: one that is given to this side is not run.
+        Life::Program => Err(TaskFailure::ClientStart),
     };
     let fate = match jobless {
         Ok(()) => TaskFate::Succeeded,

@@ -172,6 +172,7 @@ impl Session for FakeSession {
 /// A scenario for tests: one task, a 12 s job, provider defaults, cleanup always.
 pub(crate) fn scenario(kind: StrategyKind, tasks: u32) -> Scenario {
     Scenario {
+        folder: None,
         name: "test".to_owned(),
         description: String::new(),
         tasks,
@@ -193,6 +194,7 @@ pub(crate) fn scenario(kind: StrategyKind, tasks: u32) -> Scenario {
                 cleanup: CleanupPolicy::Always,
                 ..Tunables::defaults(kind)
             },
+            program: None,
         }],
         rounds: 1,
         seed: 7,

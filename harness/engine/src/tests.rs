@@ -371,6 +371,7 @@ async fn abort_interrupts_attempts_commands_and_tasks_and_records_their_ends() {
             Life::Job(_) => &[60, 450, 500, 2_000, 10_900, 14_000],
             Life::Hold(_) => &[60, 300],
             Life::Once => &[60, 300, 450, 500],
+            Life::Program => continue,
         };
         for after_ms in moments.iter().copied() {
             let scripts = (0..10)
@@ -624,6 +625,7 @@ async fn a_round_on_one_thread_and_a_paused_clock_is_the_same_to_the_nanosecond(
         let tasks = match kind {
             StrategyKind::Staircase => 1,
             PerCommand | ReusedSession | StrategyKind::Stalled | StrategyKind::OneShot => 20,
+            StrategyKind::Command => continue,
         };
         let mut scenario = scenario(kind, tasks);
         scenario.arrival.shape = shape;

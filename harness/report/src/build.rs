@@ -132,6 +132,7 @@ fn round(round: &RoundSummary) -> RoundReport {
             })
             .collect(),
         task_ends: round.task_ends.clone(),
+        task_connections: round.task_connections.clone(),
         timeline: round.timeline.clone(),
         startups: round.startups.clone(),
         server_cost: round.server_cost.clone(),
@@ -162,6 +163,7 @@ fn numbers(numbers: &Numbers) -> NumbersReport {
             server_cpu_per_task_ns: numbers.server_cpu_per_task_ns(),
         },
         start_spread_ns: numbers.start_spread_ns,
+        clients: numbers.clients.clone(),
     }
 }
 
@@ -188,8 +190,8 @@ fn scope(scope: &Scope) -> ScopeReport {
 
 fn per_task(spread: &PerTask) -> Option<PerTaskReport> {
     Some(PerTaskReport {
-        min: spread.min,
+        min: spread.range().map(|(min, _)| min),
         mean: spread.mean()?,
-        max: spread.max,
+        max: spread.range().map(|(_, max)| max),
     })
 }

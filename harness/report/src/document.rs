@@ -14,7 +14,8 @@ use sshchurn_core::analysis::latency::{LatencySummary, Stage};
 use sshchurn_core::analysis::laws::Law;
 use sshchurn_core::analysis::reconciliation::Reconciliation;
 use sshchurn_core::analysis::summary::{
-    BannerEofSplit, Counts, FailureCounts, Leftovers, Makers, RetriesByKind, Spread, TaskCounts,
+    BannerEofSplit, Clients, Counts, FailureCounts, Leftovers, Makers, RetriesByKind, Spread,
+    TaskCounts,
 };
 use sshchurn_core::analysis::timeline::{TaskEnd, TimeLine};
 use sshchurn_core::analysis::validity::Check;
@@ -28,7 +29,7 @@ use sshchurn_core::server_log::DropCounts;
 use sshchurn_core::vocabulary::CleanupPolicy;
 
 /// Version of the document.
-pub const SCHEMA_VERSION: u32 = 4;
+pub const SCHEMA_VERSION: u32 = 5;
 
 /// Everything a run has to say.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -133,6 +134,8 @@ pub struct NumbersReport {
     pub server: ServerLogReport,
     /// Burst rounds: from the first task's first `connect()` to the last task's, nanoseconds; worst round.
     pub start_spread_ns: Option<u64>,
+    /// Clients under test; `null` of a strategy that is none.
+    pub clients: Option<Clients>,
 }
 
 /// The phases of a task.
@@ -190,12 +193,12 @@ pub struct RateReport {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PerTaskReport {
-    /// Smallest.
-    pub min: u64,
+    /// Smallest; `null` where connections cannot be told apart by task.
+    pub min: Option<u64>,
     /// Mean.
     pub mean: f64,
-    /// Largest.
-    pub max: u64,
+    /// Largest; likewise.
+    pub max: Option<u64>,
 }
 
 /// Job directories found.
@@ -245,6 +248,9 @@ pub struct RoundReport {
     pub values: BTreeMap<String, f64>,
     /// What became of each task, in the order of their numbers.
     pub task_ends: Vec<TaskEnd>,
+    /// Connections of each task of a client under test, in the order of their numbers; `null` of another strategy, and where
+    /// they cannot be told apart by task.
+    pub task_connections: Option<Vec<u64>>,
     /// Its course.
     pub timeline: TimeLine,
     /// Startup slots in use; `null` without a gauge.

@@ -337,9 +337,9 @@ fn metric_of_numbers(text: &mut Exposition, report: &RunReport, metric: &Metric)
                 }
                 Unit::PerTask => {
                     if let Some(spread) = per_task(scope, metric) {
-                        samples.push(with("min", number(spread.min)));
+                        samples.extend(spread.min.map(|min| with("min", number(min))));
                         samples.push(with("mean", spread.mean));
-                        samples.push(with("max", number(spread.max)));
+                        samples.extend(spread.max.map(|max| with("max", number(max))));
                     }
                 }
                 Unit::Count | Unit::Nanoseconds => {

@@ -221,6 +221,57 @@ pub(super) fn listen_queue(report: &RunReport) -> Option<String> {
     }
 }
 
+/// What is special about numbers that only the server tells, in a sentence for each thing; none where there is nothing.
+pub(super) fn clients(report: &RunReport) -> Vec<String> {
+    let mut sentences = Vec::new();
+    for strategy in &report.strategies {
+        let (name, Some(clients)) = (&strategy.strategy, &strategy.totals.clients) else {
+            continue;
+        };
+        let attempts = strategy.totals.total.counts.attempts;
+        if clients.lower_bound {
+            sentences.push(format!(
+                "{name}: the kernel turned connections away before sshd saw them, so every count of its connections is a \
+                 lower bound."
+            ));
+        }
+        if clients.unattributed > 0 {
+            sentences.push(format!(
+                "{name}: {} of {attempts} connections went to an address that is no task's: per task only the mean is \
+                 known. A client that uses `{{host}}` is told apart by task.",
+                clients.unattributed
+            ));
+        }
+        if clients.sessions_refused > 0 {
+            sentences.push(format!(
+                "{name}: sshd refused {} channels because a shared connection had MaxSessions of them; OpenSSH's client \
+                 then makes a connection of its own for each.",
+                clients.sessions_refused
+            ));
+        }
+        if clients.left_behind > 0 {
+            let names: Vec<String> = clients
+                .left_behind_names
+                .iter()
+                .map(|(name, count)| format!("{count} × `{name}`"))
+                .collect();
+            sentences.push(format!(
+                "{name}: {} of {} programs left processes behind, which were ended: {}.",
+                clients.left_behind,
+                clients.started,
+                names.join(", ")
+            ));
+        }
+        if clients.recognised > 0 {
+            sentences.push(format!(
+                "{name}: {} of {} refusals were recognised in what it printed (information only).",
+                clients.recognised, strategy.totals.total.counts.banner_eof
+            ));
+        }
+    }
+    sentences
+}
+
 /// A share, of whole per cents where that says enough.
 pub(super) fn percent(part: u64, whole: u64) -> String {
     if whole == 0 {

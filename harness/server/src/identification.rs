@@ -133,7 +133,10 @@ pub(super) fn free_port() -> io::Result<u16> {
 
 /// Whether a line of sshd's log says that it has this port (sshd.c, `listen_on_addrs`, at INFO); then nobody else has it.
 fn says_it_listens(line: &str, port: u16) -> bool {
-    line.starts_with("Server listening on ") && line.ends_with(&format!(" port {port}."))
+    let place = format!(" port {port}");
+    line.strip_prefix("Server listening on ")
+        .and_then(|line| line.split_once(&place))
+        .is_some_and(|(_, rest)| rest == "." || rest.starts_with(" rdomain "))
 }
 
 /// Whether sshd's last words say that somebody else was faster (sshd.c, `listen_on_addrs`).
@@ -165,8 +168,11 @@ mod tests {
     fn log_of_a_server_names_the_port_it_has_and_no_other() {
         let line = "Server listening on 127.0.0.1 port 4022.";
         assert!(says_it_listens(line, 4022));
+        let everywhere = "Server listening on 0.0.0.0 port 4022 rdomain lo.";
+        assert!(says_it_listens(everywhere, 4022));
         for port in [402, 22, 40_221] {
             assert!(!says_it_listens(line, port), "{port}");
+            assert!(!says_it_listens(everywhere, port), "{port}");
         }
         let taken = [
             "Bind to port 4022 on 127.0.0.1 failed: Address already in use.",

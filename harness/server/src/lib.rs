@@ -11,6 +11,7 @@ use std::time::Duration;
 
 pub use sshchurn_core::release::Release;
 use sshchurn_core::scenario::SshdConfig;
+use sshchurn_core::scenario::client::Pattern;
 use sshchurn_engine::ssh::RusshConnector;
 use sshchurn_engine::ssh::keys::{HostKeyCheck, KeyError, KeyPair};
 
@@ -28,6 +29,7 @@ mod witness;
 
 pub use log_follower::{LogLost, LogWatch};
 pub use running::{RunningServer, ServerChoice, ServerOptions, start};
+pub use ward::ClientWard;
 pub use witness::{GaugeEnd, GaugeWatch, StartupsReading, Witness};
 
 /// Where and how a client logs in.
@@ -60,6 +62,28 @@ pub struct ServerRequest {
     pub run_id: String,
     /// Deadline for being ready.
     pub ready_within: Duration,
+    /// Where it listens.
+    pub listen: ListenOn,
+}
+
+/// Where a server under test listens. Nothing but loopback in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListenOn {
+    /// 127.0.0.1.
+    OneAddress,
+    /// All of 127/8, so that every task of a client under test has an address of its own (`ListenAddress 0.0.0.0 rdomain
+    /// lo`, which binds the socket to the interface).
+    AllOfLoopback,
+}
+
+impl ListenOn {
+    /// The value of `ListenAddress`, without the port.
+    fn listen_address(self) -> &'static str {
+        match self {
+            ListenOn::OneAddress => "127.0.0.1",
+            ListenOn::AllOfLoopback => "0.0.0.0 rdomain lo",
+        }
+    }
 }
 
 /// A job directory found on the target's own file system.
@@ -169,6 +193,24 @@ fn key_error(error: KeyError) -> ServerError {
         action: String::from("make a key"),
         source: io::Error::other(error),
     }
+}
+
+/// The names in a pattern's folder that fit it, sorted; none where there is no such folder.
+fn files_like(pattern: &Pattern) -> io::Result<Vec<String>> {
+    let entries = match std::fs::read_dir(&pattern.folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if pattern.fits(&name) {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
 }
 
 /// What is known of the server's idleness.

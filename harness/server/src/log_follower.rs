@@ -4,6 +4,7 @@
 //! that the file goes on where it was left. sshd writes to the file and to nothing else: a reader that falls behind, or
 //! is stopped, is never in the way of its accept loop. Must not know what its lines mean.
 
+use sshchurn_core::analysis::summary::LOG_READ_EVERY_NS;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -18,7 +19,7 @@ use tokio::sync::oneshot;
 use crate::docker::LogSpool;
 
 /// Between two readings of a log that has been read to its end.
-const EVERY: Duration = Duration::from_millis(10);
+const EVERY: Duration = Duration::from_nanos(LOG_READ_EVERY_NS);
 /// Bytes of one reading; with the line in hand, all the memory a log takes.
 const PIECE: usize = 64 * 1024;
 /// Bytes before the offset that are read again each time: where they differ, it is another file, or emptied and refilled.

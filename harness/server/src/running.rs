@@ -13,6 +13,7 @@ use super::witness::Witness;
 use super::{Endpoint, Idle, JobDirectory, ServerError, ServerRequest};
 use sshchurn_core::manifest::ServerDescription;
 use sshchurn_core::release::Release;
+use sshchurn_core::scenario::client::Pattern;
 
 /// Which kind of target is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -226,6 +227,19 @@ impl RunningServer {
     /// [`ServerError`] when the listing fails.
     pub async fn job_directories(&self) -> Result<Option<Vec<JobDirectory>>, ServerError> {
         each!(&self.kind, target => target.job_directories().await)
+    }
+
+    /// The names of files that fit a pattern, listed on the target's own file system; `None` where that cannot be done.
+    ///
+    /// # Errors
+    /// [`ServerError`] when the listing fails.
+    pub async fn files_like(&self, pattern: &Pattern) -> Result<Option<Vec<String>>, ServerError> {
+        match &self.kind {
+            Kind::Docker(target) => target.files_like(pattern).await,
+            Kind::Local(target) => target.files_like(pattern).await,
+            Kind::Embedded(target) => target.files_like(pattern).await,
+            Kind::External(_) => Ok(None),
+        }
     }
 
     /// Ends job processes that are left and removes the job directories.

@@ -6,6 +6,7 @@
 mod books;
 mod browser;
 mod ci_recipes;
+mod clients;
 mod command_line;
 mod comparisons;
 #[path = "../driver.rs"]

@@ -133,6 +133,7 @@ async fn container(network: DockerNetwork, shared_folder: bool) -> DockerServer 
         sshd: scenario.sshd,
         run_id: "log-follow-test".to_owned(),
         ready_within: SOON,
+        listen: sshchurn_server::ListenOn::OneAddress,
     };
     let mut options = ServerOptions::new(RECIPE).docker;
     options.network = network;

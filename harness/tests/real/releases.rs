@@ -284,6 +284,7 @@ fn processes_of_jobs_whose_directory_is_gone_are_ended_between_rounds() {
         sshd: scenario.sshd.clone(),
         run_id: run.clone(),
         ready_within: Duration::from_secs(60),
+        listen: sshchurn_server::ListenOn::OneAddress,
     };
     let options = ServerOptions::new(RECIPE);
     let target = runtime

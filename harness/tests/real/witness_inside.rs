@@ -22,6 +22,7 @@ async fn container() -> DockerServer {
         sshd: scenario.sshd,
         run_id: "witness-inside-test".to_owned(),
         ready_within: WITHIN,
+        listen: sshchurn_server::ListenOn::OneAddress,
     };
     DockerServer::start(&request, None, &ServerOptions::new(RECIPE).docker, &|_| {})
         .await

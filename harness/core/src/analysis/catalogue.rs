@@ -133,8 +133,8 @@ pub struct Metric {
     pub better: Better,
     /// Whether it is kept by phase.
     pub by_phase: bool,
-    /// The views of attempts without which it has no data.
-    pub needs: Views,
+    /// The views of attempts of which it needs one set to have data.
+    pub needs: &'static [Views],
     /// What it means.
     pub description: &'static str,
     source: Source,
@@ -186,6 +186,20 @@ impl Metric {
             }
             Source::PerTask(_) => matches!(aggregate, A::Mean | A::Min | A::Max),
             Source::Latency(_) => !matches!(aggregate, A::Total | A::Peak),
+        }
+    }
+
+    /// Whether it counts connections, of which those that never reached sshd are missing where its log is the only witness.
+    #[must_use]
+    pub fn counts_connections(&self) -> bool {
+        match self.source {
+            Source::OfAttempts(_) | Source::Witnessed(_) | Source::PerTask(_) => true,
+            Source::Count(_) => self.needs == EITHER,
+            Source::OfCommands(_)
+            | Source::Round(_)
+            | Source::Worst(_)
+            | Source::Rate
+            | Source::Latency(_) => false,
         }
     }
 
@@ -310,7 +324,9 @@ impl Metric {
 
     /// The value of one round (or of summed rounds).
     fn of(&self, numbers: &Numbers, phase: Option<Phase>, aggregate: Aggregate) -> Option<f64> {
-        if !numbers.views.have(self.needs) {
+        // A client that keeps no record has no phases either.
+        let phases = phase.is_none() || numbers.views.client;
+        if !numbers.views.have_one_of(self.needs) || !phases {
             return None;
         }
         let scope = numbers.scope(phase);
@@ -341,11 +357,11 @@ impl Metric {
             Source::PerTask(spread) => {
                 let spread = spread(scope);
                 let mean = spread.mean()?;
-                Some(match aggregate {
-                    Aggregate::Min => number(spread.min),
-                    Aggregate::Max => number(spread.max),
-                    _ => mean,
-                })
+                match aggregate {
+                    Aggregate::Min => spread.range().map(|(min, _)| number(min)),
+                    Aggregate::Max => spread.range().map(|(_, max)| number(max)),
+                    _ => Some(mean),
+                }
             }
             Source::Latency(stage) => of_latency(scope.latencies.get(stage), aggregate).map(number),
         }
@@ -390,6 +406,23 @@ pub fn nearest(name: &str) -> Option<&'static str> {
         .map(|(_, name)| name)
 }
 
+/// Nothing: tasks, directories, the server's own numbers.
+const NONE: &[Views] = &[Views::NONE];
+/// The client's record.
+const CLIENT: &[Views] = &[Views::CLIENT];
+/// The client's record, or a log that tells of every connection.
+const EITHER: &[Views] = &[Views::CLIENT, Views::LOGGED];
+/// A log that tells of every connection, where it is the only witness.
+const LOGGED: &[Views] = &[Views::LOGGED];
+/// sshd's log.
+const SERVER: &[Views] = &[Views::SERVER];
+/// sshd's log with every refusal.
+const DROPS: &[Views] = &[Views::DROPS];
+/// Whoever refused, by every witness.
+const ALL: &[Views] = &[Views::ALL];
+/// Refusals that sshd itself logs.
+const BY_SSHD: &[Views] = &[Views::ALL, Views::LOGGED];
+
 macro_rules! catalogue {
     ($($name:literal, $unit:ident, $better:ident, $by_phase:literal, $needs:ident, $source:expr, $description:literal;)*) => {
         /// Every metric, in the order of the report.
@@ -398,7 +431,7 @@ macro_rules! catalogue {
             unit: Unit::$unit,
             better: Better::$better,
             by_phase: $by_phase,
-            needs: Views::$needs,
+            needs: $needs,
             description: $description,
             source: $source,
         }),*];
@@ -416,21 +449,21 @@ catalogue! {
         "Tasks under way when the run was stopped.";
     "tasks_not_started", Count, Less, false, NONE, Source::Round(|n| Some(n.tasks.tasks_not_started)),
         "Tasks never begun, because the run was stopped.";
-    "attempts", Count, Less, true, CLIENT, Source::Count(|s| s.counts.attempts),
+    "attempts", Count, Less, true, EITHER, Source::Count(|s| s.counts.attempts),
         "Connection attempts: one TCP connect plus SSH handshake each.";
-    "handshakes", Count, Less, true, CLIENT, Source::Count(|s| s.counts.handshakes),
+    "handshakes", Count, Less, true, EITHER, Source::Count(|s| s.counts.handshakes),
         "Attempts that ended authenticated.";
-    "banner_eof", Count, Less, true, CLIENT, Source::OfAttempts(|s| s.counts.banner_eof),
+    "banner_eof", Count, Less, true, EITHER, Source::OfAttempts(|s| s.counts.banner_eof),
         "Refusals: the server closed before its identification string, by EOF or RST, with or without text.";
     "listen_queue_refused", Count, Less, true, ALL, Source::Witnessed(|s| s.makers.map(|m| m.listen_queue_refused)),
         "Refusals by the kernel: sshd's listen queue was full, no socket was made, and sshd never saw the connection.";
     "listen_queue_timeout", Count, Less, true, ALL, Source::Witnessed(|s| s.makers.map(|m| m.listen_queue_timeout)),
         "Attempts that the client gave up while the kernel kept turning them away from sshd's full listen queue.";
-    "refused_by_max_startups", Count, Less, true, ALL, Source::Witnessed(|s| s.makers.map(|m| m.refused_by_max_startups)),
+    "refused_by_max_startups", Count, Less, true, BY_SSHD, Source::Witnessed(|s| s.makers.map(|m| m.refused_by_max_startups)),
         "Refusals by sshd's MaxStartups, each with its drop line.";
-    "refused_by_other_rule", Count, Less, true, ALL, Source::Witnessed(|s| s.makers.map(|m| m.refused_by_other_rule)),
+    "refused_by_other_rule", Count, Less, true, BY_SSHD, Source::Witnessed(|s| s.makers.map(|m| m.refused_by_other_rule)),
         "Refusals by a limit per source or a penalty, each with its drop line.";
-    "unserved", Count, Less, true, ALL, Source::Witnessed(|s| s.makers.map(|m| m.unserved)),
+    "unserved", Count, Less, true, BY_SSHD, Source::Witnessed(|s| s.makers.map(|m| m.unserved)),
         "Refusals of connections that sshd accepted and could not serve: no process, no descriptor, a session that died.";
     "refused_by_unknown", Count, Less, true, ALL, Source::Witnessed(|s| s.makers.map(|m| m.refused_by_unknown)),
         "Refusals that left no trace on the server's side: the books do not balance.";
@@ -440,10 +473,12 @@ catalogue! {
         "Attempts without a TCP connection before the deadline.";
     "banner_timeout", Count, Less, true, CLIENT, Source::OfAttempts(|s| s.counts.banner_timeout),
         "Attempts without an identification string before the deadline.";
-    "kex_failed", Count, Less, true, CLIENT, Source::OfAttempts(|s| s.counts.kex_failed),
+    "kex_failed", Count, Less, true, EITHER, Source::OfAttempts(|s| s.counts.kex_failed),
         "Attempts whose key exchange failed.";
-    "auth_failed", Count, Less, true, CLIENT, Source::OfAttempts(|s| s.counts.auth_failed),
+    "auth_failed", Count, Less, true, EITHER, Source::OfAttempts(|s| s.counts.auth_failed),
         "Attempts whose authentication failed.";
+    "client_left", Count, Less, true, LOGGED, Source::OfAttempts(|s| s.counts.client_left),
+        "Connections that a client under test ended before it had logged in, without a try that failed.";
     "generator_fault", Count, Neither, true, CLIENT, Source::OfAttempts(|s| s.counts.generator_fault),
         "Attempts the harness itself could not make; never a failure of the server.";
     "attempts_held", Count, Neither, true, CLIENT, Source::OfAttempts(|s| s.counts.attempts_held),
@@ -456,23 +491,23 @@ catalogue! {
         "Connections whose first try succeeded.";
     "final_ok", Count, Neither, true, CLIENT, Source::OfAttempts(|s| s.counts.final_ok),
         "Connections that were had in the end, by first try or retry.";
-    "handshake_rate_per_s", PerSecond, Neither, true, CLIENT, Source::Rate,
+    "handshake_rate_per_s", PerSecond, Neither, true, EITHER, Source::Rate,
         "Handshakes per second: mean over the active window (first connect to last attempt's end), peak over any 1 s.";
-    "attempts_per_task", PerTask, Less, true, CLIENT, Source::PerTask(|s| &s.attempts_per_task),
+    "attempts_per_task", PerTask, Less, true, EITHER, Source::PerTask(|s| &s.attempts_per_task),
         "Attempts of each started task.";
-    "handshakes_per_task", PerTask, Less, true, CLIENT, Source::PerTask(|s| &s.handshakes_per_task),
+    "handshakes_per_task", PerTask, Less, true, EITHER, Source::PerTask(|s| &s.handshakes_per_task),
         "Handshakes of each started task.";
-    "commands", Count, Neither, true, NONE, Source::Count(|s| s.counts.commands),
+    "commands", Count, Neither, true, CLIENT, Source::Count(|s| s.counts.commands),
         "Exec requests.";
-    "channel_refused", Count, Less, true, NONE, Source::OfCommands(|s| s.counts.channel_refused),
+    "channel_refused", Count, Less, true, CLIENT, Source::OfCommands(|s| s.counts.channel_refused),
         "Commands whose channel or exec request was refused (MaxSessions).";
-    "connection_lost", Count, Less, true, NONE, Source::OfCommands(|s| s.counts.connection_lost),
+    "connection_lost", Count, Less, true, CLIENT, Source::OfCommands(|s| s.counts.connection_lost),
         "Commands whose connection ended before they did.";
-    "command_timeout", Count, Less, true, NONE, Source::OfCommands(|s| s.counts.command_timeout),
+    "command_timeout", Count, Less, true, CLIENT, Source::OfCommands(|s| s.counts.command_timeout),
         "Commands whose deadline passed.";
-    "retries", Count, Less, true, NONE, Source::Count(|s| s.counts.retries),
+    "retries", Count, Less, true, CLIENT, Source::Count(|s| s.counts.retries),
         "Waits before another try, of any kind.";
-    "polls", Count, Neither, false, NONE, Source::Round(|n| Some(n.tasks.polls)),
+    "polls", Count, Neither, false, CLIENT, Source::Round(|n| Some(n.tasks.polls)),
         "Whole polls ended.";
     "leftover_dirs", Count, Less, false, NONE, Source::Round(|n| n.leftovers.map(|l| l.leftover_dirs)),
         "Job directories still there although the cleanup policy required removal.";
@@ -486,12 +521,12 @@ catalogue! {
         "Refusals in sshd's own log.";
     "server_cpu", Nanoseconds, Less, false, NONE, Source::Round(|n| n.server_cpu_ns),
         "CPU time of sshd and the commands it ran (of the whole container where its processes cannot be seen).";
-    "server_cpu_per_handshake", Nanoseconds, Less, false, CLIENT, Source::Worst(Numbers::server_cpu_per_handshake_ns),
+    "server_cpu_per_handshake", Nanoseconds, Less, false, EITHER, Source::Worst(Numbers::server_cpu_per_handshake_ns),
         "CPU time of sshd for each handshake.";
     "server_cpu_per_task", Nanoseconds, Less, false, NONE, Source::Worst(Numbers::server_cpu_per_task_ns),
         "CPU time of sshd for each scheduled task.";
-    "start_spread", Nanoseconds, Neither, false, CLIENT, Source::Worst(|n| n.start_spread_ns),
-        "Burst rounds: from the first task's first connect() call to the last task's.";
+    "start_spread", Nanoseconds, Neither, false, EITHER, Source::Worst(|n| n.start_spread_ns),
+        "Burst rounds: from the first task's first connect() call to the last task's; of a client under test, from the first task's first line in sshd's log to the last task's.";
     "start_lag", Nanoseconds, Neither, false, NONE, Source::Latency(Stage::StartLag),
         "Intended start of a task to its real start.";
     "tcp", Nanoseconds, Less, true, CLIENT, Source::Latency(Stage::Tcp),
@@ -502,11 +537,11 @@ catalogue! {
         "Identification string to key exchange done.";
     "auth", Nanoseconds, Less, true, CLIENT, Source::Latency(Stage::Auth),
         "Key exchange done to authenticated.";
-    "exec", Nanoseconds, Less, true, NONE, Source::Latency(Stage::Exec),
+    "exec", Nanoseconds, Less, true, CLIENT, Source::Latency(Stage::Exec),
         "Command started to command completed.";
     "refusal", Nanoseconds, Neither, true, CLIENT, Source::Latency(Stage::Refusal),
         "connect() called to refusal known.";
-    "submit", Nanoseconds, Less, false, NONE, Source::Latency(Stage::Submit),
+    "submit", Nanoseconds, Less, false, CLIENT, Source::Latency(Stage::Submit),
         "Intended start of a task to the end of its submit phase.";
     "task", Nanoseconds, Less, false, NONE, Source::Latency(Stage::Task),
         "Intended start of a task to its end.";

@@ -43,10 +43,12 @@ pub fn manifest() -> Manifest {
                 StrategyRecord {
                     name: StrategyName(OLD.to_owned()),
                     kind: StrategyKind::PerCommand,
+                    program: None,
                 },
                 StrategyRecord {
                     name: StrategyName(NEW.to_owned()),
                     kind: StrategyKind::ReusedSession,
+                    program: None,
                 },
             ],
             max_startups: "10:30:100".to_owned(),

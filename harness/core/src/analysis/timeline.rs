@@ -69,6 +69,8 @@ pub enum TaskEnd {
     JobExit,
     /// Killed on purpose.
     Killed,
+    /// The client under test failed.
+    Client,
     /// The run was stopped while it was under way.
     Interrupted,
     /// The run was stopped before it began.

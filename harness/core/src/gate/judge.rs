@@ -103,9 +103,30 @@ fn check(threshold: &Threshold, run: &RunSummary, strategy: StrategyName) -> Gat
             value(of, other).map(|value| factor * value)
         }
     };
+    // Connections that the kernel turned away are in no log: the true number may be larger, so that only its being too
+    // large already, or its being large enough, is known.
+    let lower_bound = |strategy: Option<&StrategySummary>| {
+        strategy
+            .and_then(|strategy| strategy.numbers.clients.as_ref())
+            .is_some_and(|clients| clients.lower_bound)
+    };
+    let left_open = threshold.left.metric.counts_connections() && lower_bound(summary);
+    let right_open = match &threshold.bound {
+        Bound::Value(_) => false,
+        Bound::Multiple { of, .. } => {
+            let other = match &of.strategy {
+                Some(name) => run.strategy(name),
+                None => summary,
+            };
+            of.metric.counts_connections() && lower_bound(other)
+        }
+    };
     let outcome = match (actual, limit) {
         (Some(actual), Some(limit)) => {
-            if threshold.operator.holds(actual, limit) {
+            let holds = threshold.operator.holds(actual, limit);
+            if !threshold.operator.certain(holds, left_open, right_open) {
+                GateOutcome::Inconclusive
+            } else if holds {
                 GateOutcome::Pass
             } else {
                 GateOutcome::Fail

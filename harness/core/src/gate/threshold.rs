@@ -54,6 +54,19 @@ impl Operator {
         }
     }
 
+    /// Whether the answer stays as it is when a side that is a lower bound grows.
+    #[must_use]
+    pub fn certain(self, holds: bool, left_grows: bool, right_grows: bool) -> bool {
+        let (against_left, against_right) = match (self, holds) {
+            (Operator::Less | Operator::AtMost, true)
+            | (Operator::Greater | Operator::AtLeast, false) => (true, false),
+            (Operator::Less | Operator::AtMost, false)
+            | (Operator::Greater | Operator::AtLeast, true) => (false, true),
+            (Operator::Equal | Operator::NotEqual, _) => (true, true),
+        };
+        !(left_grows && against_left || right_grows && against_right)
+    }
+
     /// The sign.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -132,6 +145,25 @@ impl Word<'_> {
 }
 
 impl Threshold {
+    /// Whether it asks for a phase of one of these strategies, or of every one where they are any.
+    #[must_use]
+    pub fn asks_for_phase_of(&self, strategies: &[StrategyName]) -> Option<(Phase, StrategyName)> {
+        let right = match &self.bound {
+            Bound::Value(_) => None,
+            Bound::Multiple { of, .. } => Some(of),
+        };
+        [Some(&self.left), right]
+            .into_iter()
+            .flatten()
+            .find_map(|side| {
+                let strategy = match &side.strategy {
+                    Some(name) => strategies.iter().find(|strategy| *strategy == name),
+                    None => strategies.first(),
+                };
+                Some((side.phase?, strategy?.clone()))
+            })
+    }
+
     /// Parses and checks a threshold against the catalogue and the strategies of the scenario.
     ///
     /// # Errors

@@ -222,7 +222,15 @@ impl Attempt {
     /// Who refused it; `None` when it was not refused.
     #[must_use]
     pub fn maker(&self) -> Option<Maker> {
-        self.client.as_ref().filter(|client| client.refused())?;
+        match &self.client {
+            Some(client) => client.refused().then_some(())?,
+            // Where the server is the only witness a drop is all that a refusal can be seen by.
+            None => self
+                .server
+                .as_ref()
+                .filter(|view| view.seen == Seen::Dropped)
+                .map(|_| ())?,
+        }
         Some(match self.account {
             Account::ListenQueueRefused => Maker::ListenQueue,
             Account::ForkFailed | Account::NoDescriptor | Account::SessionEnded => Maker::Unserved,

@@ -10,10 +10,13 @@ mod align;
 mod server;
 mod views;
 
+use std::net::IpAddr;
+
 use crate::ids::TaskId;
+use crate::scenario::client::task_of;
 
 pub use account::{Account, Maker, Means, SSH_LISTEN_BACKLOG};
-pub use server::{ServerViews, SshdView};
+pub use server::{ServerViews, SshdView, Unfinished};
 pub use views::{ClientView, KernelView, Seen, Views};
 
 /// One connection attempt as its witnesses saw it. At least one of client and server did.
@@ -29,6 +32,23 @@ pub struct Attempt {
     pub kernel: Option<KernelView>,
     /// How the two sides agree about it.
     pub account: Account,
+}
+
+impl Attempt {
+    /// Of a client that keeps no record: sshd's lines are all there is, and the address that they name says whose it was.
+    fn seen_by_server(server: SshdView) -> Self {
+        let task = match server.local {
+            Some(IpAddr::V4(host)) => task_of(host),
+            Some(IpAddr::V6(_)) | None => None,
+        };
+        Attempt {
+            task,
+            client: None,
+            server: Some(server),
+            kernel: None,
+            account: Account::Agreed,
+        }
+    }
 }
 
 /// All attempts of a round.
@@ -55,6 +75,11 @@ pub struct Sides {
 #[must_use]
 pub fn join(sides: Sides, views: Views, means: Means) -> Joined {
     let Sides { clients, server } = sides;
+    if !views.client {
+        return Joined {
+            attempts: server.into_iter().map(Attempt::seen_by_server).collect(),
+        };
+    }
     let (pairs, strays) = if views.by_port {
         align::by_port(&clients, &server)
     } else {

@@ -17,6 +17,8 @@ pub struct SshdView {
     pub address: Option<IpAddr>,
     /// The client's port.
     pub port: u16,
+    /// The address of the server that the client connected to, of a line that names it.
+    pub local: Option<IpAddr>,
     /// When its first line was read: an upper bound of when it was written.
     pub read_at: RunInstant,
     /// Number of its first line within the round's share of the log, from 1.
@@ -27,6 +29,23 @@ pub struct SshdView {
     pub refusal: Option<(u32, Refusal)>,
     /// `Accepted` was logged.
     pub accepted: bool,
+    /// When that was read.
+    pub accepted_at: Option<RunInstant>,
+    /// How it ended before a login, as far as its lines say.
+    pub failed: Option<Unfinished>,
+}
+
+/// How a connection ended that was admitted and never logged in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfinished {
+    /// The client closed or reset it, or said good-bye.
+    ClientLeft,
+    /// A try to log in failed before that, or was prohibited.
+    LoginFailed,
+    /// The two could not agree on a protocol or an algorithm.
+    Protocol,
+    /// `LoginGraceTime` passed.
+    GraceTime,
 }
 
 impl SshdView {
@@ -70,12 +89,17 @@ impl ServerViews {
         let event = parse_line(line);
         let refusal = self.counts.fold(&event);
         match event.message {
-            ServerLogMessage::Connection { source } => {
-                self.begin(source, read_at, Seen::Admitted, None);
+            ServerLogMessage::Connection { source, local } => {
+                self.begin(source, Some(local), read_at, Seen::Admitted, None);
             }
-            ServerLogMessage::Drop { slots, source, .. } => {
+            ServerLogMessage::Drop {
+                slots,
+                source,
+                local,
+                ..
+            } => {
                 let refusal = refusal.map(|refusal| (slots, refusal));
-                self.begin(source, read_at, Seen::Dropped, refusal);
+                self.begin(source, Some(local), read_at, Seen::Dropped, refusal);
             }
             ServerLogMessage::Authenticated { source, .. } => {
                 let open = self
@@ -86,9 +110,26 @@ impl ServerViews {
                         let view = &self.views[*index];
                         view.seen != Seen::Dropped && !view.accepted
                     })
-                    .unwrap_or_else(|| self.begin(source, read_at, Seen::Unannounced, None));
+                    .unwrap_or_else(|| self.begin(source, None, read_at, Seen::Unannounced, None));
                 self.views[open].accepted = true;
+                self.views[open].accepted_at = Some(read_at);
             }
+            ServerLogMessage::AuthenticationFailed { source, .. }
+            | ServerLogMessage::InvalidUser { source }
+            | ServerLogMessage::Prohibited { source } => {
+                self.fails(source, Unfinished::LoginFailed);
+            }
+            ServerLogMessage::GraceTimeout {
+                source: Some(source),
+            } => self.fails(source, Unfinished::GraceTime),
+            ServerLogMessage::ReceivedDisconnect { source }
+            | ServerLogMessage::Disconnected { source }
+            | ServerLogMessage::ConnectionEnded { source, .. } => {
+                self.fails(source, Unfinished::ClientLeft);
+            }
+            ServerLogMessage::ProtocolError {
+                source: Some(source),
+            } => self.fails(source, Unfinished::Protocol),
             ServerLogMessage::Listening { .. }
             | ServerLogMessage::Stopped
             | ServerLogMessage::Restarting
@@ -97,19 +138,13 @@ impl ServerViews {
             | ServerLogMessage::ThrottlingContinues { .. }
             | ServerLogMessage::ThrottlingEnded { .. }
             | ServerLogMessage::RateLimited { .. }
-            | ServerLogMessage::AuthenticationFailed { .. }
-            | ServerLogMessage::InvalidUser { .. }
-            | ServerLogMessage::Prohibited { .. }
             | ServerLogMessage::TooManyAuthenticationFailures
-            | ServerLogMessage::GraceTimeout { .. }
+            | ServerLogMessage::GraceTimeout { source: None }
             | ServerLogMessage::SessionStarted { .. }
             | ServerLogMessage::SessionEnded { .. }
             | ServerLogMessage::SessionRefused
-            | ServerLogMessage::ReceivedDisconnect { .. }
-            | ServerLogMessage::Disconnected { .. }
-            | ServerLogMessage::ConnectionEnded { .. }
             | ServerLogMessage::LeftBeforeIdentification { .. }
-            | ServerLogMessage::ProtocolError
+            | ServerLogMessage::ProtocolError { source: None }
             | ServerLogMessage::Penalised { .. }
             | ServerLogMessage::ForkFailed
             | ServerLogMessage::AcceptFailed
@@ -126,9 +161,20 @@ impl ServerViews {
         (self.counts, self.views)
     }
 
+    /// Says how a connection failed, unless it had logged in or its reason is known: what comes first is why.
+    fn fails(&mut self, source: Peer<'_>, why: Unfinished) {
+        if let Some(index) = self.latest.get(&key(source)) {
+            let view = &mut self.views[*index];
+            if view.seen == Seen::Admitted && !view.accepted {
+                view.failed.get_or_insert(why);
+            }
+        }
+    }
+
     fn begin(
         &mut self,
         source: Peer<'_>,
+        local: Option<Peer<'_>>,
         read_at: RunInstant,
         seen: Seen,
         refusal: Option<(u32, Refusal)>,
@@ -138,11 +184,14 @@ impl ServerViews {
         self.views.push(SshdView {
             address: key.0,
             port: key.1,
+            local: local.and_then(|local| local.address.parse().ok()),
             read_at,
             line: self.counts.lines,
             seen,
             refusal,
             accepted: false,
+            accepted_at: None,
+            failed: None,
         });
         self.latest.insert(key, index);
         index

@@ -51,6 +51,12 @@ impl Views {
         drops: true,
         ..Views::SERVER
     };
+    /// sshd's log with every refusal, connection by connection: enough to count the attempts of a client that keeps no
+    /// record.
+    pub const LOGGED: Views = Views {
+        by_port: true,
+        ..Views::DROPS
+    };
     /// All of them: who refused each attempt is known.
     pub const ALL: Views = Views {
         client: true,
@@ -94,6 +100,12 @@ impl Views {
         self.and(needed) == needed
     }
 
+    /// Whether everything that one of these names is there.
+    #[must_use]
+    pub fn have_one_of(self, needed: &[Views]) -> bool {
+        needed.iter().any(|needed| self.have(*needed))
+    }
+
     /// The first thing of `needed` that is not there, as a reason for a person.
     #[must_use]
     pub fn missing(self, needed: Views) -> Option<&'static str> {
@@ -118,8 +130,16 @@ impl StrategyKind {
     /// The witnesses of the attempts of this strategy, on a server that hides nothing.
     #[must_use]
     pub fn views(self) -> Views {
-        // Every strategy of our own tells of each of its attempts.
-        Views::ALL
+        match self {
+            // Every strategy of our own tells of each of its attempts.
+            StrategyKind::PerCommand
+            | StrategyKind::ReusedSession
+            | StrategyKind::Stalled
+            | StrategyKind::Staircase
+            | StrategyKind::OneShot => Views::ALL,
+            // A program of somebody else's: nothing stands between it and sshd, and nobody looks at its sockets.
+            StrategyKind::Command => Views::LOGGED,
+        }
     }
 }
 

@@ -12,8 +12,8 @@ use crate::instant::RunInstant;
 use crate::manifest::Manifest;
 use crate::reading::{GeneratorSample, ServerReading};
 use crate::vocabulary::{
-    AttemptOutcome, AttemptTrace, CleanupPolicy, CleanupResult, CommandOutcome, ConnectionEnd,
-    Phase, RetryKind, Step, TaskFate,
+    AttemptOutcome, AttemptTrace, CleanupPolicy, CleanupResult, ClientEnd, CommandOutcome,
+    ConnectionEnd, Phase, RetryKind, Step, TaskFate,
 };
 
 /// One event with its place in the order of the run.
@@ -211,6 +211,54 @@ pub enum Event {
         removal_required: bool,
         /// What became of the removal.
         cleanup: CleanupResult,
+    },
+    /// A client under test ended, or its time was up.
+    ClientEnded {
+        /// Round.
+        round: RoundId,
+        /// The task it ran for; `None` where it ran for all of the round.
+        task: Option<TaskId>,
+        /// How.
+        end: ClientEnd,
+        /// From its start to its end.
+        #[serde(rename = "took_ns", with = "nanoseconds")]
+        #[schemars(with = "u64")]
+        took: Duration,
+        /// Names of processes that were left when it had ended.
+        left_behind: Vec<String>,
+        /// What it wrote to standard output and standard error, bytes.
+        output_bytes: u64,
+        /// Refusals that were recognised in it. Information: nothing is judged by it.
+        recognised: u64,
+        /// The end of it, of one that failed its task.
+        excerpt: String,
+    },
+    /// Everything that a client under test had started is gone.
+    ClientCleared {
+        /// Round.
+        round: RoundId,
+        /// The task it ran for; `None` where it ran for all of the round.
+        task: Option<TaskId>,
+        /// CPU time of all its processes, nanoseconds.
+        cpu_ns: u64,
+        /// Largest resident set of any one of its processes, bytes.
+        memory_bytes: u64,
+        /// Processes that had to be ended.
+        killed: u32,
+    },
+    /// How busy the clients under test and the machine were in a round.
+    ClientsSampled {
+        /// Round.
+        round: RoundId,
+        /// The largest share of one core that any thread of a client used over some seconds; `None` when no two readings
+        /// were far enough apart.
+        thread_share: Option<f64>,
+        /// Name of that thread.
+        thread: String,
+        /// The largest share of all cores that was in use by anything; likewise.
+        machine_share: Option<f64>,
+        /// The seconds over which they were taken.
+        window_s: f64,
     },
     /// A job directory found on the target's own file system after a round.
     DirectoryFound {

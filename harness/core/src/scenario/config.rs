@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::client::ClientProgram;
 use super::keywords::KeywordError;
 use crate::ids::StrategyName;
 use crate::release::Release;
@@ -41,6 +43,8 @@ pub struct Scenario {
     pub sshd: SshdConfig,
     /// Thresholds as written, in file order.
     pub gate: Vec<String>,
+    /// Where its file lies: what relative paths in it count from. `None` for one that comes from no file.
+    pub folder: Option<PathBuf>,
 }
 
 impl Scenario {
@@ -57,6 +61,13 @@ impl Scenario {
             .iter()
             .map(|strategy| strategy.name.clone())
             .collect()
+    }
+
+    /// The clients under test.
+    pub fn programs(&self) -> impl Iterator<Item = (&StrategyConfig, &ClientProgram)> {
+        self.strategies
+            .iter()
+            .filter_map(|strategy| Some((strategy, strategy.program.as_ref()?)))
     }
 
     /// The shortest deadline of any client.
@@ -119,6 +130,8 @@ pub struct StrategyConfig {
     pub kind: StrategyKind,
     /// Its tunables.
     pub tunables: Tunables,
+    /// The client under test; of `command`, and of no other.
+    pub program: Option<ClientProgram>,
 }
 
 /// How a task uses connections.
@@ -137,6 +150,9 @@ pub enum StrategyKind {
     Staircase,
     /// No job: one connection, one command, the end. What git over ssh, rsync, cron and Ansible without ControlPersist do.
     OneShot,
+    /// No strategy of ours: a program that is started for every task, or once for all of them, and is seen by the server
+    /// only.
+    Command,
 }
 
 /// What the life of a task is made of: which phases it has, and what must be there for it to succeed.
@@ -148,6 +164,8 @@ pub enum Life {
     Hold(HoldLife),
     /// One command on one connection.
     Once,
+    /// Whatever a program does.
+    Program,
 }
 
 /// How a remote job's commands share connections.
@@ -170,12 +188,13 @@ pub enum HoldLife {
 
 impl StrategyKind {
     /// All kinds.
-    pub const ALL: [StrategyKind; 5] = [
+    pub const ALL: [StrategyKind; 6] = [
         StrategyKind::PerCommand,
         StrategyKind::ReusedSession,
         StrategyKind::Stalled,
         StrategyKind::Staircase,
         StrategyKind::OneShot,
+        StrategyKind::Command,
     ];
 
     /// What the life of its tasks is made of.
@@ -187,6 +206,7 @@ impl StrategyKind {
             StrategyKind::Stalled => Life::Hold(HoldLife::Stalled),
             StrategyKind::Staircase => Life::Hold(HoldLife::Staircase),
             StrategyKind::OneShot => Life::Once,
+            StrategyKind::Command => Life::Program,
         }
     }
 
@@ -199,6 +219,7 @@ impl StrategyKind {
             StrategyKind::Stalled => "stalled",
             StrategyKind::Staircase => "staircase",
             StrategyKind::OneShot => "one-shot",
+            StrategyKind::Command => "command",
         }
     }
 }
@@ -253,6 +274,8 @@ impl Tunables {
     pub fn shortest_deadline(&self, kind: StrategyKind) -> Duration {
         let connecting = [self.conn_timeout, self.banner_timeout, self.login_timeout];
         let commands = match kind.life() {
+            // Its deadlines are its own.
+            Life::Program => return Duration::MAX,
             Life::Job(_) => vec![
                 self.detect_timeout,
                 self.submit_timeout,
@@ -274,7 +297,7 @@ impl Tunables {
         let (conn_retry_attempts, cleanup_retries) = match kind.life() {
             Life::Job(JobLife::PerCommand) => (3, 1),
             Life::Job(JobLife::ReusedSession) => (5, 3),
-            Life::Hold(_) | Life::Once => (1, 1),
+            Life::Hold(_) | Life::Once | Life::Program => (1, 1),
         };
         Tunables {
             command: "true".to_owned(),

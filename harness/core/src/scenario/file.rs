@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
+use super::client::{self, ClientProgram};
 use super::config::{
     ArrivalConfig, ArrivalShape, JobConfig, Life, MaxStartups, Scenario, SshdConfig,
     StrategyConfig, StrategyKind, Tunables,
@@ -64,7 +65,10 @@ impl Scenario {
         let text = std::fs::read_to_string(path).map_err(|error| {
             ScenarioErrors::without_text(&origin, format!("cannot read {origin}: {error}"), None)
         })?;
-        Scenario::parse(&origin, &text)
+        let mut scenario = Scenario::parse(&origin, &text)?;
+        let absolute = std::path::absolute(path).ok();
+        scenario.folder = absolute.and_then(|path| Some(path.parent()?.to_path_buf()));
+        Ok(scenario)
     }
 }
 
@@ -169,6 +173,7 @@ fn read(root: Table<'_, '_>) -> Option<Scenario> {
         max_duration,
         sshd: sshd?,
         gate,
+        folder: None,
     })
 }
 
@@ -281,6 +286,7 @@ fn strategies(root: &Table<'_, '_>) -> Vec<StrategyConfig> {
         let Some(strategy) = strategy(&table) else {
             // Without a kind its tunables have no defaults, but its keys can still be checked.
             let _ = read_tunables(&table, StrategyKind::ReusedSession);
+            let _ = client::read(&table, false);
             table.finish();
             continue;
         };
@@ -323,11 +329,34 @@ fn strategy(table: &Table<'_, '_>) -> Option<StrategyConfig> {
             Some("remove it".to_owned()),
         );
     }
+    let program = program(table, kind);
+    if kind.life() == Life::Program && program.is_none() {
+        return None;
+    }
     Some(StrategyConfig {
         name: StrategyName(name.unwrap_or_else(|| kind.as_str().to_owned())),
         kind,
         tunables: read_tunables(table, kind),
+        program,
     })
+}
+
+/// The client under test, where the strategy is one.
+fn program(table: &Table<'_, '_>, kind: StrategyKind) -> Option<ClientProgram> {
+    let read = client::read(table, kind.life() == Life::Program);
+    match kind.life() {
+        Life::Program => read,
+        Life::Job(_) | Life::Hold(_) | Life::Once => {
+            for key in client::KEYS.iter().filter(|key| table.has(key)) {
+                table.problem(
+                    key,
+                    "this key belongs to a client under test, `kind = \"command\"`",
+                    Some("remove it".to_owned()),
+                );
+            }
+            None
+        }
+    }
 }
 
 fn read_tunables(table: &Table<'_, '_>, kind: StrategyKind) -> Tunables {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::client::Per;
 use super::config::{ArrivalShape, Scenario, StrategyConfig, StrategyKind};
 use super::tunables;
 use super::units::format_duration;
@@ -139,6 +140,7 @@ enum KindFile {
     Stalled,
     Staircase,
     OneShot,
+    Command,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
@@ -213,6 +215,48 @@ struct StrategyFile {
     /// Keepalive interval, `0s` is off. Default `30s`.
     #[schemars(default)]
     keepalive_interval: String,
+    /// command only, and needed there: the program and its arguments, with placeholders such as `{host}` and `{port}`.
+    #[schemars(default, with = "Vec<String>")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    argv: Option<Vec<String>>,
+    /// command only: started once for every task, or once for all tasks of a round. Default `task`.
+    #[schemars(default, with = "Per")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    per: Option<Per>,
+    /// command only: its working folder, counted from the scenario's file. Default: that file's folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    working_folder: Option<String>,
+    /// command only: variables of its environment, with placeholders.
+    #[schemars(default, with = "BTreeMap<String, OptionFile>")]
+    #[serde(skip_serializing_if = "toml::Table::is_empty")]
+    env: toml::Table,
+    /// command only: its standard input, with placeholders. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stdin: Option<String>,
+    /// command only: how long it may take. Default `60s`.
+    #[schemars(default, with = "String")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout: Option<String>,
+    /// command only: it says on descriptor `SSHCHURN_READY_FD` that it is ready, and waits on `SSHCHURN_GO_FD`. Default
+    /// false.
+    #[schemars(default, with = "bool")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waits_for_go: Option<bool>,
+    /// command only: processes that outlive it (ControlMaster, ControlPersist) do not fail its task. Default false.
+    #[schemars(default, with = "bool")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lingers: Option<bool>,
+    /// command only: most processes and threads at once. Default 512.
+    #[schemars(default, with = "u32", range(min = 1, max = 100_000))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_processes: Option<u32>,
+    /// command only: most memory. Default: no limit.
+    #[schemars(default, with = "BytesFile")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_memory: Option<u64>,
+    /// command only: what it must not leave on the server, a folder and a name with `*`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leftovers: Option<String>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -310,6 +354,7 @@ fn option_table(keywords: &[(String, String)]) -> toml::Table {
 impl From<&StrategyConfig> for StrategyFile {
     fn from(strategy: &StrategyConfig) -> Self {
         let tunables = &strategy.tunables;
+        let program = strategy.program.as_ref();
         StrategyFile {
             kind: match strategy.kind {
                 StrategyKind::PerCommand => KindFile::PerCommand,
@@ -317,6 +362,7 @@ impl From<&StrategyConfig> for StrategyFile {
                 StrategyKind::Stalled => KindFile::Stalled,
                 StrategyKind::Staircase => KindFile::Staircase,
                 StrategyKind::OneShot => KindFile::OneShot,
+                StrategyKind::Command => KindFile::Command,
             },
             name: strategy.name.0.clone(),
             command: tunables.command.clone(),
@@ -341,6 +387,19 @@ impl From<&StrategyConfig> for StrategyFile {
             banner_timeout: format_duration(tunables.banner_timeout),
             login_timeout: format_duration(tunables.login_timeout),
             keepalive_interval: format_duration(tunables.keepalive_interval),
+            argv: program.map(|program| program.argv.clone()),
+            per: program.map(|program| program.per),
+            working_folder: program.and_then(|program| program.working_folder.clone()),
+            env: program.map_or_else(toml::Table::new, |program| {
+                option_table(&program.environment)
+            }),
+            stdin: program.and_then(|program| program.stdin.clone()),
+            timeout: program.map(|program| format_duration(program.timeout)),
+            waits_for_go: program.map(|program| program.waits_for_go),
+            lingers: program.map(|program| program.lingers),
+            max_processes: program.map(|program| program.max_processes),
+            max_memory: program.and_then(|program| program.max_memory),
+            leftovers: program.and_then(|program| program.leftovers.clone()),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Scenarios: what to run.
 //!
 //! `file` is the strict TOML mirror (every problem at once, with its place and the nearest valid key),
-//! `config` the validated types everything downstream uses, `tunables` which of them a strategy uses,
+//! `config` the validated types everything downstream uses, `client` those of a client under test, `tunables` which of them a strategy uses,
 //! `library` the scenarios shipped with the program, `schema` the JSON Schema generated from the mirror. A scenario must not know the environment or the network.
 
+pub mod client;
 mod config;
 mod file;
 mod keywords;
@@ -17,6 +18,7 @@ mod tests;
 mod tunables;
 mod units;
 
+pub use client::{ClientProgram, Per};
 pub use config::{
     ArrivalConfig, ArrivalShape, HoldLife, InvalidMaxStartups, JobConfig, JobLife, Life,
     MONITORING_SOURCE, MaxStartups, Scenario, SshdConfig, StrategyConfig, StrategyKind, Tunables,

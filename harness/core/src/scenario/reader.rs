@@ -93,6 +93,39 @@ impl<'t, 'i> Table<'t, 'i> {
         }
     }
 
+    /// A list of texts.
+    pub(super) fn strings(&self, key: &'static str) -> Option<Vec<String>> {
+        let value = self.value(key)?;
+        let DeValue::Array(items) = value.get_ref() else {
+            return self.wrong_type(key, "a list of strings", value.get_ref());
+        };
+        let mut texts = Vec::new();
+        for item in items.iter() {
+            match item.get_ref() {
+                DeValue::String(text) => texts.push(text.clone().into_owned()),
+                other => {
+                    let message = format!(
+                        "{}: {} in a list of strings",
+                        self.path_of(key),
+                        other.type_str()
+                    );
+                    self.problems
+                        .add(item.span(), message, Some("put it in quotes".to_owned()));
+                    return None;
+                }
+            }
+        }
+        Some(texts)
+    }
+
+    pub(super) fn boolean(&self, key: &'static str) -> Option<bool> {
+        let value = self.value(key)?;
+        match value.get_ref() {
+            DeValue::Boolean(yes) => Some(*yes),
+            other => self.wrong_type(key, "`true` or `false`", other),
+        }
+    }
+
     pub(super) fn integer<T: TryFrom<i128>>(
         &self,
         key: &'static str,

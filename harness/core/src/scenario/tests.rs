@@ -84,11 +84,30 @@ fn one_shot_knows_what_one_connection_and_one_command_need_and_nothing_else() {
     assert!(errors.contains("only `one-shot` does"), "{errors}");
 }
 
+/// A client under test with everything that one can be told.
+const CLIENT: &str = r#"
+argv = ["sh", "-c", "echo \"{host}\" '$x'", "{key}"]
+per = "task"
+working_folder = "sub/folder"
+env = { PATH = "/bin", TASK = "{task}" }
+stdin = "line\n"
+timeout = "1500ms"
+waits_for_go = true
+lingers = true
+max_processes = 7
+max_memory = "64MiB"
+leftovers = "/tmp/x-*"
+"#;
+
 #[test]
 fn every_kind_reads_back_what_it_writes() {
     for kind in StrategyKind::ALL {
+        let own = match kind.life() {
+            Life::Program => CLIENT,
+            Life::Job(_) | Life::Hold(_) | Life::Once => "",
+        };
         let text = format!(
-            "name = \"all\"\ntasks = 1\n[[strategy]]\nkind = \"{}\"\n[sshd]\nmax_startups = \"10:30:100\"\n",
+            "name = \"all\"\ntasks = 1\n[[strategy]]\nkind = \"{}\"\n{own}[sshd]\nmax_startups = \"10:30:100\"\n",
             kind.as_str()
         );
         let scenario = Scenario::parse("one.toml", &text).expect("a good scenario");

@@ -39,8 +39,31 @@ pub(super) fn unused(kind: StrategyKind) -> &'static [&'static str] {
             "poll_interval",
             "submit_timeout",
         ],
+        Life::Program => &ALL,
     }
 }
+
+/// Every tunable: a client under test has its own.
+const ALL: [&str; 18] = [
+    "banner_timeout",
+    "cleanup",
+    "cleanup_retries",
+    "cleanup_timeout",
+    "command",
+    "command_attempts",
+    "command_timeout",
+    "conn_retry_attempts",
+    "conn_retry_jitter",
+    "conn_retry_wait",
+    "conn_timeout",
+    "detect_timeout",
+    "keepalive_interval",
+    "log_chunk_size",
+    "login_timeout",
+    "max_reconnect_attempts",
+    "poll_interval",
+    "submit_timeout",
+];
 
 /// Why a kind does not use `key`, for the one who wrote it.
 pub(super) fn why_unused(kind: StrategyKind, key: &str) -> String {
@@ -58,6 +81,9 @@ pub(super) fn why_unused(kind: StrategyKind, key: &str) -> String {
             )
         }
         Life::Hold(_) => format!("`{name}` runs no job and does not use this tunable"),
+        Life::Program => {
+            format!("`{name}` runs a program of yours, which has its own settings")
+        }
         Life::Once => {
             format!("`{name}` runs one command and no job, and does not use this tunable")
         }

@@ -283,7 +283,7 @@ impl ServerLogCounts {
             | M::Disconnected { .. }
             | M::ConnectionEnded { .. }
             | M::LeftBeforeIdentification { .. }
-            | M::ProtocolError
+            | M::ProtocolError { .. }
             | M::Incidental => {}
         }
         refused

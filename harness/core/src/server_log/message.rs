@@ -97,6 +97,8 @@ pub enum ServerLogMessage<'a> {
     Connection {
         /// The client.
         source: Peer<'a>,
+        /// The server's end.
+        local: Peer<'a>,
     },
     /// `should_drop_connection: p …, r …`: one draw of the admission rule.
     Draw {
@@ -208,7 +210,10 @@ pub enum ServerLogMessage<'a> {
     },
     /// `kex_exchange_identification: client sent invalid protocol identifier …`, `banner exchange: …`,
     /// `Unable to negotiate with …`, `Bad protocol version identification …`.
-    ProtocolError,
+    ProtocolError {
+        /// The client, of a line that names it.
+        source: Option<Peer<'a>>,
+    },
     /// `srclimit_penalise: …`: a source earned a penalty, or one became active.
     Penalised {
         /// Whether it shuts the source out from now on.
@@ -334,20 +339,30 @@ impl<'a> ServerLogMessage<'a> {
                     "read: Connection reset by peer" | "Connection reset by peer" => {
                         M::LeftBeforeIdentification { reset: true }
                     }
-                    _ => M::ProtocolError,
+                    _ => M::ProtocolError { source: None },
                 }
             }
             "banner" => {
-                text.strip_prefix("banner exchange: ")?;
-                M::ProtocolError
+                // `banner exchange: Connection from R port rp: invalid format`
+                let rest = text.strip_prefix("banner exchange: ")?;
+                M::ProtocolError {
+                    source: rest
+                        .strip_prefix("Connection from ")
+                        .and_then(peer_at_start),
+                }
             }
             "Unable" => {
-                text.strip_prefix("Unable to negotiate with ")?;
-                M::ProtocolError
+                // … R port rp: no matching key exchange method found. Their offer: …
+                let rest = text.strip_prefix("Unable to negotiate with ")?;
+                M::ProtocolError {
+                    source: peer_at_start(rest),
+                }
             }
             "Bad" => {
-                text.strip_prefix("Bad protocol version identification ")?;
-                M::ProtocolError
+                let rest = text.strip_prefix("Bad protocol version identification ")?;
+                M::ProtocolError {
+                    source: peer_at_end(rest),
+                }
             }
             "beginning" => match text {
                 "beginning MaxStartups throttling" => M::ThrottlingBegan,
@@ -451,9 +466,10 @@ fn parse_draw(text: &str) -> Option<ServerLogMessage<'_>> {
 fn parse_connection(text: &str) -> Option<ServerLogMessage<'_>> {
     if let Some(rest) = text.strip_prefix("Connection from ") {
         // R port rp on L port lp[ rdomain "x"]
-        let (source, _local) = at_first(rest, " on ")?;
+        let (source, local) = at_first(rest, " on ")?;
         return Some(ServerLogMessage::Connection {
             source: peer_at_end(source)?,
+            local: peer_at_start(local)?,
         });
     }
     let (reset, rest) = match text.strip_prefix("Connection closed by ") {
@@ -469,12 +485,8 @@ fn parse_connection(text: &str) -> Option<ServerLogMessage<'_>> {
 fn parse_received(text: &str) -> Option<ServerLogMessage<'_>> {
     if let Some(rest) = text.strip_prefix("Received disconnect from ") {
         // R port rp:11: disconnected by user
-        let (address, rest) = at_first(rest, " port ")?;
         return Some(ServerLogMessage::ReceivedDisconnect {
-            source: Peer {
-                address,
-                port: leading_number(rest)?,
-            },
+            source: peer_at_start(rest)?,
         });
     }
     if text.starts_with("Received SIGHUP") {
@@ -540,6 +552,15 @@ fn peer_at_end(text: &str) -> Option<Peer<'_>> {
     Some(Peer {
         address,
         port: port.parse().ok()?,
+    })
+}
+
+/// The `R port rp` that a text begins with.
+fn peer_at_start(text: &str) -> Option<Peer<'_>> {
+    let (address, rest) = at_first(text, " port ")?;
+    Some(Peer {
+        address,
+        port: leading_number(rest)?,
     })
 }
 

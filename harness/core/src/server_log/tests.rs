@@ -74,7 +74,7 @@ fn kinds(log: &[u8]) -> BTreeMap<&'static str, u32> {
             M::ConnectionEnded { .. } => "connection closed",
             M::LeftBeforeIdentification { reset } if reset => "reset before identification",
             M::LeftBeforeIdentification { .. } => "left before identification",
-            M::ProtocolError => "protocol error",
+            M::ProtocolError { .. } => "protocol error",
             M::Incidental => "incidental",
             M::Penalised { active: false } => "penalty deferred",
             _ => return,

@@ -119,6 +119,15 @@ impl HostKeyCheck {
         HostKeyCheck(Check::Any)
     }
 
+    /// The key, as it stands in a `known_hosts` file after the name; `None` where any is accepted.
+    #[must_use]
+    pub fn public_line(&self) -> Option<String> {
+        match &self.0 {
+            Check::Exactly(key) => key.to_openssh().ok(),
+            Check::Any => None,
+        }
+    }
+
     pub(crate) fn accepts(&self, offered: &PublicKey) -> bool {
         match &self.0 {
             Check::Exactly(expected) => expected.key_data() == offered.key_data(),

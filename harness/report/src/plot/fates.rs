@@ -27,7 +27,7 @@ enum Cell {
 }
 
 /// The fates in the order of the legend.
-const FATES: [(TaskEnd, &str, Ink, Cell); 9] = [
+const FATES: [(TaskEnd, &str, Ink, Cell); 10] = [
     (TaskEnd::Succeeded, "succeeded", Ink::Good, Cell::Full),
     (
         TaskEnd::SubmitConnect,
@@ -58,6 +58,12 @@ const FATES: [(TaskEnd, &str, Ink, Cell); 9] = [
         "killed on purpose",
         Ink::Kind(4),
         Cell::Half,
+    ),
+    (
+        TaskEnd::Client,
+        "failed: the client under test",
+        Ink::Bad,
+        Cell::Crossed,
     ),
     (TaskEnd::Interrupted, "interrupted", Ink::Muted, Cell::Half),
     (TaskEnd::NotStarted, "not started", Ink::Grid, Cell::Half),

@@ -3,6 +3,7 @@
 //! Owns layout and wording. Plain text some 100 columns wide; colour only when asked for. Rounds what it
 //! shows and judges nothing.
 
+mod clients;
 mod rows;
 mod server;
 pub(super) mod table;
@@ -44,6 +45,10 @@ pub fn render_with(report: &RunReport, colour: bool) -> String {
     if let Some(sentence) = super::story::listen_queue(report) {
         line(&mut out, &sentence);
     }
+    for sentence in super::story::clients(report) {
+        line(&mut out, &sentence);
+    }
+    clients::failures(&mut out, report);
     vouchers(&mut out, report, &paint);
     verdict(&mut out, report, &paint);
     line(&mut out, &format!("Next step: {}", next_step(report)));

@@ -3,7 +3,7 @@
 //! Owns which rows it has, and their order.
 
 use super::rows::{NONE, Row, Rows};
-use super::{decimal, server, time};
+use super::{clients, decimal, server, time};
 use crate::document::{LeftoverReport, NumbersReport, RunReport, ScopeReport, StrategyReport};
 use crate::ruled_table;
 use sshchurn_core::analysis::latency::{LatencySummary, Stage};
@@ -30,6 +30,7 @@ pub(crate) fn rows(report: &RunReport) -> Vec<Row> {
     tasks(&mut rows);
     scope_rows(&mut rows, "all phases", "", |numbers| &numbers.total);
     server::rows(&mut rows);
+    clients::rows(&mut rows);
     leftovers(&mut rows);
     type Phase = (
         &'static str,
@@ -112,7 +113,10 @@ fn scope_rows(
     makers(rows, prefix, scope);
     // Rare outcomes have a row only where they happened; the sum of all outcomes is a checked law.
     type Count = fn(&ScopeReport) -> u64;
-    let rare: [(&str, &str, Count); 11] = [
+    let rare: [(&str, &str, Count); 12] = [
+        ("  client left before login", "client_left", |s| {
+            s.counts.client_left
+        }),
         ("  held silent on purpose", "attempts_held", |s| {
             s.counts.attempts_held
         }),
@@ -152,10 +156,15 @@ fn scope_rows(
             rows.metric(label, &format!("{prefix}{name}"), |n| Some(count(scope(n))));
         }
     }
+    // Of a client under test nobody knows which connection is another try.
+    let ours = |n: &NumbersReport| n.clients.is_none();
     rows.metric("  retries", &format!("{prefix}retries"), |n| {
-        Some(counts(n).retries)
+        ours(n).then(|| counts(n).retries)
     });
     rows.row("  had: first try / at last / of", |s| {
+        if !ours(&s.totals) {
+            return NONE.to_owned();
+        }
         let counts = counts(&s.totals);
         format!(
             "{} / {} / {}",
@@ -173,7 +182,11 @@ fn scope_rows(
             match scope(&s.totals).handshakes_per_task {
                 None => NONE.to_owned(),
                 Some(spread) => {
-                    format!("{} / {} / {}", spread.min, decimal(spread.mean), spread.max)
+                    let end = |value: Option<u64>| {
+                        value.map_or_else(|| NONE.to_owned(), |value| value.to_string())
+                    };
+                    let mean = decimal(spread.mean);
+                    format!("{} / {mean} / {}", end(spread.min), end(spread.max))
                 }
             }
         });

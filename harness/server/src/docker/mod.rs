@@ -34,6 +34,7 @@ use super::witness::Witness;
 use super::{Endpoint, Idle, JobDirectory, ServerError, ServerRequest, io_error};
 use sshchurn_core::manifest::ServerDescription;
 use sshchurn_core::release::Release;
+use sshchurn_core::scenario::client::Pattern;
 
 /// Label: process that owns the container.
 const OWNER_LABEL: &str = "sshchurn.owner";
@@ -225,6 +226,23 @@ impl DockerServer {
             .collect();
         directories.sort();
         Ok(Some(directories))
+    }
+
+    /// The files there are now that fit a pattern.
+    ///
+    /// # Errors
+    /// [`ServerError::Docker`] when they cannot be listed.
+    pub async fn files_like(&self, pattern: &Pattern) -> Result<Option<Vec<String>>, ServerError> {
+        // A folder that is not there holds nothing.
+        const LIST: &str = "[ ! -d \"$1\" ] || ls -A1 -- \"$1\"";
+        let listed = self
+            .container
+            .inside()
+            .exec_ok(&["/bin/sh", "-c", LIST, "list", &pattern.folder])
+            .await?
+            .text();
+        let fitting = listed.lines().filter(|name| pattern.fits(name));
+        Ok(Some(fitting.map(str::to_owned).collect()))
     }
 
     /// Ends job processes that are left and removes the job directories.

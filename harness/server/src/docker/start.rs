@@ -58,12 +58,16 @@ impl DockerServer {
             DockerNetwork::Host => (free, Ipv4Addr::LOCALHOST),
             DockerNetwork::Published => (INNER_PORT, Ipv4Addr::UNSPECIFIED),
         };
+        let listen_address = match options.network {
+            DockerNetwork::Host => request.listen.listen_address(),
+            DockerNetwork::Published => "0.0.0.0",
+        };
         let files = Files {
             config: sshd_config::render(
                 &request.sshd,
                 *release,
                 Listen {
-                    address: &listen.to_string(),
+                    address: listen_address,
                     port: inner_port,
                 },
                 Paths {

@@ -25,10 +25,11 @@ use crate::log_follower::{self, LogWatch};
 use crate::ward::processes::JOBS;
 use crate::ward::{self, Kind, MARK, Ward};
 use crate::witness::{self, Witness};
-use crate::{Endpoint, Idle, JobDirectory, ServerError, ServerRequest, too_old};
+use crate::{Endpoint, Idle, JobDirectory, ListenOn, ServerError, ServerRequest, too_old};
 use sshchurn_core::manifest::{NetworkPath, ServerDescription, ServerKind};
 use sshchurn_core::release::Release;
 use sshchurn_core::scenario::MaxStartups;
+use sshchurn_core::scenario::client::Pattern;
 use sshchurn_engine::ssh::keys::{KeyError, KeyPair};
 
 mod exec;
@@ -126,10 +127,13 @@ impl EmbeddedServer {
 
         let host_key = KeyPair::generate().map_err(key_error)?;
         let key = KeyPair::generate().map_err(key_error)?;
-        let listener = listen().map_err(io_error("listen on 127.0.0.1"))?;
-        let address = listener
+        let listener = listen(request.listen).map_err(io_error("listen on 127.0.0.1"))?;
+        let port = listener
             .local_addr()
-            .map_err(io_error("listen on 127.0.0.1"))?;
+            .map_err(io_error("listen on 127.0.0.1"))?
+            .port();
+        // One of all it may listen on.
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let config = ServerConfig {
             settings: settings.clone(),
             host_key: host_key.clone(),
@@ -253,6 +257,19 @@ impl EmbeddedServer {
             .map_err(io_error("list the job directories of the embedded server"))
     }
 
+    /// The files there are now that fit a pattern.
+    ///
+    /// # Errors
+    /// [`ServerError::Io`] when they cannot be listed.
+    pub async fn files_like(&self, pattern: &Pattern) -> Result<Option<Vec<String>>, ServerError> {
+        let pattern = pattern.clone();
+        blocking(move || super::files_like(&pattern))
+            .await
+            .and_then(|listed| listed)
+            .map(Some)
+            .map_err(io_error("list what clients left"))
+    }
+
     /// Ends every job process, those commands excepted whose main process still runs, and empties the jobs
     /// folder.
     ///
@@ -345,10 +362,17 @@ impl EmbeddedServer {
     }
 }
 
-/// A listening socket on a free port of 127.0.0.1 with sshd's own backlog.
-fn listen() -> io::Result<TcpListener> {
+/// A listening socket on a free port of loopback with sshd's own backlog.
+fn listen(on: ListenOn) -> io::Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
-    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+    let address = match on {
+        ListenOn::OneAddress => Ipv4Addr::LOCALHOST,
+        ListenOn::AllOfLoopback => {
+            socket.bind_device(Some(b"lo"))?;
+            Ipv4Addr::UNSPECIFIED
+        }
+    };
+    socket.bind(SocketAddr::from((address, 0)))?;
     socket.listen(server::LISTEN_BACKLOG)
 }
 

@@ -27,6 +27,7 @@ use super::witness::{self, Witness};
 use super::{Endpoint, Idle, JobDirectory, ServerError, ServerRequest, io_error, key_error};
 use sshchurn_core::manifest::{NetworkPath, ServerDescription, ServerKind};
 use sshchurn_core::release::Release;
+use sshchurn_core::scenario::client::Pattern;
 use sshchurn_engine::ssh::keys::KeyPair;
 
 /// Tries to get a port: somebody else may be faster between choosing it and sshd's bind.
@@ -138,7 +139,7 @@ impl LocalServer {
             &sshd_settings,
             sshd.release,
             Listen {
-                address: "127.0.0.1",
+                address: request.listen.listen_address(),
                 port,
             },
             Paths {
@@ -276,6 +277,19 @@ impl LocalServer {
         .await?;
         names.sort();
         Ok(Some(names))
+    }
+
+    /// The files there are now that fit a pattern.
+    ///
+    /// # Errors
+    /// [`ServerError::Io`] when they cannot be listed.
+    pub async fn files_like(&self, pattern: &Pattern) -> Result<Option<Vec<String>>, ServerError> {
+        let pattern = pattern.clone();
+        blocking("list what clients left", move || {
+            super::files_like(&pattern)
+        })
+        .await
+        .map(Some)
     }
 
     /// Ends job processes that are left and removes the job directories.

@@ -42,10 +42,18 @@ pub(crate) enum Kind {
     Docker,
     /// The making of an image.
     Image,
+    /// What clients under test are given.
+    Clients,
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Kind::Local, Kind::Embedded, Kind::Docker, Kind::Image];
+    const ALL: [Self; 5] = [
+        Kind::Local,
+        Kind::Embedded,
+        Kind::Docker,
+        Kind::Image,
+        Kind::Clients,
+    ];
 
     fn prefix(self) -> &'static str {
         match self {
@@ -53,7 +61,35 @@ impl Kind {
             Kind::Embedded => "sshchurn-embedded-",
             Kind::Docker => "sshchurn-docker-",
             Kind::Image => "sshchurn-image-",
+            Kind::Clients => "sshchurn-clients-",
         }
+    }
+}
+
+/// A private folder for what clients under test are given, a private key among it, and with which they end: one that a
+/// killed run left is removed by the next, like that of any server.
+#[derive(Debug)]
+pub struct ClientWard(Ward);
+
+impl ClientWard {
+    /// Makes it in the temporary folder.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn create() -> io::Result<Self> {
+        Ward::create(&std::env::temp_dir(), Kind::Clients).map(ClientWard)
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// The variable by which a process is known to be of its name, and its value.
+    #[must_use]
+    pub fn mark(&self) -> (&'static str, &Path) {
+        (MARK, self.0.path())
     }
 }
 

@@ -93,7 +93,7 @@ pub(crate) fn in_namespace_of<T: Send + 'static>(
 fn ask(netlink: &Socket, address: SocketAddr) -> io::Result<Option<ListenerReading>> {
     netlink.send(&question(address), 0)?;
     let mut buffer = vec![0_u8; LARGEST_ANSWER];
-    let mut found = None;
+    let (mut exact, mut found) = (false, None);
     // To its end also when it was found: the rest would be taken for the answer to the next question.
     loop {
         let count = netlink.recv(&mut &mut buffer[..], 0)?;
@@ -105,10 +105,13 @@ fn ask(netlink: &Socket, address: SocketAddr) -> io::Result<Option<ListenerReadi
             match message.payload {
                 NetlinkPayload::Done(_) => return Ok(found),
                 NetlinkPayload::Error(error) => return Err(error.to_io()),
-                NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response))
-                    if is_at(&response, address) =>
-                {
-                    found = Some(reading(&response));
+                NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
+                    match fit(&response, address) {
+                        Fit::Address => (exact, found) = (true, Some(reading(&response))),
+                        // One that takes every address takes this one too, unless another listens on it.
+                        Fit::Any if !exact => found = Some(reading(&response)),
+                        Fit::Any | Fit::No => {}
+                    }
                 }
                 // Another listener of the same port, or what is no answer to this question.
                 _ => {}
@@ -141,9 +144,21 @@ fn question(address: SocketAddr) -> Vec<u8> {
     bytes
 }
 
-fn is_at(response: &InetResponse, address: SocketAddr) -> bool {
+/// How well a listener fits an address.
+enum Fit {
+    Address,
+    Any,
+    No,
+}
+
+fn fit(response: &InetResponse, address: SocketAddr) -> Fit {
     let socket = &response.header.socket_id;
-    socket.source_port == address.port() && socket.source_address == address.ip()
+    match () {
+        () if socket.source_port != address.port() => Fit::No,
+        () if socket.source_address == address.ip() => Fit::Address,
+        () if socket.source_address.is_unspecified() => Fit::Any,
+        () => Fit::No,
+    }
 }
 
 fn reading(response: &InetResponse) -> ListenerReading {

@@ -93,12 +93,14 @@ impl Observer for Console {
                 took,
             } => {
                 self.display(None);
+                let attempts = counts
+                    .attempts
+                    .map(|(attempts, refused)| format!(", {attempts} attempts, {refused} refused"));
                 self.note(&format!(
-                    "{title}: {} of {} tasks succeeded, {} attempts, {} refused, {:.1} s{}",
+                    "{title}: {} of {} tasks succeeded{}, {:.1} s{}",
                     counts.tasks_succeeded,
                     title.tasks,
-                    counts.attempts,
-                    counts.refused,
+                    attempts.unwrap_or_default(),
                     took.as_secs_f64(),
                     match end {
                         RoundEnd::Complete => "",

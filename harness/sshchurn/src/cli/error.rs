@@ -73,12 +73,15 @@ fn advice(error: &SessionError) -> String {
             log.join("\n  ")
         ),
         SessionError::Thresholds(_)
+        | SessionError::PhaseOfClient { .. }
+        | SessionError::ClientNeedsServer { .. }
         | SessionError::Preflight(_)
         | SessionError::Io { .. }
         | SessionError::Unreadable { .. }
         | SessionError::Document { .. }
         | SessionError::Ledger(_)
         | SessionError::Server(_)
+        | SessionError::Clients(_)
         | SessionError::Write(_)
         | SessionError::NothingMeasured(_)
         | SessionError::NoRunDirectory(_) => String::new(),
@@ -97,6 +100,8 @@ impl CliError {
             | CliError::Write(_) => ExitCode::Environment,
             CliError::Session(error) => match error {
                 SessionError::Thresholds(_)
+                | SessionError::PhaseOfClient { .. }
+                | SessionError::ClientNeedsServer { .. }
                 | SessionError::Unreadable { .. }
                 | SessionError::Document { .. }
                 | SessionError::NoRunDirectory(_)
@@ -109,6 +114,7 @@ impl CliError {
                 | SessionError::Io { .. }
                 | SessionError::Ledger(_)
                 | SessionError::Server(_)
+                | SessionError::Clients(_)
                 | SessionError::Write(_)
                 | SessionError::NothingMeasured(_)
                 | SessionError::ServerRefusesClient { .. } => ExitCode::Environment,

@@ -26,6 +26,7 @@ use tracing_subscriber::EnvFilter;
 use self::args::{Cli, Command};
 use self::console::Console;
 use self::error::CliError;
+use sshchurn_client::{LAUNCHER, launcher_main};
 use sshchurn_core::exit_code::ExitCode;
 
 /// Longest wait for what still runs when a command is over: teardown's own deadlines are shorter.
@@ -33,6 +34,13 @@ const TEARDOWN_WITHIN: Duration = Duration::from_secs(30);
 
 /// Parses the command line, does what it says and returns the exit code.
 pub fn main() -> ProcessExitCode {
+    // Another kind of process, before anything of this one is made: it must have no threads.
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|first| first == LAUNCHER)
+    {
+        return launcher_main();
+    }
     let cli = Cli::parse();
     let console = match start_tracing(cli.verbose) {
         Ok(false) => Console::new(),

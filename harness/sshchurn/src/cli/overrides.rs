@@ -59,6 +59,7 @@ pub(super) fn resolve(name: &str, args: &OverrideArgs) -> Result<Resolved, CliEr
             .map_err(|error| CliError::Usage(format!("--sshd-option {keyword}: {error}")))?;
     }
     scenario.gate.extend(args.thresholds.iter().cloned());
+    scenario.gate.extend(implied_gates(&scenario));
     let changed = format!("{name}, with the changes of the command line");
     Scenario::parse(&changed, &scenario.to_toml())
         .map_err(|errors| CliError::Scenario(errors.render()))?;
@@ -67,6 +68,28 @@ pub(super) fn resolve(name: &str, args: &OverrideArgs) -> Result<Resolved, CliEr
         origin,
         left_out,
     })
+}
+
+/// A client under test that fails is never a pass: where no threshold says how many may, none may.
+fn implied_gates(scenario: &Scenario) -> Vec<String> {
+    let names = scenario.strategy_names();
+    let judged = |name: &StrategyName| {
+        scenario
+            .gate
+            .iter()
+            .filter_map(|text| Threshold::parse(text, &names).ok())
+            .any(|threshold| {
+                let about_it = threshold.left.strategy.as_ref().is_none_or(|of| of == name);
+                about_it
+                    && ["tasks_failed", "tasks_succeeded"].contains(&threshold.left.metric.name)
+            })
+    };
+    scenario
+        .programs()
+        .map(|(strategy, _)| &strategy.name)
+        .filter(|name| !judged(name))
+        .map(|name| format!("{name}.tasks_failed == 0"))
+        .collect()
 }
 
 /// Leaves the wanted strategies, and the thresholds that need no other; returns the others.

@@ -11,11 +11,13 @@ use super::report;
 use super::server_choice;
 use super::signals;
 use crate::session::{
-    Baseline, RunDirectory, RunOrder, parse_thresholds, preflight, replay, run_id, scenario_record,
+    Baseline, RunDirectory, RunOrder, SessionError, check_thresholds, preflight, replay, run_id,
+    scenario_record,
 };
 use sshchurn_core::exit_code::ExitCode;
 use sshchurn_core::scenario::Scenario;
-use sshchurn_server::ServerChoice;
+use sshchurn_server::docker::DockerNetwork;
+use sshchurn_server::{ServerChoice, ServerOptions};
 
 /// `sshchurn run`.
 pub(super) async fn run(args: RunArgs, console: Console) -> Result<ExitCode, CliError> {
@@ -41,7 +43,7 @@ fn order(args: &RunArgs, console: &Console) -> Result<RunOrder, CliError> {
         origin,
         left_out,
     } = overrides::resolve(&args.scenario, &args.overrides)?;
-    parse_thresholds(&scenario.gate, &scenario.strategy_names())?;
+    check_thresholds(&scenario)?;
     let server = server_choice::of(args.target, args.release, args.network);
     server_choice::check_options(args, server)?;
     let baseline = match &args.baseline {
@@ -49,6 +51,7 @@ fn order(args: &RunArgs, console: &Console) -> Result<RunOrder, CliError> {
         None => None,
     };
     let options = server_choice::options(args)?;
+    check_clients(&scenario, server, &options)?;
     server_choice::check_releases(server, args.release, scenario.sshd.min_release)?;
     let mut findings = preflight(&scenario, server)?;
     findings.extend(left_out);
@@ -64,6 +67,35 @@ fn order(args: &RunArgs, console: &Console) -> Result<RunOrder, CliError> {
         findings,
         baseline,
     })
+}
+
+/// Clients under test are seen by the server only, each task by an address of its own: that needs a log, and a path that
+/// keeps addresses.
+fn check_clients(
+    scenario: &Scenario,
+    server: ServerChoice,
+    options: &ServerOptions,
+) -> Result<(), CliError> {
+    let Some((strategy, _)) = scenario.programs().next() else {
+        return Ok(());
+    };
+    let why = match server {
+        ServerChoice::External => {
+            "use `--target docker`, `local` or `embedded`, whose log can be read"
+        }
+        _ if options.docker.network == DockerNetwork::Published => {
+            "a published port hides which address it was reached at; use `--network host`"
+        }
+        ServerChoice::Auto
+        | ServerChoice::Docker
+        | ServerChoice::Local
+        | ServerChoice::Embedded => return Ok(()),
+    };
+    Err(SessionError::ClientNeedsServer {
+        strategy: strategy.name.clone(),
+        why,
+    }
+    .into())
 }
 
 /// Reads the baseline and checks it against what is about to be run.

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use sshchurn_core::ids::RoundId;
 use sshchurn_report::comparison::CompareReport;
 use sshchurn_report::matrix::{self, MatrixReport};
 use sshchurn_report::{self as report, RunReport, WriteError, json, write_file, write_file_with};
@@ -14,6 +15,9 @@ use super::error::SessionError;
 
 /// Where runs go that nobody named a directory for, below the working folder.
 const DEFAULT_PARENT: &str = "sshchurn-runs";
+
+/// The folder of what clients under test print.
+const CLIENT_OUTPUTS: &str = "clients";
 
 /// A file of a run directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,12 +121,21 @@ impl RunDirectory {
         self.file(file).exists()
     }
 
+    /// Where what clients under test print in a round is kept, a file for each that prints anything.
+    #[must_use]
+    pub fn client_outputs(&self, round: RoundId) -> PathBuf {
+        self.0
+            .join(CLIENT_OUTPUTS)
+            .join(format!("round-{}", round.0))
+    }
+
     /// Takes back the directory of a run that measured nothing. Only what such a run writes is removed, and the
     /// directory when nothing else is in it.
     pub(super) fn discard(&self) {
         for file in RunFile::RECORDED {
             let _ = std::fs::remove_file(self.file(file));
         }
+        let _ = std::fs::remove_dir(self.0.join(CLIENT_OUTPUTS));
         let _ = std::fs::remove_dir(&self.0);
     }
 

@@ -5,8 +5,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use sshchurn_client::ClientError;
 use sshchurn_core::gate::ThresholdError;
 use sshchurn_core::gate::compare::{Difference, LEAST_ROUNDS};
+use sshchurn_core::ids::StrategyName;
 use sshchurn_core::ledger::LedgerError;
 use sshchurn_report::WriteError;
 use sshchurn_report::json::ReadError;
@@ -21,6 +23,29 @@ pub enum SessionError {
     /// Thresholds are wrong; every problem is listed.
     #[error("{}", lines(.0))]
     Thresholds(Vec<ThresholdError>),
+    /// A threshold about a part of a client's life that nobody sees.
+    #[error(
+        "threshold `{threshold}`: `{strategy}` is a client under test, which has no phases that could be seen; leave `{phase}.` \
+         out"
+    )]
+    PhaseOfClient {
+        /// As written.
+        threshold: String,
+        /// The phase.
+        phase: &'static str,
+        /// The strategy.
+        strategy: StrategyName,
+    },
+    /// A client under test needs a server of our own, reached directly.
+    #[error(
+        "strategy `{strategy}` is a client under test, which is seen by the server only: {why}"
+    )]
+    ClientNeedsServer {
+        /// The strategy.
+        strategy: StrategyName,
+        /// What is in the way, and the remedy.
+        why: &'static str,
+    },
     /// The directory is in use.
     #[error("run directory {} is not empty; a run never overwrites another", .0.display())]
     DirectoryNotEmpty(PathBuf),
@@ -73,6 +98,9 @@ pub enum SessionError {
     /// The server failed.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// The clients under test could not be run.
+    #[error(transparent)]
+    Clients(#[from] ClientError),
     /// A document could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),

@@ -6,6 +6,7 @@
 //! an argument of the command line.
 
 mod baseline;
+mod clients;
 mod conclude;
 pub mod config_check;
 mod directory;
@@ -28,6 +29,6 @@ pub use directory::{MatrixDirectory, RunDirectory, RunFile};
 pub use error::SessionError;
 pub use live::Live;
 pub use notice::{Notice, NoticeLog, Observer, RoundCounts, RoundTitle};
-pub use order::{RunOrder, parse_thresholds, run_id, scenario_record};
+pub use order::{RunOrder, check_thresholds, parse_thresholds, run_id, scenario_record};
 pub use preflight::{connection_needs, preflight};
 pub use stop::{DRAIN_WITHIN, Interrupts, Signal, SignalAnswer, Stage};

@@ -54,10 +54,9 @@ impl fmt::Display for RoundTitle {
 pub struct RoundCounts {
     /// Tasks that succeeded.
     pub tasks_succeeded: u64,
-    /// Connection attempts.
-    pub attempts: u64,
-    /// Attempts that were refused before the banner.
-    pub refused: u64,
+    /// Connection attempts, and those of them that were refused before the banner; `None` of a client under test, whose
+    /// connections are counted when the server's log has been read.
+    pub attempts: Option<(u64, u64)>,
 }
 
 /// Something a session has to tell.

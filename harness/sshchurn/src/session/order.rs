@@ -13,6 +13,7 @@ use sshchurn_engine::clock::RunClock;
 use sshchurn_server::{ServerChoice, ServerOptions};
 
 use super::baseline::Baseline;
+use super::clients;
 use super::directory::RunDirectory;
 use super::error::SessionError;
 use crate::doctor::{self, Finding};
@@ -86,6 +87,10 @@ pub fn scenario_record(scenario: &Scenario, origin: &str) -> ScenarioRecord {
             .map(|strategy| StrategyRecord {
                 name: strategy.name.clone(),
                 kind: strategy.kind,
+                program: strategy
+                    .program
+                    .as_ref()
+                    .map(|program| clients::record(scenario, program)),
             })
             .collect(),
         max_startups: scenario.sshd.max_startups.to_string(),
@@ -103,4 +108,26 @@ pub fn parse_thresholds(
     strategies: &[StrategyName],
 ) -> Result<Vec<Threshold>, SessionError> {
     Threshold::parse_all(texts, strategies).map_err(SessionError::Thresholds)
+}
+
+/// As [`parse_thresholds`], for a scenario that is about to be run: what it can never have data for is an error too.
+///
+/// # Errors
+/// As [`parse_thresholds`], and [`SessionError::PhaseOfClient`].
+pub fn check_thresholds(scenario: &Scenario) -> Result<(), SessionError> {
+    let thresholds = parse_thresholds(&scenario.gate, &scenario.strategy_names())?;
+    let clients: Vec<StrategyName> = scenario
+        .programs()
+        .map(|(strategy, _)| strategy.name.clone())
+        .collect();
+    for threshold in thresholds {
+        if let Some((phase, strategy)) = threshold.asks_for_phase_of(&clients) {
+            return Err(SessionError::PhaseOfClient {
+                threshold: threshold.text,
+                phase: phase.as_str(),
+                strategy,
+            });
+        }
+    }
+    Ok(())
 }

@@ -5,6 +5,7 @@
 use sshchurn_core::scenario::Scenario;
 use sshchurn_server::ServerChoice;
 
+use super::clients;
 use super::error::SessionError;
 use crate::doctor::{self, Finding, Needs, Status};
 
@@ -13,7 +14,12 @@ use crate::doctor::{self, Finding, Needs, Status};
 /// # Errors
 /// [`SessionError::Preflight`] when one of them forbids the run.
 pub fn preflight(scenario: &Scenario, server: ServerChoice) -> Result<Vec<Finding>, SessionError> {
-    let findings = doctor::check(connection_needs(scenario, server));
+    let mut findings = doctor::check(connection_needs(scenario, server));
+    findings.extend(
+        clients::missing(scenario)
+            .into_iter()
+            .map(|(what, fix)| Finding::failure("client", what, fix)),
+    );
     let failures: Vec<Finding> = findings
         .iter()
         .filter(|finding| finding.status == Status::Failure)

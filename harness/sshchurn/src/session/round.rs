@@ -5,11 +5,14 @@
 use std::time::{Duration, Instant};
 
 use sshchurn_core::ledger::{Event, RoundEnd};
+use sshchurn_core::scenario::client::Pattern;
 use sshchurn_engine::collector::Collector;
 use sshchurn_engine::ssh::RusshConnector;
-use sshchurn_engine::{Engine, RoundPlan, StopLevel};
+use sshchurn_engine::{Engine, RoundPlan, StopLevel, StopSignal};
 use sshchurn_server::{Idle, LogLost, LogWatch, RunningServer, ServerError};
 
+use super::clients::Clients;
+use super::error::SessionError;
 use super::live::Live;
 use super::notice::{Notice, Observer, RoundTitle};
 use super::stop::{RunStop, StopCause};
@@ -21,6 +24,9 @@ const IDLE_WITHIN: Duration = Duration::from_secs(30);
 /// Executes the rounds of one run on its server.
 pub(super) struct Rounds<'a> {
     pub(super) engine: &'a Engine,
+    /// The clients under test, where there are any.
+    pub(super) clients: Option<&'a Clients<'a>>,
+    pub(super) signal: &'a StopSignal,
     pub(super) server: &'a RunningServer,
     pub(super) connector: &'a RusshConnector,
     pub(super) collector: &'a Collector,
@@ -37,8 +43,9 @@ impl Rounds<'_> {
         &self,
         plan: &RoundPlan,
         tasks: u32,
-    ) -> Result<RoundEnd, ServerError> {
+    ) -> Result<RoundEnd, SessionError> {
         self.server.clear_jobs().await?;
+        let before = self.left_by_clients(plan).await?;
         let idle = self.server.wait_idle(IDLE_WITHIN).await?;
         // What was logged until now, by the calibration for one, is no round's: it must come before this one's beginning.
         self.take_log().await;
@@ -57,8 +64,8 @@ impl Rounds<'_> {
             strategy: plan.strategy.name.clone(),
             tasks,
         };
-        let (end, death) = self.tasks(plan, &title).await;
-        self.after_tasks(plan, end, witness).await?;
+        let (end, death) = self.tasks(plan, &title).await?;
+        self.after_tasks(plan, end, before, witness).await?;
         self.observer.notice(Notice::RoundRecorded { title });
         if let Some(death) = death {
             self.observer.notice(Notice::ServerLost(death.to_string()));
@@ -67,33 +74,63 @@ impl Rounds<'_> {
     }
 
     /// The tasks of a round, and what stopped them; the error is that of a server that died under them.
-    async fn tasks(&self, plan: &RoundPlan, title: &RoundTitle) -> (RoundEnd, Option<ServerError>) {
+    async fn tasks(
+        &self,
+        plan: &RoundPlan,
+        title: &RoundTitle,
+    ) -> Result<(RoundEnd, Option<ServerError>), SessionError> {
         let live = Live::of(self.collector);
         self.observer.notice(Notice::RoundStarted {
             title: title.clone(),
             live: live.clone(),
         });
         let started = Instant::now();
-        let running = self
-            .engine
-            .run_round(plan, || self.connector.for_another_task());
+        let running = self.executed(plan);
         tokio::pin!(running);
         let (end, death) = tokio::select! {
-            end = &mut running => (self.named(end), None),
+            end = &mut running => (self.named(end?), None),
             error = self.server.died() => {
                 self.collector.record(Event::StopRequested { reason: error.to_string(), abort: true });
                 self.stop.ask(StopCause::ServerDied, StopLevel::Abort);
-                running.await;
+                running.await?;
                 (RoundEnd::ServerLost, Some(error))
             }
         };
         self.observer.notice(Notice::RoundEnded {
             title: title.clone(),
-            counts: live.at_end(),
+            counts: live.at_end(plan.strategy.program.is_some()),
             end,
             took: started.elapsed(),
         });
-        (end, death)
+        Ok((end, death))
+    }
+
+    /// Runs the tasks, by a strategy of ours or a client under test.
+    async fn executed(&self, plan: &RoundPlan) -> Result<RoundEnd, SessionError> {
+        match (&plan.strategy.program, self.clients) {
+            (Some(program), Some(clients)) => {
+                let end = clients.run(program, plan, self.collector, self.signal);
+                Ok(end.await?)
+            }
+            (Some(_), None) | (None, _) => Ok(self
+                .engine
+                .run_round(plan, || self.connector.for_another_task())
+                .await),
+        }
+    }
+
+    /// What fits the pattern of what the client under test must not leave; `None` of another strategy, or where the server
+    /// cannot be looked at.
+    async fn left_by_clients(&self, plan: &RoundPlan) -> Result<Option<Vec<String>>, ServerError> {
+        let pattern = plan
+            .strategy
+            .program
+            .as_ref()
+            .and_then(|program| Pattern::parse(program.leftovers.as_deref()?).ok());
+        match pattern {
+            Some(pattern) => self.server.files_like(&pattern).await,
+            None => Ok(None),
+        }
     }
 
     /// The end of a round that was not the server's, with what stopped it on record.
@@ -118,6 +155,7 @@ impl Rounds<'_> {
         &self,
         plan: &RoundPlan,
         end: RoundEnd,
+        before: Option<Vec<String>>,
         witness: RoundWitness,
     ) -> Result<(), ServerError> {
         let gone = end == RoundEnd::ServerLost;
@@ -133,11 +171,18 @@ impl Rounds<'_> {
                 }
             };
         witness.finish().await;
-        let directories = unless_gone(gone, self.server.job_directories().await)?;
-        for directory in directories.iter().flatten() {
+        let found = match (&plan.strategy.program, before) {
+            // Only what was not there before it.
+            (Some(_), Some(before)) => unless_gone(gone, self.left_by_clients(plan).await)?
+                .map(|after| without(after, &before)),
+            (Some(_), None) => None,
+            (None, _) => unless_gone(gone, self.server.job_directories().await)?
+                .map(|found| found.into_iter().map(|directory| directory.name).collect()),
+        };
+        for name in found.iter().flatten() {
             self.collector.record(Event::DirectoryFound {
                 round: plan.round,
-                name: directory.name.clone(),
+                name: name.clone(),
             });
         }
         let log_taken = self.take_log().await;
@@ -145,7 +190,7 @@ impl Rounds<'_> {
             round: plan.round,
             end,
             proven_idle,
-            inventory_taken: directories.is_some(),
+            inventory_taken: found.is_some(),
             log_taken,
         });
         Ok(())
@@ -168,6 +213,11 @@ impl Rounds<'_> {
             LogLost::Ended => false,
         }
     }
+}
+
+fn without(mut names: Vec<String>, others: &[String]) -> Vec<String> {
+    names.retain(|name| !others.contains(name));
+    names
 }
 
 /// A server that has died may not answer any more; that is then no error of its own.

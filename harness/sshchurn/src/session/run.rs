@@ -12,10 +12,11 @@ use sshchurn_engine::clock::RunClock;
 use sshchurn_engine::collector::{Collector, LedgerWriter};
 use sshchurn_engine::ssh::RusshConnector;
 use sshchurn_engine::{self as engine, Engine, HealthSampler, StopLevel};
-use sshchurn_server::{self as server, LogWatch, RunningServer, ServerError, ServerRequest};
+use sshchurn_server::{self as server, ListenOn, LogWatch, RunningServer, ServerRequest};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::clients::Clients;
 use super::conclude::{Conclusion, conclude};
 use super::directory::RunFile;
 use super::error::SessionError;
@@ -114,6 +115,10 @@ impl Running<'_> {
             sshd: self.order.scenario.sshd.clone(),
             run_id: self.order.run_id.to_string(),
             ready_within: READY_WITHIN,
+            listen: match self.order.scenario.programs().next() {
+                Some(_) => ListenOn::AllOfLoopback,
+                None => ListenOn::OneAddress,
+            },
         };
         let progress = |text: &str| {
             self.observer
@@ -189,8 +194,11 @@ impl Running<'_> {
             self.collector.clone(),
             self.stop.signal().clone(),
         );
+        let clients = Clients::prepare(scenario, server.endpoint(), &self.order.directory)?;
         let rounds = Rounds {
             engine: &engine,
+            clients: clients.as_ref(),
+            signal: self.stop.signal(),
             server,
             connector,
             collector: self.collector,
@@ -228,8 +236,11 @@ impl Running<'_> {
     async fn lost(
         &self,
         server: &RunningServer,
-        error: ServerError,
+        error: SessionError,
     ) -> Result<RoundEnd, SessionError> {
+        let SessionError::Server(error) = error else {
+            return Err(error);
+        };
         match tokio::time::timeout(DEATH_KNOWN_WITHIN, server.died()).await {
             Ok(death) => {
                 self.observer.notice(Notice::ServerLost(death.to_string()));

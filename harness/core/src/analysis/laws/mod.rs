@@ -40,6 +40,8 @@ pub enum LawId {
     ServerAccepted,
     /// The client's refusals are the server's drops.
     ServerDrops,
+    /// Every connection of a client under test begins and ends in the server's log.
+    LogWhole,
     /// Every directory found belongs to a task that did not remove it.
     Inventory,
 }
@@ -160,7 +162,7 @@ pub fn check(run: &RunSummary) -> Vec<Law> {
         equal(
             LawId::Attempts,
             "attempts = handshakes + banner_eof + connect_refused + connect_timeout + banner_timeout + \
-             kex_failed + auth_failed + generator_fault + attempts_held + attempts_interrupted",
+             kex_failed + auth_failed + generator_fault + attempts_held + attempts_interrupted + client_left",
             "attempts",
             "sum of outcomes",
             |round| {
@@ -206,6 +208,7 @@ pub fn check(run: &RunSummary) -> Vec<Law> {
         ),
     ];
     laws.extend(server::laws(run, &rounds));
+    laws.extend(server::whole_log(&rounds));
     laws.push(inventory(run, &rounds));
     laws
 }
@@ -353,8 +356,14 @@ fn inventory(run: &RunSummary, rounds: &[&RoundSummary]) -> Law {
             let Some(found) = round.numbers.leftovers else {
                 // The target promised a listing: without one nothing is known to be in order. A server that was lost, and
                 // a harness that was killed, could not give it.
+                // Of a client under test nothing is looked for unless its scenario says what.
+                let asked = run
+                    .manifest
+                    .as_ref()
+                    .and_then(|manifest| manifest.scenario.program_of(&round.strategy))
+                    .is_none_or(|program| program.leftovers.is_some());
                 let expected =
-                    available && round.end.is_some_and(|end| end != RoundEnd::ServerLost);
+                    available && asked && round.end.is_some_and(|end| end != RoundEnd::ServerLost);
                 return expected.then(|| {
                     let detail =
                         vec!["job directories were not listed after this round".to_owned()];

@@ -24,8 +24,15 @@ fn law(run: &RunSummary, rounds: &[&RoundSummary], kind: Kind) -> Law {
     if let Some(reason) = server.missing(kind.needs()) {
         return law.not_checkable(reason);
     }
-    let balances: Vec<Balance> = rounds
+    let told_twice: Vec<&&RoundSummary> = rounds
         .iter()
+        .filter(|round| round.numbers.clients.is_none())
+        .collect();
+    if told_twice.is_empty() && !rounds.is_empty() {
+        return law.not_checkable("a client under test keeps no record of its own");
+    }
+    let balances: Vec<Balance> = told_twice
+        .into_iter()
         .map(|round| {
             let Some((books, sides)) = round
                 .reconciliation
@@ -47,6 +54,62 @@ fn law(run: &RunSummary, rounds: &[&RoundSummary], kind: Kind) -> Law {
         .collect();
     law.set_balances(balances);
     law
+}
+
+/// Of a client that keeps no record the log is the only witness: it must at least be whole in itself.
+pub(super) fn whole_log(rounds: &[&RoundSummary]) -> Option<Law> {
+    let rounds: Vec<&&RoundSummary> = rounds
+        .iter()
+        .filter(|round| round.numbers.clients.is_some())
+        .collect();
+    if rounds.is_empty() {
+        return None;
+    }
+    let balances = rounds
+        .into_iter()
+        .map(|round| {
+            let books = &round.books;
+            let Some(log) = &round.server_log else {
+                let detail = vec!["the server's log of this round was not read".to_owned()];
+                let mut line = balance(round, 0, 0, 0, detail);
+                line.holds = false;
+                return line;
+            };
+            let mut detail = Vec::new();
+            if books.connections_unannounced > 0 {
+                detail.push(format!(
+                    "{} logins of connections whose beginning is not in the log",
+                    books.connections_unannounced
+                ));
+            }
+            let open = books.connections_logged - books.connections_settled.min(books.connections_logged);
+            let explained = open.min(log.crashes + log.grace_timeouts);
+            if explained > 0 {
+                detail.push(format!(
+                    "{explained} explained by crashed sessions and grace timeouts, which name no port"
+                ));
+            }
+            let mut line = balance(
+                round,
+                books.connections_logged,
+                books.connections_settled,
+                explained,
+                detail,
+            );
+            line.holds &= books.connections_unannounced == 0;
+            line
+        })
+        .collect();
+    Some(
+        Law::new(
+            LawId::LogWhole,
+            "every connection in sshd's log begins and ends there",
+            "connections that begin (sshd's log)",
+            "… that were dropped, logged in, or have an end before that",
+            balances,
+        )
+        .allowing("connections of crashed sessions, and those that LoginGraceTime ended, may have no end of their own"),
+    )
 }
 
 fn client_total(round: &RoundSummary, kind: Kind) -> u64 {

@@ -41,6 +41,12 @@ pub struct RoundBooks {
     pub connections_made: u64,
     /// Handshakes with exactly one `ConnectionEnded`.
     pub connections_ended_once: u64,
+    /// Connections of clients under test that begin in sshd's log.
+    pub connections_logged: u64,
+    /// … that were dropped, logged in, or have an end before that.
+    pub connections_settled: u64,
+    /// Logins of connections whose beginning is not in the log.
+    pub connections_unannounced: u64,
 }
 
 /// The ledger as a whole.

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::books::{LedgerBooks, RoundBooks, StartNumbers};
+use super::clients::Clients;
 use crate::analysis::admission::Trials;
 use crate::analysis::latency::Latencies;
 use crate::analysis::reconciliation::Reconciliation;
@@ -71,6 +72,8 @@ counters! {
         attempts_held,
         /// Given up by the harness.
         attempts_interrupted,
+        /// Ended by a client under test before it had logged in, without a try that failed.
+        client_left,
         /// Connections wanted: first tries (ordinal 1), however many retries followed.
         connections,
         /// Connections whose first try succeeded.
@@ -106,6 +109,7 @@ impl Counts {
             + self.generator_fault
             + self.attempts_held
             + self.attempts_interrupted
+            + self.client_left
     }
 }
 
@@ -194,6 +198,14 @@ counters! {
         job_exit,
         /// Killed on purpose.
         killed,
+        /// The client under test could not be started.
+        client_start,
+        /// … ended with an exit status other than 0, or by a signal.
+        client_exit,
+        /// … took longer than it may.
+        client_timeout,
+        /// … left processes behind.
+        client_left_behind,
     }
 }
 
@@ -239,6 +251,8 @@ pub struct PerTask {
     pub min: u64,
     /// Largest.
     pub max: u64,
+    /// Some of it cannot be told apart by task: sum and mean are known, `min` and `max` are not.
+    pub blurred: bool,
 }
 
 impl PerTask {
@@ -249,6 +263,7 @@ impl PerTask {
             sum: value,
             min: value,
             max: value,
+            blurred: false,
         });
     }
 
@@ -263,8 +278,21 @@ impl PerTask {
             self.min.min(other.min)
         };
         self.max = self.max.max(other.max);
+        self.blurred |= other.blurred;
         self.tasks += other.tasks;
         self.sum += other.sum;
+    }
+
+    /// Says that only the sum is known, which is this.
+    pub fn blur(&mut self, sum: u64) {
+        self.sum = sum;
+        self.blurred = true;
+    }
+
+    /// Smallest and largest; `None` where tasks cannot be told apart.
+    #[must_use]
+    pub fn range(&self) -> Option<(u64, u64)> {
+        (!self.blurred).then_some((self.min, self.max))
     }
 
     /// Mean over tasks; `None` without tasks.
@@ -371,6 +399,8 @@ pub struct Numbers {
     pub server_cpu_ns: Option<u64>,
     /// Spread of first `connect()` calls, nanoseconds, worst round; `None` unless every round was a burst.
     pub start_spread_ns: Option<u64>,
+    /// Clients under test; `None` of a strategy that is none.
+    pub clients: Option<Clients>,
 }
 
 impl Numbers {
@@ -441,6 +471,14 @@ impl Numbers {
         self.startups_peak = both(self.startups_peak, other.startups_peak, u64::max);
         self.server_cpu_ns = both(self.server_cpu_ns, other.server_cpu_ns, |a, b| a + b);
         self.start_spread_ns = both(self.start_spread_ns, other.start_spread_ns, u64::max);
+        self.clients = both(
+            self.clients.take(),
+            other.clients.as_ref(),
+            |mut mine, theirs| {
+                mine.merge(theirs);
+                mine
+            },
+        );
     }
 }
 
@@ -475,6 +513,9 @@ pub struct RoundSummary {
     pub books: RoundBooks,
     /// What became of each task, in the order of their numbers.
     pub task_ends: Vec<TaskEnd>,
+    /// Connections of each task of a client under test, in the order of their numbers; `None` of another strategy, and where
+    /// they cannot be told apart by task.
+    pub task_connections: Option<Vec<u64>>,
     /// Its course.
     pub timeline: TimeLine,
     /// Startup slots in use; `None` without a gauge.

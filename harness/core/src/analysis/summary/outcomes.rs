@@ -5,7 +5,7 @@
 use super::numbers::{Makers, Scope, TEXTS_KEPT};
 use crate::analysis::latency::Stage;
 use crate::instant::RunInstant;
-use crate::join::{Account, Attempt, Maker};
+use crate::join::{Account, Attempt, Maker, Seen, SshdView, Unfinished};
 use crate::quantity::nanoseconds;
 use crate::vocabulary::{AttemptOutcome, AttemptTrace, Close};
 
@@ -73,6 +73,21 @@ pub(super) fn count_outcome(
         AttemptOutcome::Held => counts.attempts_held += 1,
         AttemptOutcome::Interrupted => counts.attempts_interrupted += 1,
     }
+}
+
+/// A connection that only sshd's lines tell of.
+pub(super) fn count_connection(scope: &mut Scope, view: &SshdView) {
+    let counts = &mut scope.counts;
+    *match (view.seen, view.accepted, view.failed) {
+        (Seen::Dropped, _, _) => &mut counts.banner_eof,
+        (_, true, _) => &mut counts.handshakes,
+        (_, false, Some(Unfinished::ClientLeft)) => &mut counts.client_left,
+        (_, false, Some(Unfinished::Protocol)) => &mut counts.kex_failed,
+        // A release that does not log that its grace time has passed says nothing at all (`GraceTimeout`).
+        (_, false, Some(Unfinished::LoginFailed | Unfinished::GraceTime) | None) => {
+            &mut counts.auth_failed
+        }
+    } += 1;
 }
 
 pub(super) fn time_stages(scope: &mut Scope, outcome: &AttemptOutcome, trace: &AttemptTrace) {

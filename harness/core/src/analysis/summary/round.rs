@@ -6,8 +6,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use super::books::{RoundBooks, StartNumbers};
+use super::clients::Clients;
 use super::numbers::{Leftovers, Makers, Numbers, PerTask, RoundSummary, Scope};
-use super::outcomes::{Window, count_maker, count_outcome, settle_rate, time_stages};
+use super::outcomes::{
+    Window, count_connection, count_maker, count_outcome, settle_rate, time_stages,
+};
 use crate::analysis::admission::Trials;
 use crate::analysis::latency::Stage;
 use crate::analysis::reconciliation::Reconciliation;
@@ -15,8 +18,9 @@ use crate::analysis::timeline::{TaskEnd, TimeLine, TimeLineBuilder};
 use crate::analysis::witness::WitnessBuilder;
 use crate::ids::{AttemptId, RoundId, StrategyName, TaskId};
 use crate::instant::RunInstant;
-use crate::join::{Attempt, ClientView, Means, ServerViews, Sides, Views, join};
+use crate::join::{Attempt, ClientView, Means, Seen, ServerViews, Sides, SshdView, Views, join};
 use crate::ledger::RoundEnd;
+use crate::manifest::ProgramRecord;
 use crate::quantity::nanoseconds;
 use crate::reading::{KernelSettings, ServerReading};
 use crate::server_log::DropRule;
@@ -29,11 +33,16 @@ use crate::vocabulary::{
 /// (RFC 6298 initial timeout of 1 s, doubled). A little less than 1 s, since timers may be early by a tick.
 const SYN_RETRANSMISSION: Duration = Duration::from_millis(990);
 
+/// How often a server's log is looked at for new lines, nanoseconds.
+pub const LOG_READ_EVERY_NS: u64 = 10_000_000;
+
 struct TaskState {
     intended: RunInstant,
     job_id: String,
     started: bool,
     first_attempt: Option<AttemptId>,
+    /// A connection of it was seen by the server.
+    seen: bool,
     attempts: [u64; 3],
     handshakes: [u64; 3],
     end: Option<(TaskFate, bool, CleanupResult)>,
@@ -73,6 +82,10 @@ pub(super) struct RoundState {
     /// The views that its strategy and its server promise.
     views: Views,
     settings: Option<KernelSettings>,
+    /// Clients under test of which everything is gone.
+    clients_cleared: u64,
+    /// What they must not leave is looked for.
+    leftovers_wanted: bool,
 }
 
 /// How a round ended, as its last event says.
@@ -111,6 +124,7 @@ impl RoundState {
                     ..RoundBooks::default()
                 },
                 task_ends: Vec::new(),
+                task_connections: None,
                 timeline: TimeLine::default(),
                 startups: None,
                 server_cost: None,
@@ -123,6 +137,8 @@ impl RoundState {
             log: ServerViews::new(None),
             views: Views::CLIENT,
             settings: None,
+            clients_cleared: 0,
+            leftovers_wanted: false,
             held_back: false,
             timeline: TimeLineBuilder::new(at),
             witness: WitnessBuilder::default(),
@@ -156,6 +172,27 @@ impl RoundState {
         self
     }
 
+    /// Says that it runs a client under test.
+    pub(super) fn under_test(mut self, program: Option<&ProgramRecord>) -> Self {
+        self.summary.numbers.clients = program.map(|_| Clients::none_yet());
+        self.leftovers_wanted = program.is_some_and(|program| program.leftovers.is_some());
+        self
+    }
+
+    /// Its clients under test.
+    pub(super) fn clients_of_round(&mut self) -> &mut Clients {
+        self.summary
+            .numbers
+            .clients
+            .get_or_insert_with(Clients::none_yet)
+    }
+
+    pub(super) fn client_cleared(&mut self, cpu_ns: u64, memory_bytes: u64, killed: u32) {
+        self.clients_cleared += 1;
+        self.clients_of_round()
+            .cleared(cpu_ns, memory_bytes, killed);
+    }
+
     fn scopes(&mut self, phase: Phase, mut change: impl FnMut(&mut Scope)) {
         change(&mut self.summary.numbers.phases[phase as usize]);
         change(&mut self.summary.numbers.total);
@@ -175,6 +212,7 @@ impl RoundState {
             job_id: job_id.to_owned(),
             started: false,
             first_attempt: None,
+            seen: false,
             attempts: [0; 3],
             handshakes: [0; 3],
             end: None,
@@ -313,9 +351,59 @@ impl RoundState {
 
     /// Adds a joined attempt to the numbers.
     fn count(&mut self, attempt: &Attempt) {
-        let Some(client) = &attempt.client else {
-            return;
-        };
+        match (&attempt.client, &attempt.server) {
+            (Some(client), _) => self.count_client(attempt, client),
+            (None, Some(view)) if !self.views.client => self.count_connection(attempt, view),
+            // Another client's, or a broken law.
+            (None, _) => {}
+        }
+    }
+
+    /// A connection of a client that keeps no record.
+    fn count_connection(&mut self, attempt: &Attempt, view: &SshdView) {
+        self.summary.numbers.total.counts.attempts += 1;
+        count_connection(&mut self.summary.numbers.total, view);
+        let books = &mut self.summary.books;
+        if view.seen == Seen::Unannounced {
+            books.connections_unannounced += 1;
+        } else {
+            books.connections_logged += 1;
+            let settled = view.seen == Seen::Dropped || view.accepted || view.failed.is_some();
+            books.connections_settled += u64::from(settled);
+        }
+        if let Some(makers) = &mut self.summary.numbers.total.makers {
+            count_maker(makers, attempt);
+        }
+        let last = view.accepted_at.unwrap_or(view.read_at);
+        let window = &mut self.windows[3];
+        window.first.get_or_insert(view.read_at);
+        window.last = window.last.max(Some(last));
+        window.handshakes.extend(view.accepted_at.map(|at| at.0));
+        let task = attempt.task.and_then(|task| self.tasks.get_mut(&task));
+        match task {
+            Some(task) => {
+                if !std::mem::replace(&mut task.seen, true) {
+                    self.first_connects.push(view.read_at.0);
+                }
+                task.attempts[0] += 1;
+                task.handshakes[0] += u64::from(view.accepted);
+            }
+            None => self.clients_of_round().unattributed += 1,
+        }
+    }
+
+    /// What sshd could not serve has no line of its own with a port: a process or a descriptor that it had not.
+    fn count_unserved(&mut self, unserved: u64) {
+        let total = &mut self.summary.numbers.total;
+        total.counts.attempts += unserved;
+        total.counts.banner_eof += unserved;
+        if let Some(makers) = &mut total.makers {
+            makers.unserved += unserved;
+        }
+        self.clients_of_round().unattributed += unserved;
+    }
+
+    fn count_client(&mut self, attempt: &Attempt, client: &ClientView) {
         let (outcome, trace) = (&client.outcome, &client.trace);
         self.scopes(client.phase, |scope| {
             count_outcome(scope, client.ordinal, outcome, trace);
@@ -423,6 +511,10 @@ impl RoundState {
                     TaskFailure::Monitor => &mut numbers.failures.monitor,
                     TaskFailure::JobExit => &mut numbers.failures.job_exit,
                     TaskFailure::Killed => &mut numbers.failures.killed,
+                    TaskFailure::ClientStart => &mut numbers.failures.client_start,
+                    TaskFailure::ClientExit => &mut numbers.failures.client_exit,
+                    TaskFailure::ClientTimeout => &mut numbers.failures.client_timeout,
+                    TaskFailure::ClientLeftBehind => &mut numbers.failures.client_left_behind,
                 } += 1;
             }
         }
@@ -489,7 +581,7 @@ impl RoundState {
             false => self.views.without_log(),
         };
         self.summary.numbers.views = views;
-        if views.have(Views::ALL) {
+        if views.have_one_of(&[Views::ALL, Views::LOGGED]) {
             for scope in self.summary.numbers.all_scopes() {
                 scope.makers = Some(Makers::default());
             }
@@ -515,6 +607,19 @@ impl RoundState {
         for attempt in &joined.attempts {
             self.count(attempt);
         }
+        if !self.views.client {
+            self.count_unserved(counts.fork_failures + counts.pipe_failures);
+            let turned_away = self.summary.kernel.as_ref().is_some_and(|kernel| {
+                match kernel.listener.and_then(|listener| listener.drops) {
+                    Some(drops) => drops > 0,
+                    // The namespace's: other listeners count too, and none of them is known to be this one.
+                    None => kernel.grown.listen_drops.is_some_and(|drops| drops > 0),
+                }
+            });
+            let clients = self.clients_of_round();
+            clients.lower_bound = turned_away;
+            clients.sessions_refused = counts.sessions_refused;
+        }
         if views.server {
             let summary = &mut self.summary;
             summary.reconciliation = Some(Reconciliation::of(
@@ -538,6 +643,21 @@ impl RoundState {
             .collect();
         ends.sort_by_key(|(task, _)| *task);
         self.summary.task_ends = ends.into_iter().map(|(_, end)| end).collect();
+        let apart = |clients: &Clients| clients.unattributed == 0;
+        if self.summary.numbers.clients.as_ref().is_some_and(apart) {
+            let mut tasks: Vec<(TaskId, u64)> = self
+                .tasks
+                .iter()
+                .map(|(task, state)| (*task, state.attempts[0]))
+                .collect();
+            tasks.sort_unstable();
+            self.summary.task_connections = Some(
+                tasks
+                    .into_iter()
+                    .map(|(_, connections)| connections)
+                    .collect(),
+            );
+        }
     }
 
     fn settle_directories(&self, seen: &mut HashSet<String>) -> Leftovers {
@@ -547,6 +667,18 @@ impl RoundState {
             .map(|task| (task.job_id.as_str(), task))
             .collect();
         let mut found = Leftovers::default();
+        if self.leftovers_wanted {
+            // Whose they are cannot be told: the pattern says what they are, and before the round there were none.
+            for name in &self.directories {
+                *if seen.insert(name.clone()) {
+                    &mut found.leftover_dirs
+                } else {
+                    &mut found.carried_over
+                } += 1;
+            }
+            found.unknown = found.leftover_dirs;
+            return found;
+        }
         for name in &self.directories {
             if !seen.insert(name.clone()) {
                 found.carried_over += 1;
@@ -573,7 +705,11 @@ impl RoundState {
                             &mut found.submit_failed
                         }
                         TaskFailure::Monitor => &mut found.monitor_failed,
-                        TaskFailure::JobExit => &mut found.unknown,
+                        TaskFailure::JobExit
+                        | TaskFailure::ClientStart
+                        | TaskFailure::ClientExit
+                        | TaskFailure::ClientTimeout
+                        | TaskFailure::ClientLeftBehind => &mut found.unknown,
                     },
                     TaskFate::Succeeded | TaskFate::NotStarted => &mut found.unknown,
                 },
@@ -619,13 +755,32 @@ impl RoundState {
             per_task(&mut numbers.total).0.add(all.0);
             per_task(&mut numbers.total).1.add(all.1);
         }
+        if let Some(clients) = &mut numbers.clients {
+            let started = self.tasks.values().filter(|task| task.started);
+            if clients.unattributed == 0 {
+                clients.tasks_unseen = Some(started.filter(|task| !task.seen).count() as u64);
+            } else {
+                let counts = numbers.total.counts;
+                numbers.total.attempts_per_task.blur(counts.attempts);
+                numbers.total.handshakes_per_task.blur(counts.handshakes);
+            }
+            if self.clients_cleared != clients.started {
+                (clients.cpu_ns, clients.memory_bytes) = (None, None);
+            }
+        }
         self.first_connects.sort_unstable();
         if let (true, [first, .., last]) = (self.summary.start.burst, &self.first_connects[..]) {
             // Nearest rank: the smallest instant by which 99 % had called connect().
             let rank = (self.first_connects.len() * 99).div_ceil(100);
-            self.summary.start.spread_ns = Some(last - first);
-            self.summary.start.spread_p99_ns = Some(self.first_connects[rank - 1] - first);
-            numbers.start_spread_ns = Some(last - first);
+            // sshd's lines are read every so often: a spread that they tell is no finer than that.
+            let least = match numbers.clients {
+                Some(_) => LOG_READ_EVERY_NS,
+                None => 0,
+            };
+            self.summary.start.spread_ns = Some((last - first).max(least));
+            self.summary.start.spread_p99_ns =
+                Some((self.first_connects[rank - 1] - first).max(least));
+            numbers.start_spread_ns = self.summary.start.spread_ns;
         }
     }
 }
@@ -642,6 +797,10 @@ fn end_of(fate: Option<TaskFate>) -> TaskEnd {
             TaskFailure::Monitor => TaskEnd::Monitor,
             TaskFailure::JobExit => TaskEnd::JobExit,
             TaskFailure::Killed => TaskEnd::Killed,
+            TaskFailure::ClientStart
+            | TaskFailure::ClientExit
+            | TaskFailure::ClientTimeout
+            | TaskFailure::ClientLeftBehind => TaskEnd::Client,
         },
     }
 }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use super::books::LedgerBooks;
+use super::clients::ClientLoad;
 use super::numbers::{GeneratorHealth, Numbers, RoundSummary, RunSummary, StrategySummary};
 use super::round::{Ending, OpenAttempt, RoundState};
 use crate::ids::{AttemptId, CommandId, RoundId, StrategyName};
@@ -212,6 +213,53 @@ impl Summarizer {
             } => self.in_round(*round, |state| {
                 state.task_ended(*task, *fate, *removal_required, *cleanup, at)
             }),
+            Event::ClientEnded {
+                round,
+                task,
+                end,
+                took: _,
+                left_behind,
+                output_bytes,
+                recognised,
+                excerpt,
+            } => self.in_round(*round, |state| {
+                state.clients_of_round().ended(
+                    (*round, *task),
+                    end,
+                    left_behind,
+                    *output_bytes,
+                    *recognised,
+                    excerpt,
+                );
+                true
+            }),
+            Event::ClientCleared {
+                round,
+                task: _,
+                cpu_ns,
+                memory_bytes,
+                killed,
+            } => self.in_round(*round, |state| {
+                state.client_cleared(*cpu_ns, *memory_bytes, *killed);
+                true
+            }),
+            Event::ClientsSampled {
+                round,
+                thread_share,
+                thread,
+                machine_share,
+                window_s,
+            } => self.in_round(*round, |state| {
+                if let (Some(thread_share), Some(machine_share)) = (*thread_share, *machine_share) {
+                    state.clients_of_round().load = Some(ClientLoad {
+                        thread_share,
+                        thread: thread.clone(),
+                        machine_share,
+                        window_s: *window_s,
+                    });
+                }
+                true
+            }),
             Event::DirectoryFound { round, name } => self.in_round(*round, |state| {
                 state.directory_found(name);
                 true
@@ -312,6 +360,7 @@ impl Summarizer {
         state
             .at_most(scenario.max_in_flight)
             .witnessed(views, rule, server.kernel)
+            .under_test(scenario.program_of(strategy))
     }
 
     fn check_envelope(&mut self, record: &Record) {

@@ -7,7 +7,7 @@ use super::{
     CheckId, CheckStatus, LOOP_LAG_INVALID_NS, LOOP_LAG_WARN_NS, OPEN_FILES_WARN,
     START_LAG_WARN_NS, is_embedded, make, time,
 };
-use crate::analysis::summary::RunSummary;
+use crate::analysis::summary::{BUSY_MACHINE, BUSY_THREAD, ClientLoad, RunSummary};
 use crate::quantity::number;
 
 pub(super) fn start_spread(run: &RunSummary) -> Option<Check> {
@@ -17,11 +17,26 @@ pub(super) fn start_spread(run: &RunSummary) -> Option<Check> {
         .filter_map(|round| {
             let spread = round.start.spread_ns?;
             let limit = BURST_BASE_NS + BURST_PER_TASK_NS * round.books.tasks_scheduled;
-            Some((spread, limit))
+            Some((spread, limit, round.numbers.clients.is_some()))
         })
         // The round that is furthest past its own limit.
-        .max_by_key(|(spread, limit)| (u128::from(*spread) << 32) / u128::from(*limit))?;
-    let (spread, limit) = worst;
+        .max_by_key(|(spread, limit, _)| (u128::from(*spread) << 32) / u128::from(*limit))?;
+    let (spread, limit, under_test) = worst;
+    if under_test {
+        // How long a program takes before it connects is the program's, and what sshd saw is the burst that there was.
+        return Some(make(
+            CheckId::StartSpread,
+            if spread > limit {
+                CheckStatus::Warn
+            } else {
+                CheckStatus::Ok
+            },
+            format!("{} in sshd's log", time(spread)),
+            time(limit),
+            "the clients did not connect at once: fewer were refused than of a burst; a client that says when it is ready \
+             (`waits_for_go`) can be held back until all are",
+        ));
+    }
     let status = match spread {
         _ if spread > limit * BURST_INVALID_FACTOR => CheckStatus::Invalid,
         _ if spread > limit => CheckStatus::Warn,
@@ -182,4 +197,53 @@ pub(super) fn slow_connects(run: &RunSummary) -> Check {
         "connects of about 1 s and 3 s are SYN retransmissions: sshd's listen queue of 128 overflowed, and the kernel \
          delayed connections; `tcp` latencies show it, and sshd met a slower burst than the clients made",
     )
+}
+
+/// A client that is itself the limit says little about the server.
+pub(super) fn client_load(run: &RunSummary) -> Option<Check> {
+    let mut clients = run
+        .strategies
+        .iter()
+        .filter_map(|strategy| strategy.numbers.clients.as_ref())
+        .peekable();
+    clients.peek()?;
+    let limit = format!(
+        "{:.0} % of a core for a thread, {:.0} % of all cores",
+        BUSY_THREAD * 100.0,
+        BUSY_MACHINE * 100.0
+    );
+    // The busiest of them, by whichever of the two limits it is nearer to.
+    let share = |load: &ClientLoad| {
+        (load.thread_share / BUSY_THREAD).max(load.machine_share / BUSY_MACHINE)
+    };
+    let busiest = clients
+        .filter_map(|clients| clients.load.as_ref())
+        .max_by(|a, b| share(a).total_cmp(&share(b)));
+    let Some(load) = busiest else {
+        return Some(make(
+            CheckId::ClientLoad,
+            CheckStatus::Warn,
+            "not measured".to_owned(),
+            limit,
+            "the rounds were too short to say whether the clients were themselves the limit",
+        ));
+    };
+    Some(make(
+        CheckId::ClientLoad,
+        if load.saturated() {
+            CheckStatus::Warn
+        } else {
+            CheckStatus::Ok
+        },
+        format!(
+            "thread `{}` {:.0} % of a core, all cores {:.0} % busy, over {:.0} s",
+            load.thread,
+            load.thread_share * 100.0,
+            load.machine_share * 100.0,
+            load.window_s
+        ),
+        limit,
+        "client or machine was saturated: refusals, rates and times depend on this machine's cores; the number of \
+         connections that each task needs without refusals does not",
+    ))
 }

@@ -59,6 +59,8 @@ pub enum CheckId {
     LoopLag,
     /// CPU used by the harness.
     GeneratorCpu,
+    /// How busy clients under test and the machine were.
+    ClientLoad,
     /// Attempts the harness could not make.
     GeneratorFaults,
     /// Open file descriptors.
@@ -118,6 +120,7 @@ pub fn check(run: &RunSummary) -> Vec<Check> {
     checks.push(generator::start_lag(run));
     checks.push(generator::loop_lag(run));
     checks.push(generator::generator_cpu(run));
+    checks.extend(generator::client_load(run));
     checks.push(generator::generator_faults(run));
     checks.extend(generator::open_files(run));
     checks.push(generator::slow_connects(run));

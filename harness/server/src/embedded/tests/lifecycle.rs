@@ -7,6 +7,7 @@ async fn start(parent: &Path, sshd: SshdConfig) -> EmbeddedServer {
         sshd,
         run_id: String::from("test"),
         ready_within: SOON,
+        listen: ListenOn::OneAddress,
     };
     EmbeddedServer::start_in(&request, parent)
         .await
@@ -256,6 +257,7 @@ async fn keyword_value_sshd_would_refuse_keeps_the_target_from_starting() {
         sshd: sshd("10:30:100", &[("MaxSessions", "many")]),
         run_id: String::from("test"),
         ready_within: SOON,
+        listen: ListenOn::OneAddress,
     };
     let refused = EmbeddedServer::start_in(&request, parent.path()).await;
     assert!(matches!(refused, Err(ServerError::ConfigRefused { .. })));

@@ -68,7 +68,7 @@ impl Server {
     fn start(settings: EmbeddedSettings, seed: u64) -> Self {
         let home = tempfile::tempdir().expect("temporary folder");
         let key = KeyPair::generate().expect("randomness");
-        let listener = listen().expect("a free port");
+        let listener = listen(ListenOn::OneAddress).expect("a free port");
         let address = listener.local_addr().expect("bound");
         let config = ServerConfig {
             settings,

@@ -1,0 +1,219 @@
+//! The launcher: one process for a round, which forks a warden for each client and tells them when to begin.
+//!
+//! Owns that process. It has no threads, so that forking is safe; it knows nothing of sshd, the ledger or the harness's
+//! runtime. Its standard input is its leash: when that ends, everything ends.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, fork, getpid, pipe2};
+
+use crate::limits::{self, Bounds, bounds};
+use crate::load::{EVERY, Load};
+use crate::protocol::{Launch, Order, Word, letter};
+use crate::tree;
+use crate::warden::{Warden, high};
+
+/// The program's first argument when it is to be a launcher.
+pub const LAUNCHER: &str = "clients-launcher";
+/// Beginning of the name of every control group that is made.
+pub(crate) const GROUPS: &str = "sshchurn-clients-";
+/// How long wardens may take to end everything before they are ended themselves.
+const OVER_WITHIN: Duration = Duration::from_secs(15);
+/// Between two looks at wardens that are ending.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Says something to the harness, at once: several processes share the pipe.
+pub(crate) fn say(word: &Word) {
+    // Nobody may be listening any more; then nothing that is said matters.
+    let _ = nix::unistd::write(std::io::stdout(), &word.line());
+}
+
+/// Is the launcher, until its standard input ends.
+#[must_use]
+pub fn main() -> ExitCode {
+    let mut stdin = BufReader::new(std::io::stdin());
+    let mut line = String::new();
+    let launch: Launch = match stdin.read_line(&mut line) {
+        Ok(_) => match serde_json::from_str(&line) {
+            Ok(launch) => launch,
+            Err(_) => return ExitCode::from(2),
+        },
+        Err(_) => return ExitCode::from(2),
+    };
+    // What a warden that is killed leaves comes here, and ends with the round.
+    let _ = prctl::set_child_subreaper(true);
+    let bounds = bounds();
+    limits::remove_stale(&bounds, GROUPS);
+    let mut wardens = Vec::new();
+    for client in 0..launch.clients.len() {
+        match Hired::hire(&launch, client, &bounds, &wardens) {
+            Ok(hired) => wardens.push(hired),
+            Err(errno) => {
+                say(&Word::Trouble {
+                    text: format!("client {client} cannot be watched: {errno}"),
+                });
+                // The harness sees that the clients never end, and ends the round; wardens see that their parent is gone.
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    let mut launcher = Launcher {
+        wardens,
+        load: Load::default(),
+        read_at: Instant::now(),
+    };
+    launcher.follow(stdin);
+    launcher.finish();
+    limits::remove_stale(&bounds, GROUPS);
+    ExitCode::SUCCESS
+}
+
+/// A warden, as its parent knows it.
+struct Hired {
+    pid: Pid,
+    letters: OwnedFd,
+}
+
+impl Hired {
+    /// Forks one. The child does its work and ends; it never returns.
+    fn hire(
+        launch: &Launch,
+        client: usize,
+        bounds: &Bounds,
+        others: &[Hired],
+    ) -> nix::Result<Self> {
+        let parent = getpid();
+        let number = u32::try_from(client).unwrap_or(u32::MAX);
+        let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
+        // SAFETY: this process has one thread, so that the child may do what it likes.
+        match unsafe { fork() }? {
+            ForkResult::Parent { child } => Ok(Hired {
+                pid: child,
+                letters: write,
+            }),
+            ForkResult::Child => {
+                drop(write);
+                // A copy of another's pipe would keep that one from seeing that the launcher is gone.
+                for other in others {
+                    let _ = nix::unistd::close(std::os::fd::AsRawFd::as_raw_fd(&other.letters));
+                }
+                let _ = nix::unistd::close(0);
+                if let Ok(letters) = high(read) {
+                    Warden {
+                        launch,
+                        client: number,
+                        spec: &launch.clients[client],
+                        bounds,
+                        letters,
+                        parent,
+                    }
+                    .run();
+                }
+                // Another process than the one that called; nothing of the parent's is to be dropped here.
+                std::process::exit(0)
+            }
+        }
+    }
+
+    fn tell(&self, letter: u8) {
+        // One that has ended already hears nothing.
+        let _ = nix::unistd::write(&self.letters, &[letter]);
+    }
+}
+
+struct Launcher {
+    wardens: Vec<Hired>,
+    load: Load,
+    read_at: Instant,
+}
+
+impl Launcher {
+    /// Passes orders on until there are no more.
+    fn follow(&mut self, mut stdin: BufReader<std::io::Stdin>) {
+        let mut pending = stdin.buffer().to_vec();
+        let mut raw = stdin.get_mut().lock();
+        let mut buffer = [0; 4096];
+        loop {
+            while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = pending.drain(..=end).collect();
+                match serde_json::from_slice(&line) {
+                    Ok(Order::End) => return,
+                    Ok(order) => self.pass_on(order),
+                    // Not ours: whoever talks here is not to be trusted with processes.
+                    Err(_) => return,
+                }
+            }
+            let left = (self.read_at + EVERY).saturating_duration_since(Instant::now());
+            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
+            let mut fds = [PollFd::new(raw.as_fd(), PollFlags::POLLIN)];
+            let there = poll(&mut fds, timeout).is_ok() && fds[0].any().unwrap_or(false);
+            self.measure();
+            if there {
+                match raw.read(&mut buffer) {
+                    Ok(0) | Err(_) => return,
+                    Ok(count) => pending.extend(&buffer[..count]),
+                }
+            }
+        }
+    }
+
+    fn pass_on(&mut self, order: Order) {
+        match order {
+            Order::Prepare => {
+                for warden in &self.wardens {
+                    warden.tell(letter::PREPARE);
+                }
+            }
+            Order::Go(client) => {
+                self.load.begin(Instant::now());
+                if let Some(warden) = self.wardens.get(client as usize) {
+                    warden.tell(letter::GO);
+                }
+            }
+            Order::End => {}
+        }
+    }
+
+    fn measure(&mut self) {
+        let now = Instant::now();
+        if now.duration_since(self.read_at) >= EVERY {
+            self.read_at = now;
+            self.load.read(getpid(), now);
+        }
+    }
+
+    /// Ends everything, waits for it, and says how busy it was.
+    fn finish(mut self) {
+        self.load.read(getpid(), Instant::now());
+        for warden in &self.wardens {
+            warden.tell(letter::END);
+        }
+        let deadline = Instant::now() + OVER_WITHIN;
+        let mut left: Vec<Pid> = self.wardens.iter().map(|warden| warden.pid).collect();
+        while !left.is_empty() && Instant::now() < deadline {
+            left.retain(|pid| {
+                !matches!(
+                    waitpid(*pid, Some(WaitPidFlag::WNOHANG)),
+                    Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) | Err(_)
+                )
+            });
+            if !left.is_empty() {
+                std::thread::sleep(LOOK_AGAIN);
+            }
+        }
+        tree::end_all(getpid(), &mut |_| {});
+        say(&Word::Load {
+            thread_share: self.load.thread_share,
+            thread: self.load.thread.chars().take(60).collect(),
+            machine_share: self.load.machine_share,
+            window_s: self.load.window_s,
+        });
+    }
+}
