@@ -444,7 +444,10 @@ fn drain(pipe: &mut Option<OwnedFd>, output: &mut Output) {
 /// The names of what is left below `root`.
 fn names(root: Pid) -> Vec<String> {
     let left = tree::below(root);
-    left.into_iter().take(NAMES).map(tree::name).collect()
+    let others = left.len().saturating_sub(NAMES);
+    let told = left.into_iter().take(NAMES).map(tree::name);
+    let rest = (others > 0).then(|| format!("({others} others)"));
+    told.chain(rest).collect()
 }
 
 /// The same descriptor out of the way of those that the client inherits.

@@ -100,7 +100,7 @@ fn harness_that_is_stopped_for_ten_seconds_does_not_stop_sshd_and_misses_no_line
     let directory = tempfile::tempdir().unwrap();
     let mut running = driver::start(
         directory.path(),
-        &["smoke", "--rounds", "20", "--target", "local", "-v"],
+        &["smoke", "--rounds", "2", "--target", "local", "-v"],
     );
     let line = running.wait_for("target: ", STARTED);
     let address = line

@@ -4,6 +4,7 @@
 //! One test for each kind of server, so that a broken one does not hide the other, and one test at a time on a machine.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod clients;
 #[path = "../driver.rs"]
 mod driver;
 mod leftovers;
