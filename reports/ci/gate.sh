@@ -7,11 +7,14 @@
 #   SSHCHURN             the program [default: the one in PATH, else built from the checkout that this script is in]
 #   SSHCHURN_OUT         the run directory, which is what CI keeps [default: sshchurn-report]; must be new or empty
 #   SSHCHURN_BASELINE    report.json of an accepted run; the run is compared with it when the file is there
+#   SSHCHURN_REPEATS     how often an inconclusive run (exit code 3) is made again [default: 2]; what it left is kept in
+#                        SSHCHURN_OUT/inconclusive-N
 #   GITHUB_STEP_SUMMARY  set by GitHub Actions: gets the report
 set -u
 
 out=${SSHCHURN_OUT:-sshchurn-report}
 baseline=${SSHCHURN_BASELINE:-}
+repeats=${SSHCHURN_REPEATS:-2}
 
 say() { printf 'gate: %s\n' "$*" >&2; }
 
@@ -59,22 +62,37 @@ if [ -n "$baseline" ]; then
 fi
 text=$(mktemp) || exit 4
 trap 'rm -f "$text"' EXIT
-"$sshchurn" run "$@" --out "$out" >"$text" &
-pid=$!
-# A CI system ends the script, not its children. SIGINT comes from a terminal, which gives it to all of them.
-trap 'signalled=1; kill -TERM "$pid" 2>/dev/null' TERM HUP
-trap 'signalled=1' INT
+repeated=0
 while :; do
-    signalled=
-    code=0
-    wait "$pid" || code=$?
-    # A signal ends the wait, not sshchurn, which removes its server first.
-    if [ -z "$signalled" ] || [ "$code" -le 128 ]; then break; fi
+    "$sshchurn" run "$@" --out "$out" >"$text" &
+    pid=$!
+    # A CI system ends the script, not its children. SIGINT comes from a terminal, which gives it to all of them.
+    stopped=
+    trap 'signalled=1 stopped=1; kill -TERM "$pid" 2>/dev/null' TERM HUP
+    trap 'signalled=1 stopped=1' INT
+    while :; do
+        signalled=
+        code=0
+        wait "$pid" || code=$?
+        # A signal ends the wait, not sshchurn, which removes its server first.
+        if [ -z "$signalled" ] || [ "$code" -le 128 ]; then break; fi
+    done
+    # Inconclusive is no verdict: another run may be one. What it left is kept.
+    if [ "$code" -ne 3 ] || [ -n "$stopped" ] || [ "$repeated" -ge "$repeats" ]; then break; fi
+    repeated=$((repeated + 1))
+    say "inconclusive (exit code 3): measured again, $repeated of at most $repeats times"
+    mv "$out" "$out.inconclusive-$repeated" || break
 done
 trap - TERM HUP INT
 
 # --- what is kept ---------------------------------------------------------------------------------------------------
 cat "$text"
+while [ "$repeated" -gt 0 ]; do
+    if [ -d "$out" ] && [ -d "$out.inconclusive-$repeated" ]; then
+        mv "$out.inconclusive-$repeated" "$out/inconclusive-$repeated"
+    fi
+    repeated=$((repeated - 1))
+done
 # A run that was refused has no business in a directory that belongs to another.
 if [ "$code" -ne 2 ]; then
     mkdir -p "$out"

@@ -65,7 +65,7 @@ pub async fn calibrate<C: Connector>(
     }
     let mut execs = Vec::new();
     let mut shells = Vec::new();
-    if let Some(mut session) = last {
+    if let Some(session) = last {
         // A server that refuses channels (MaxSessions 0) still has a round-trip time.
         let _ = session.run(Command::Run("true"), WITHIN).await;
         for _ in 0..EXECS {

@@ -17,6 +17,7 @@ mod job;
 mod link;
 mod rendezvous;
 mod round;
+mod share;
 mod spawner;
 mod stop;
 mod strategy;

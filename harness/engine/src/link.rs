@@ -117,6 +117,16 @@ impl<C: Connector> Link<C> {
         }
     }
 
+    /// Runs one recorded command of this task on a connection that another task may have made.
+    pub(crate) async fn run_on(
+        &self,
+        connection: &LinkSession<C::Session>,
+        command: Command<'_>,
+        within: Duration,
+    ) -> Result<CommandOutput, CommandOutcome> {
+        connection.run_for(self.task, command, within).await
+    }
+
     /// Records a wait before another try, and waits.
     pub(crate) async fn wait_to_retry(&self, phase: Phase, retry: RetryKind, wait: Duration) {
         self.collector.record(Event::RetryScheduled {
@@ -253,11 +263,21 @@ pub(crate) struct LinkSession<S: Session> {
 impl<S: Session> LinkSession<S> {
     /// Runs one recorded command.
     pub(crate) async fn run(
-        &mut self,
+        &self,
         command: Command<'_>,
         within: Duration,
     ) -> Result<CommandOutput, CommandOutcome> {
-        let Some(session) = &mut self.session else {
+        self.run_for(self.task, command, within).await
+    }
+
+    /// The same for another task than the one that made the connection.
+    async fn run_for(
+        &self,
+        task: TaskId,
+        command: Command<'_>,
+        within: Duration,
+    ) -> Result<CommandOutput, CommandOutcome> {
+        let Some(session) = &self.session else {
             return Err(CommandOutcome::ConnectionLost { close: Close::Eof });
         };
         let id = CommandId(self.ids.commands.fetch_add(1, Relaxed));
@@ -265,7 +285,7 @@ impl<S: Session> LinkSession<S> {
             command: id,
             attempt: self.connection.attempt,
             round: self.round,
-            task: self.task,
+            task,
             step: command.step(),
         });
         let mut open = OpenCommand {

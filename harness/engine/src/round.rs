@@ -13,16 +13,17 @@ use super::draws::{Draws, Purpose};
 use super::job;
 use super::link::{IdSource, Link};
 use super::rendezvous::{Rendezvous, Word};
+use super::share::{Part, Share};
 use super::spawner::{Spawner, TokioSpawner};
 use super::stop::{StopLevel, StopSignal};
 use super::strategy::Strategy;
 use super::task::{TaskEntry, TaskPlan, run_task};
 use crate::collector::Collector;
-use crate::ssh::Connector;
+use crate::ssh::{Connector, Session};
 use sshchurn_core::ids::{RoundId, TaskId};
 use sshchurn_core::instant::RunInstant;
 use sshchurn_core::ledger::{Event, RoundEnd};
-use sshchurn_core::scenario::{Scenario, StrategyConfig};
+use sshchurn_core::scenario::{Life, Scenario, StrategyConfig};
 
 /// Between the last preparation and the release: long enough to write all intended starts into the ledger before
 /// the first of them is due.
@@ -114,6 +115,7 @@ impl Engine {
             .map(|limit| Arc::new(Semaphore::new(limit as usize)));
         let release = Arc::new(Word::new());
         let kills = kill_times(&self.scenario, plan.repetition);
+        let mut parts = parts::<C::Session>(&self.scenario, &plan.strategy);
 
         let mut tasks = FuturesUnordered::new();
         let mut scheduled = Vec::with_capacity(starts.len());
@@ -141,6 +143,7 @@ impl Engine {
                 cleanup: plan.strategy.tunables.cleanup,
                 kill_after: kills[index],
                 waits: Draws::for_task(self.scenario.seed, plan.repetition, task, Purpose::Waits),
+                part: parts.next(),
             };
             tasks.push(spawner.spawn(wait_and_run(Waiting {
                 link,
@@ -179,9 +182,9 @@ impl Engine {
     }
 }
 
-struct Waiting<C> {
+struct Waiting<C: Connector> {
     link: Link<C>,
-    plan: TaskPlan,
+    plan: TaskPlan<C::Session>,
     round: RoundId,
     offset: Duration,
     ready: Arc<Rendezvous>,
@@ -230,6 +233,22 @@ async fn wait_and_run<C: Connector>(mut waiting: Waiting<C>) {
         () = waiting.stop.at_least(StopLevel::Abort) => {}
         () = run_task(&waiting.link, &mut waiting.plan, &waiting.others, entry) => {}
     }
+}
+
+/// The parts of all tasks, in their order, in the connections that they share; none where they share none.
+fn parts<S: Session>(
+    scenario: &Scenario,
+    strategy: &StrategyConfig,
+) -> impl Iterator<Item = Part<S>> {
+    let (tasks, sharing) = match strategy.kind.life() {
+        Life::Shared => (
+            scenario.tasks,
+            strategy.tunables.sessions_per_connection.max(1),
+        ),
+        Life::Job(_) | Life::Hold(_) | Life::Once | Life::Program => (0, 1),
+    };
+    (0..tasks.div_ceil(sharing))
+        .flat_map(move |group| Share::among(sharing.min(tasks - group * sharing)))
 }
 
 /// When each task is killed, after its submission: exactly `killed_share` of the tasks, chosen by their draws, at a

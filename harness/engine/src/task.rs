@@ -6,16 +6,17 @@ use std::time::Duration;
 use super::draws::Draws;
 use super::link::Link;
 use super::rendezvous::Rendezvous;
+use super::share::Part;
 use super::strategy::{Hands, Strategy};
 use crate::collector::Collector;
-use crate::ssh::{Connector, Job};
+use crate::ssh::{Connector, Job, Session};
 use sshchurn_core::ids::{RoundId, TaskId};
 use sshchurn_core::ledger::Event;
 use sshchurn_core::scenario::{JobLife, Life};
 use sshchurn_core::vocabulary::{CleanupPolicy, CleanupResult, Phase, TaskFailure, TaskFate};
 
 /// Everything that is decided about a task beforehand.
-pub(crate) struct TaskPlan {
+pub(crate) struct TaskPlan<S: Session> {
     pub(crate) task: TaskId,
     pub(crate) job: Job,
     pub(crate) strategy: Strategy,
@@ -23,6 +24,8 @@ pub(crate) struct TaskPlan {
     /// Killed this long after submission; always before the job can complete.
     pub(crate) kill_after: Option<Duration>,
     pub(crate) waits: Draws,
+    /// Its part in a connection that it shares with other tasks.
+    pub(crate) part: Option<Part<S>>,
 }
 
 /// The task's entry in the ledger: scheduled once, ended once, also when the future is dropped.
@@ -96,7 +99,7 @@ impl Drop for TaskEntry {
 /// Runs a task that has been started to its end. Dropping the future interrupts it.
 pub(crate) async fn run_task<C: Connector>(
     link: &Link<C>,
-    plan: &mut TaskPlan,
+    plan: &mut TaskPlan<C::Session>,
     others: &Rendezvous,
     mut entry: TaskEntry,
 ) {
@@ -118,6 +121,14 @@ pub(crate) async fn run_task<C: Connector>(
             let _phase = link.phase(Phase::Submit);
             strategy.run_once(&mut hands).await
         }
+        Life::Shared => match plan.part.take() {
+            Some(part) => {
+                let _phase = link.phase(Phase::Submit);
+                strategy.run_shared(&mut hands, part).await
+            }
+            // A round gives every task its part.
+            None => Err(TaskFailure::SubmitConnect),
+        },
         // Programs are started elsewhere, without a connection of ours: one that is given to this side is not run.
         Life::Program => Err(TaskFailure::ClientStart),
     };

@@ -116,7 +116,7 @@ impl FakeConnector {
 
 impl Session for FakeSession {
     async fn run(
-        &mut self,
+        &self,
         command: Command<'_>,
         _: Duration,
     ) -> Result<CommandOutput, CommandOutcome> {

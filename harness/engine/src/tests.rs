@@ -10,8 +10,8 @@ use sshchurn_core::ledger::{Event, RoundEnd};
 use sshchurn_core::scenario::StrategyKind::{PerCommand, ReusedSession};
 use sshchurn_core::scenario::{ArrivalShape, Life, StrategyKind};
 use sshchurn_core::vocabulary::{
-    AttemptOutcome, CleanupPolicy, CleanupResult, Close, CommandOutcome, Phase, RetryKind, Step,
-    TaskFailure, TaskFate,
+    AttemptOutcome, CleanupPolicy, CleanupResult, Close, CommandOutcome, ConnectionEnd, Phase,
+    RetryKind, Step, TaskFailure, TaskFate,
 };
 
 fn failed(failure: TaskFailure) -> Vec<TaskFate> {
@@ -364,13 +364,14 @@ async fn abort_interrupts_attempts_commands_and_tasks_and_records_their_ends() {
         ReusedSession,
         StrategyKind::Stalled,
         StrategyKind::OneShot,
+        StrategyKind::Multiplexed,
     ] {
         // Without a job a round is over as soon as everybody has an answer.
         let moments: &[u64] = match kind.life() {
             // At 450 ms of per-command: while the connection of detect is being closed.
             Life::Job(_) => &[60, 450, 500, 2_000, 10_900, 14_000],
             Life::Hold(_) => &[60, 300],
-            Life::Once => &[60, 300, 450, 500],
+            Life::Once | Life::Shared => &[60, 300, 450, 500],
             Life::Program => continue,
         };
         for after_ms in moments.iter().copied() {
@@ -603,6 +604,57 @@ async fn one_shot_tells_a_command_that_failed_from_one_that_could_not_be_run() {
     everything_ended_once(&told);
 }
 
+fn scripts(count: usize) -> Vec<Script> {
+    (0..count).map(|_| Script::default()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn multiplexed_tasks_share_connections_and_each_runs_its_own_command() {
+    let mut scenario = scenario(StrategyKind::Multiplexed, 5);
+    scenario.strategies[0].tunables.sessions_per_connection = 2;
+    let told = tell(&scenario, scripts(5)).await;
+    // Two, two and one.
+    assert_eq!(told.attempts(), [3, 0, 0]);
+    assert_eq!(told.commands_at(Step::Run).len(), 5);
+    assert_eq!(told.fates(), [TaskFate::Succeeded; 5]);
+    let closed = told.records.iter().filter(|record| {
+        matches!(
+            record.event,
+            Event::ConnectionEnded {
+                end: ConnectionEnd::ClosedByClient,
+                ..
+            }
+        )
+    });
+    assert_eq!(closed.count(), 3);
+    everything_ended_once(&told);
+}
+
+#[tokio::test(start_paused = true)]
+async fn connection_that_cannot_be_had_fails_all_tasks_that_share_it_and_no_other() {
+    let mut scenario = scenario(StrategyKind::Multiplexed, 4);
+    scenario.strategies[0].tunables.sessions_per_connection = 2;
+    let mut scripts = scripts(4);
+    scripts[0].refuse_all = Some(EOF);
+    // A channel that is refused fails its own task only.
+    scripts[2]
+        .commands
+        .push((Step::Run, [Some(CommandOutcome::ChannelRefused)].into()));
+    let told = tell(&scenario, scripts).await;
+    let count = |fate: &dyn Fn(&TaskFate) -> bool| told.fates().iter().filter(|f| fate(f)).count();
+    let failed = |failure| TaskFate::Failed { failure };
+    assert_eq!(
+        count(&|fate| *fate == failed(TaskFailure::SubmitConnect)),
+        2
+    );
+    assert_eq!(
+        count(&|fate| *fate == failed(TaskFailure::SubmitCommand)),
+        1
+    );
+    assert_eq!(count(&|fate| *fate == TaskFate::Succeeded), 1);
+    everything_ended_once(&told);
+}
+
 /// Polls every task within the round's own future: one thread, one order.
 struct InTheRound;
 
@@ -624,7 +676,11 @@ async fn a_round_on_one_thread_and_a_paused_clock_is_the_same_to_the_nanosecond(
     {
         let tasks = match kind {
             StrategyKind::Staircase => 1,
-            PerCommand | ReusedSession | StrategyKind::Stalled | StrategyKind::OneShot => 20,
+            PerCommand
+            | ReusedSession
+            | StrategyKind::Stalled
+            | StrategyKind::OneShot
+            | StrategyKind::Multiplexed => 20,
             StrategyKind::Command => continue,
         };
         let mut scenario = scenario(kind, tasks);

@@ -28,6 +28,10 @@ pub const SCENARIOS: Library = Library(&[
     ),
     ("one-shot", include_str!("../../../scenarios/one-shot.toml")),
     (
+        "multiplexed",
+        include_str!("../../../scenarios/multiplexed.toml"),
+    ),
+    (
         "stalled-burst",
         include_str!("../../../scenarios/stalled-burst.toml"),
     ),
@@ -52,6 +56,9 @@ pub const SCENARIOS: Library = Library(&[
         include_str!("../../../scenarios/regression-gate-churn.toml"),
     ),
 ]);
+
+/// The GitHub workflow around a client under test.
+pub const GITHUB_WORKFLOW: &str = include_str!("../../../reports/ci/github.yml");
 
 /// How the images of the docker server are made.
 pub const RECIPE: Recipe = Recipe {

@@ -454,3 +454,97 @@ fn changed_script_is_recorded_and_is_the_same_experiment() {
         compared.stderr
     );
 }
+
+#[test]
+fn command_is_put_under_test_in_one_step_and_a_change_of_it_turns_the_gate_red() {
+    if !has_ssh() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("client.sh");
+    let sshchurn = |args: &[&str]| {
+        let mut command = std::process::Command::new(driver::binary());
+        command.args(args).current_dir(folder.path());
+        let out = folder.path().join("out");
+        driver::start_command(command, out).finish(Duration::from_secs(120))
+    };
+    let init = ["init", "--target", "embedded", "--", "sh", "client.sh"];
+    let again = ["run", "sshchurn.toml", "--target", "embedded"];
+
+    std::fs::write(&script, "exit 3\n").unwrap();
+    let finished = sshchurn(&init).code(3);
+    assert!(
+        finished.stdout.contains("Your command failed (exit 3)"),
+        "{}",
+        finished.stdout
+    );
+    std::fs::write(&script, "true\n").unwrap();
+    let finished = sshchurn(&init).code(3);
+    assert!(
+        finished.stdout.contains("no connection"),
+        "{}",
+        finished.stdout
+    );
+    assert!(!folder.path().join("sshchurn.toml").exists());
+
+    std::fs::write(&script, format!("{SSH}; {SSH}\n")).unwrap();
+    let finished = sshchurn(&init).code(0);
+    assert!(
+        finished
+            .stdout
+            .contains("made 2 connections in each of 3 runs"),
+        "{}",
+        finished.stdout
+    );
+    assert!(
+        folder
+            .path()
+            .join(".github/workflows/sshchurn.yml")
+            .exists()
+    );
+    sshchurn(&again).code(0);
+    std::fs::write(&script, format!("{SSH}; {SSH}; {SSH}\n")).unwrap();
+    sshchurn(&again).code(1);
+    let finished = sshchurn(&init).code(2);
+    assert!(
+        finished.stderr.contains("there already"),
+        "{}",
+        finished.stderr
+    );
+}
+
+#[test]
+fn model_is_held_against_the_client_that_it_models() {
+    if !has_ssh() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = folder.path().join("both.toml");
+    let argv = Value::from(format!("{SSH}; {SSH}"));
+    let text = format!(
+        "name = \"both\"\ntasks = 4\nrounds = 3\n[[strategy]]\nkind = \"command\"\nname = \"real\"\n\
+         argv = [\"sh\", \"-c\", {argv}]\n[[strategy]]\nkind = \"one-shot\"\n[sshd]\nmax_startups = \"100:30:200\"\n"
+    );
+    std::fs::write(&scenario, text).unwrap();
+    let all = [scenario.to_str().unwrap(), "--target", "embedded"];
+    let finished = driver::run(folder.path(), &all).code(0);
+    let directory = finished.directory.display().to_string();
+    // Two connections against one.
+    let held = sshchurn(&["fidelity", &directory]).code(1);
+    assert!(
+        held.stdout.starts_with("`one-shot` differs from `real`"),
+        "{}",
+        held.stdout
+    );
+    assert!(held.stdout.contains("2.000 (+100.0 %)"), "{}", held.stdout);
+    let json = sshchurn(&["fidelity", &directory, "--format", "json"])
+        .code(1)
+        .stdout;
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["rows"][0]["metric"], "handshakes");
+    assert_eq!(json["rows"][1]["agreement"], "agrees");
+    // A strategy against itself, and one that is not there.
+    sshchurn(&["fidelity", &directory, "--real", "one-shot"]).code(0);
+    let wrong = sshchurn(&["fidelity", &directory, "--model", "two-shot"]).code(2);
+    assert!(wrong.stderr.contains("real, one-shot"), "{}", wrong.stderr);
+}

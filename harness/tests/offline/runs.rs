@@ -53,6 +53,29 @@ fn open_gates_makes_exactly_the_connections_the_strategies_promise() {
 }
 
 #[test]
+fn multiplexed_tasks_share_connections_until_max_sessions_is_reached() {
+    let directory = tempfile::tempdir().unwrap();
+    let scenario = directory.path().join("shared.toml");
+    // Twelve to a connection of ten sessions, all at once: two of each have no room.
+    let text = "name = \"shared\"\ntasks = 24\n[[strategy]]\nkind = \"multiplexed\"\ncommand = \"sleep 2\"\n\
+                sessions_per_connection = 12\n[sshd]\nmax_startups = \"10:30:100\"\n[sshd.options]\nMaxSessions = 10\n";
+    std::fs::write(&scenario, text).unwrap();
+    let finished = run(
+        directory.path(),
+        &[scenario.to_str().unwrap(), "--target", "embedded"],
+    )
+    .code(0);
+    let report = finished.report();
+    books_balance(&report);
+    let totals = &strategy(&report, "multiplexed")["totals"];
+    assert_eq!(count(&totals["total"], "handshakes"), 2);
+    assert_eq!(count(&totals["total"], "commands"), 24);
+    assert_eq!(count(&totals["total"], "channel_refused"), 4);
+    assert_eq!(totals["tasks"]["tasks_failed"], 4);
+    assert_eq!(totals["tasks"]["tasks_succeeded"], 20);
+}
+
+#[test]
 fn embedded_results_say_so_in_their_first_line() {
     let directory = tempfile::tempdir().unwrap();
     let finished = run(directory.path(), &QUICK);

@@ -23,7 +23,10 @@ fn there(probe: &[&str]) -> bool {
         .output()
         .is_ok_and(|output| output.status.success());
     if !found {
-        skipped(REQUIRED, &format!("`{}` does not work here", probe.join(" ")));
+        skipped(
+            REQUIRED,
+            &format!("`{}` does not work here", probe.join(" ")),
+        );
     }
     found
 }
@@ -36,7 +39,10 @@ fn passes(name: &str, probe: &[&str]) -> Option<Value> {
     let _alone = Kind::Local.alone()?;
     let directory = tempfile::tempdir().unwrap();
     let path = scenario(name);
-    let finished = run(directory.path(), &[path.to_str().unwrap(), "--target", "local"]);
+    let finished = run(
+        directory.path(),
+        &[path.to_str().unwrap(), "--target", "local"],
+    );
     let finished = finished.code(0);
     let report = finished.report();
     books_balance(&report);
@@ -46,7 +52,9 @@ fn passes(name: &str, probe: &[&str]) -> Option<Value> {
 
 fn connections(report: &Value, name: &str) -> Vec<u64> {
     let tasks = &strategy(report, name)["per_round"][0]["task_connections"];
-    let tasks = tasks.as_array().unwrap_or_else(|| panic!("told apart: {tasks}"));
+    let tasks = tasks
+        .as_array()
+        .unwrap_or_else(|| panic!("told apart: {tasks}"));
     tasks.iter().map(|task| task.as_u64().unwrap()).collect()
 }
 
@@ -132,7 +140,10 @@ fn real_refusals_of_a_client_are_sshds_own_lines() {
     let refused = count(&totals["total"], "banner_eof");
     assert!(refused > 0, "{totals}");
     assert_eq!(totals["server"]["server_drops"], refused);
-    assert_eq!(totals["total"]["makers"]["refused_by_max_startups"], refused);
+    assert_eq!(
+        totals["total"]["makers"]["refused_by_max_startups"],
+        refused
+    );
     // The gate of the scenario asks for the number of logins only, and each of the clients that were refused has failed.
     let failed = totals["tasks"]["tasks_failed"].as_u64().unwrap();
     assert!(failed <= refused, "{failed} of {refused}");

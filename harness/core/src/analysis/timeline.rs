@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::instant::RunInstant;
+use crate::join::{Seen, SshdView};
 use crate::quantity::nanoseconds;
 use crate::vocabulary::{AttemptOutcome, Phase};
 
@@ -133,6 +134,17 @@ impl TimeLineBuilder {
                 _ => Count::Other,
             },
         );
+    }
+
+    /// A connection that sshd's lines tell of, whole, and in any order.
+    pub(crate) fn connection(&mut self, view: &SshdView) {
+        self.count(view.read_at, Count::Attempts);
+        let (at, what) = match (view.seen, view.accepted_at) {
+            (Seen::Dropped, _) => (view.read_at, Count::BannerEof),
+            (_, Some(at)) => (at, Count::Handshakes),
+            (_, None) => (view.read_at, Count::Other),
+        };
+        self.count(at, what);
     }
 
     pub(crate) fn phase_started(&mut self, at: RunInstant, phase: Phase) {

@@ -136,7 +136,8 @@ impl StrategyKind {
             | StrategyKind::ReusedSession
             | StrategyKind::Stalled
             | StrategyKind::Staircase
-            | StrategyKind::OneShot => Views::ALL,
+            | StrategyKind::OneShot
+            | StrategyKind::Multiplexed => Views::ALL,
             // A program of somebody else's: nothing stands between it and sshd, and nobody looks at its sockets.
             StrategyKind::Command => Views::LOGGED,
         }

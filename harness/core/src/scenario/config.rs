@@ -150,6 +150,9 @@ pub enum StrategyKind {
     Staircase,
     /// No job: one connection, one command, the end. What git over ssh, rsync, cron and Ansible without ControlPersist do.
     OneShot,
+    /// No job: one command a task, on a connection that several tasks share, with a channel for each at the same time. The
+    /// best that a client can do.
+    Multiplexed,
     /// No strategy of ours: a program that is started for every task, or once for all of them, and is seen by the server
     /// only.
     Command,
@@ -164,6 +167,8 @@ pub enum Life {
     Hold(HoldLife),
     /// One command on one connection.
     Once,
+    /// One command on a connection shared with other tasks.
+    Shared,
     /// Whatever a program does.
     Program,
 }
@@ -188,12 +193,13 @@ pub enum HoldLife {
 
 impl StrategyKind {
     /// All kinds.
-    pub const ALL: [StrategyKind; 6] = [
+    pub const ALL: [StrategyKind; 7] = [
         StrategyKind::PerCommand,
         StrategyKind::ReusedSession,
         StrategyKind::Stalled,
         StrategyKind::Staircase,
         StrategyKind::OneShot,
+        StrategyKind::Multiplexed,
         StrategyKind::Command,
     ];
 
@@ -206,6 +212,7 @@ impl StrategyKind {
             StrategyKind::Stalled => Life::Hold(HoldLife::Stalled),
             StrategyKind::Staircase => Life::Hold(HoldLife::Staircase),
             StrategyKind::OneShot => Life::Once,
+            StrategyKind::Multiplexed => Life::Shared,
             StrategyKind::Command => Life::Program,
         }
     }
@@ -219,6 +226,7 @@ impl StrategyKind {
             StrategyKind::Stalled => "stalled",
             StrategyKind::Staircase => "staircase",
             StrategyKind::OneShot => "one-shot",
+            StrategyKind::Multiplexed => "multiplexed",
             StrategyKind::Command => "command",
         }
     }
@@ -228,7 +236,7 @@ impl StrategyKind {
 /// that the strategy's life uses; the others keep their defaults and mean nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tunables {
-    /// one-shot: what the login shell is given.
+    /// one-shot, multiplexed: what the login shell is given.
     pub command: String,
     /// Connect attempts of one operator-side connection (detect, submit, cleanup), or of the one there is.
     pub conn_retry_attempts: u32,
@@ -266,6 +274,8 @@ pub struct Tunables {
     pub login_timeout: Duration,
     /// Keepalive interval of operator-side connections and of reused monitoring sessions; zero is off.
     pub keepalive_interval: Duration,
+    /// multiplexed: tasks that share one connection.
+    pub sessions_per_connection: u32,
 }
 
 impl Tunables {
@@ -283,7 +293,7 @@ impl Tunables {
                 self.cleanup_timeout,
             ],
             Life::Hold(_) => Vec::new(),
-            Life::Once => vec![self.command_timeout],
+            Life::Once | Life::Shared => vec![self.command_timeout],
         };
         connecting
             .into_iter()
@@ -297,7 +307,7 @@ impl Tunables {
         let (conn_retry_attempts, cleanup_retries) = match kind.life() {
             Life::Job(JobLife::PerCommand) => (3, 1),
             Life::Job(JobLife::ReusedSession) => (5, 3),
-            Life::Hold(_) | Life::Once | Life::Program => (1, 1),
+            Life::Hold(_) | Life::Once | Life::Shared | Life::Program => (1, 1),
         };
         Tunables {
             command: "true".to_owned(),
@@ -318,6 +328,7 @@ impl Tunables {
             banner_timeout: Duration::from_secs(30),
             login_timeout: Duration::from_secs(120),
             keepalive_interval: Duration::from_secs(30),
+            sessions_per_connection: 10,
         }
     }
 }

@@ -148,6 +148,23 @@ fn read(root: Table<'_, '_>) -> Option<Scenario> {
             Some("remove max_in_flight, or the `stalled` strategy".to_owned()),
         );
     }
+    if let (Some(limit), Some(sharing)) = (
+        arrival.as_ref().and_then(|arrival| arrival.max_in_flight),
+        strategies
+            .iter()
+            .filter(|strategy| strategy.kind.life() == Life::Shared)
+            .map(|strategy| strategy.tunables.sessions_per_connection)
+            .max(),
+    ) && tasks.is_some_and(|tasks| limit < sharing.min(tasks))
+    {
+        root.problem(
+            "arrival",
+            &format!(
+                "max_in_flight {limit} is less than the {sharing} tasks that share a connection"
+            ),
+            Some("lower `sessions_per_connection`, or remove max_in_flight".to_owned()),
+        );
+    }
     if tasks.is_some_and(|tasks| tasks > 1)
         && strategies
             .iter()
@@ -346,7 +363,7 @@ fn program(table: &Table<'_, '_>, kind: StrategyKind) -> Option<ClientProgram> {
     let read = client::read(table, kind.life() == Life::Program);
     match kind.life() {
         Life::Program => read,
-        Life::Job(_) | Life::Hold(_) | Life::Once => {
+        Life::Job(_) | Life::Hold(_) | Life::Once | Life::Shared => {
             for key in client::KEYS.iter().filter(|key| table.has(key)) {
                 table.problem(
                     key,
@@ -393,6 +410,7 @@ fn read_tunables(table: &Table<'_, '_>, kind: StrategyKind) -> Tunables {
         banner_timeout: deadline("banner_timeout", default.banner_timeout),
         login_timeout: deadline("login_timeout", default.login_timeout),
         keepalive_interval: wait("keepalive_interval", default.keepalive_interval),
+        sessions_per_connection: count("sessions_per_connection", default.sessions_per_connection),
     }
 }
 

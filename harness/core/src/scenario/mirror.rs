@@ -140,6 +140,7 @@ enum KindFile {
     Stalled,
     Staircase,
     OneShot,
+    Multiplexed,
     Command,
 }
 
@@ -160,13 +161,14 @@ struct StrategyFile {
     /// Name in reports and thresholds. Default: the kind's.
     #[schemars(default)]
     name: String,
-    /// one-shot only: what the login shell is given. Default `true`.
+    /// one-shot and multiplexed only: what the login shell is given. Default `true`.
     #[schemars(default)]
     command: String,
     /// When job directories are removed. Default `never`.
     #[schemars(default)]
     cleanup: Option<CleanupFile>,
-    /// Connect attempts of one operator-side connection. Default 3 (per-command), 5 (reused-session), 1 (one-shot).
+    /// Connect attempts of one operator-side connection. Default 3 (per-command), 5 (reused-session), 1 (one-shot,
+    /// multiplexed).
     #[schemars(default)]
     conn_retry_attempts: u32,
     /// Fixed part of the wait between them. Default `3s`.
@@ -215,6 +217,9 @@ struct StrategyFile {
     /// Keepalive interval, `0s` is off. Default `30s`.
     #[schemars(default)]
     keepalive_interval: String,
+    /// multiplexed only: tasks that share one connection. Default 10.
+    #[schemars(default, range(min = 1, max = 1000))]
+    sessions_per_connection: u32,
     /// command only, and needed there: the program and its arguments, with placeholders such as `{host}` and `{port}`.
     #[schemars(default, with = "Vec<String>")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -362,6 +367,7 @@ impl From<&StrategyConfig> for StrategyFile {
                 StrategyKind::Stalled => KindFile::Stalled,
                 StrategyKind::Staircase => KindFile::Staircase,
                 StrategyKind::OneShot => KindFile::OneShot,
+                StrategyKind::Multiplexed => KindFile::Multiplexed,
                 StrategyKind::Command => KindFile::Command,
             },
             name: strategy.name.0.clone(),
@@ -387,6 +393,7 @@ impl From<&StrategyConfig> for StrategyFile {
             banner_timeout: format_duration(tunables.banner_timeout),
             login_timeout: format_duration(tunables.login_timeout),
             keepalive_interval: format_duration(tunables.keepalive_interval),
+            sessions_per_connection: tunables.sessions_per_connection,
             argv: program.map(|program| program.argv.clone()),
             per: program.map(|program| program.per),
             working_folder: program.and_then(|program| program.working_folder.clone()),

@@ -104,7 +104,7 @@ fn every_kind_reads_back_what_it_writes() {
     for kind in StrategyKind::ALL {
         let own = match kind.life() {
             Life::Program => CLIENT,
-            Life::Job(_) | Life::Hold(_) | Life::Once => "",
+            Life::Job(_) | Life::Hold(_) | Life::Once | Life::Shared => "",
         };
         let text = format!(
             "name = \"all\"\ntasks = 1\n[[strategy]]\nkind = \"{}\"\n{own}[sshd]\nmax_startups = \"10:30:100\"\n",

@@ -8,8 +8,14 @@ use super::config::{JobLife, Life, StrategyKind};
 /// Tunables that mean nothing to strategies of this kind.
 pub(super) fn unused(kind: StrategyKind) -> &'static [&'static str] {
     match kind.life() {
-        Life::Job(JobLife::PerCommand) => &["command", "max_reconnect_attempts"],
-        Life::Job(JobLife::ReusedSession) => &["command", "command_attempts"],
+        Life::Job(JobLife::PerCommand) => &[
+            "command",
+            "max_reconnect_attempts",
+            "sessions_per_connection",
+        ],
+        Life::Job(JobLife::ReusedSession) => {
+            &["command", "command_attempts", "sessions_per_connection"]
+        }
         Life::Hold(_) => &[
             "cleanup",
             "cleanup_retries",
@@ -25,9 +31,23 @@ pub(super) fn unused(kind: StrategyKind) -> &'static [&'static str] {
             "log_chunk_size",
             "max_reconnect_attempts",
             "poll_interval",
+            "sessions_per_connection",
             "submit_timeout",
         ],
         Life::Once => &[
+            "cleanup",
+            "cleanup_retries",
+            "cleanup_timeout",
+            "command_attempts",
+            "detect_timeout",
+            "keepalive_interval",
+            "log_chunk_size",
+            "max_reconnect_attempts",
+            "poll_interval",
+            "sessions_per_connection",
+            "submit_timeout",
+        ],
+        Life::Shared => &[
             "cleanup",
             "cleanup_retries",
             "cleanup_timeout",
@@ -44,7 +64,7 @@ pub(super) fn unused(kind: StrategyKind) -> &'static [&'static str] {
 }
 
 /// Every tunable: a client under test has its own.
-const ALL: [&str; 18] = [
+const ALL: [&str; 19] = [
     "banner_timeout",
     "cleanup",
     "cleanup_retries",
@@ -62,6 +82,7 @@ const ALL: [&str; 18] = [
     "login_timeout",
     "max_reconnect_attempts",
     "poll_interval",
+    "sessions_per_connection",
     "submit_timeout",
 ];
 
@@ -84,7 +105,7 @@ pub(super) fn why_unused(kind: StrategyKind, key: &str) -> String {
         Life::Program => {
             format!("`{name}` runs a program of yours, which has its own settings")
         }
-        Life::Once => {
+        Life::Once | Life::Shared => {
             format!("`{name}` runs one command and no job, and does not use this tunable")
         }
     }

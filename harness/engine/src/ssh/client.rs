@@ -237,7 +237,7 @@ pub struct RusshSession {
 }
 
 impl RusshSession {
-    async fn exec(&mut self, command: Command<'_>) -> Result<CommandOutput, CommandOutcome> {
+    async fn exec(&self, command: Command<'_>) -> Result<CommandOutput, CommandOutcome> {
         let mut channel = self
             .handle
             .channel_open_session()
@@ -291,7 +291,7 @@ impl RusshSession {
 
 impl Session for RusshSession {
     async fn run(
-        &mut self,
+        &self,
         command: Command<'_>,
         within: Duration,
     ) -> Result<CommandOutput, CommandOutcome> {

@@ -88,13 +88,14 @@ pub trait Held: Send + 'static {
 }
 
 /// An established, authenticated connection. Dropping it abandons it, as a killed client process would.
-pub trait Session: Send + 'static {
-    /// Runs one command through an exec request without a PTY and waits for its end.
+pub trait Session: Send + Sync + 'static {
+    /// Runs one command through an exec request without a PTY and waits for its end. Several may run at once, each on a
+    /// channel of its own.
     ///
     /// # Errors
     /// Any command outcome but `Completed` and `Interrupted`.
     fn run(
-        &mut self,
+        &self,
         command: Command<'_>,
         within: Duration,
     ) -> impl Future<Output = Result<CommandOutput, CommandOutcome>> + Send;

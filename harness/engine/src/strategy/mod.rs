@@ -2,8 +2,9 @@
 //!
 //! A strategy sees a link, its job and its seeded draws, nothing else. `operator` is what those with a job share (the
 //! submitting and cleaning side), `per_command` and `reused_session` are where they differ. `stalled` and `staircase` hold
-//! startup slots, `one_shot` runs one command: these have no job.
+//! startup slots, `one_shot` runs one command, `multiplexed` does so on a shared connection: these have no job.
 
+mod multiplexed;
 mod one_shot;
 mod operator;
 mod per_command;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use super::draws::Draws;
 use super::link::Link;
 use super::rendezvous::Rendezvous;
+use super::share::Part;
 use crate::ssh::{ConnectLimits, Connector, Job};
 use sshchurn_core::scenario::{
     HoldLife, JobLife, Life, MONITORING_SOURCE, Scenario, StrategyConfig, StrategyKind, Tunables,
@@ -86,6 +88,15 @@ impl Strategy {
         hands: &mut Hands<'_, C>,
     ) -> Result<(), TaskFailure> {
         one_shot::run(self, hands).await
+    }
+
+    /// The one command there is, on a connection shared with other tasks.
+    pub(crate) async fn run_shared<C: Connector>(
+        &self,
+        hands: &mut Hands<'_, C>,
+        part: Part<C::Session>,
+    ) -> Result<(), TaskFailure> {
+        multiplexed::run(self, hands, part).await
     }
 
     /// Detect and submit.

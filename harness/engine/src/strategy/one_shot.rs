@@ -13,7 +13,7 @@ pub(super) async fn run<C: Connector>(
     hands: &mut Hands<'_, C>,
 ) -> Result<(), TaskFailure> {
     let limits = strategy.passing_limits();
-    let mut session = operator::connect(strategy, hands, Phase::Submit, &limits)
+    let session = operator::connect(strategy, hands, Phase::Submit, &limits)
         .await
         .map_err(|_| TaskFailure::SubmitConnect)?;
     let ran = session

@@ -79,7 +79,7 @@ async fn cleanup_round<C: Connector>(
     hands: &mut Hands<'_, C>,
 ) -> CleanupResult {
     let limits = strategy.operator_limits();
-    let Ok(mut session) = connect(strategy, hands, Phase::Cleanup, &limits).await else {
+    let Ok(session) = connect(strategy, hands, Phase::Cleanup, &limits).await else {
         return CleanupResult::ConnectFailed;
     };
     let removed = session

@@ -149,7 +149,7 @@ async fn once<C: Connector>(
 ) -> Result<CommandOutput, Severity> {
     // No keepalive on the old monitor's connections.
     let limits = strategy.monitor_limits(None);
-    let mut session = hands
+    let session = hands
         .link
         .connect(Phase::Poll, ordinal, &limits)
         .await

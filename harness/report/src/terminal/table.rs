@@ -98,17 +98,19 @@ fn scope_rows(
     scope: fn(&NumbersReport) -> &ScopeReport,
 ) {
     rows.section(title);
+    // A client under test has no phases.
+    let seen = |n: &NumbersReport| prefix.is_empty() || n.clients.is_none();
     let counts = move |n: &NumbersReport| scope(n).counts;
     rows.metric("  attempts", &format!("{prefix}attempts"), |n| {
-        Some(counts(n).attempts)
+        seen(n).then(|| counts(n).attempts)
     });
     rows.metric("  handshakes", &format!("{prefix}handshakes"), |n| {
-        Some(counts(n).handshakes)
+        seen(n).then(|| counts(n).handshakes)
     });
     rows.metric(
         "  banner-EOF failures",
         &format!("{prefix}banner_eof"),
-        |n| Some(counts(n).banner_eof),
+        |n| seen(n).then(|| counts(n).banner_eof),
     );
     makers(rows, prefix, scope);
     // Rare outcomes have a row only where they happened; the sum of all outcomes is a checked law.
@@ -153,7 +155,9 @@ fn scope_rows(
     ];
     for (label, name, count) in rare {
         if rows.strategies.iter().any(|s| count(scope(&s.totals)) > 0) {
-            rows.metric(label, &format!("{prefix}{name}"), |n| Some(count(scope(n))));
+            rows.metric(label, &format!("{prefix}{name}"), |n| {
+                seen(n).then(|| count(scope(n)))
+            });
         }
     }
     // Of a client under test nobody knows which connection is another try.
@@ -242,6 +246,7 @@ fn leftovers(rows: &mut Rows<'_>) {
     });
     rows.row("  cleanup policy", |strategy| {
         match strategy.cleanup {
+            _ if strategy.totals.clients.is_some() => NONE,
             None => NONE,
             Some(CleanupPolicy::Never) => "never",
             Some(CleanupPolicy::OnSuccess) => "on_success",

@@ -38,6 +38,8 @@ pub(super) struct Cli {
 pub(super) enum Command {
     /// Run a scenario and report it.
     Run(Box<RunArgs>),
+    /// Put a command of yours under test: write a scenario and a workflow for it, and run it once.
+    Init(InitArgs),
     /// Run a scenario over OpenSSH releases, one after the other, and compare them.
     Matrix(Box<MatrixArgs>),
     /// Check that a MaxStartups does what it was meant to: as written, as `sshd -T` prints it, and as the server behaves.
@@ -46,6 +48,8 @@ pub(super) enum Command {
     Report(ReportArgs),
     /// Compare a run with a baseline: what regressed, what improved, what cannot be said.
     Compare(CompareArgs),
+    /// Hold a model against the client that it models: agrees, differs, or cannot be said.
+    Fidelity(FidelityArgs),
     /// Check and list scenarios.
     #[command(subcommand)]
     Scenario(ScenarioCommand),
@@ -58,6 +62,19 @@ pub(super) enum Command {
     Completions(CompletionsArgs),
     /// Print the manual pages of all commands, or write them into a folder.
     Man(ManArgs),
+}
+
+impl TargetArg {
+    /// As it is typed.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            TargetArg::Auto => "auto",
+            TargetArg::Docker => "docker",
+            TargetArg::Local => "local",
+            TargetArg::Embedded => "embedded",
+            TargetArg::External => "external",
+        }
+    }
 }
 
 /// Which server to start.
@@ -258,6 +275,52 @@ pub(super) struct ReportArgs {
     /// What goes to stdout.
     #[arg(long, value_enum, default_value_t = FormatArg::Text)]
     pub(super) format: FormatArg,
+}
+
+/// Put a command of yours under test.
+///
+/// Runs it three times against an sshd whose limits are out of the way, counts its connections, and writes sshchurn.toml with a
+/// gate on that number, and a GitHub workflow that runs it on every pull request. The command finds its server in the
+/// environment: SSHCHURN_HOST, SSHCHURN_PORT, SSHCHURN_USER, SSHCHURN_KEY, SSHCHURN_KNOWN_HOSTS, or all of it in the file
+/// SSHCHURN_SSH_CONFIG.
+///
+/// Exit codes: 0 written; 2 sshchurn.toml is there already; 3 the command failed or made no connection, and nothing was
+/// written; 4 environment failure.
+#[derive(Debug, Args)]
+pub(super) struct InitArgs {
+    /// The command and its arguments, such as `-- pytest tests/ssh`.
+    #[arg(required = true, last = true, value_name = "COMMAND")]
+    pub(super) argv: Vec<String>,
+    /// The server that it is run against.
+    #[arg(long, value_enum, default_value_t = TargetArg::Auto)]
+    pub(super) target: TargetArg,
+    /// How long it may take, such as `90s` or `10m`.
+    #[arg(long, default_value = "10m")]
+    pub(super) timeout: String,
+    /// Write no GitHub workflow.
+    #[arg(long)]
+    pub(super) no_workflow: bool,
+}
+
+/// Hold a model against the client that it models.
+///
+/// Both are strategies of one run, so that their rounds were interleaved on one server. Logins must agree within 10 % and
+/// refusals within 20 %, by the 90 % interval of their ratio.
+///
+/// Exit codes: 0 they agree; 1 they differ; 2 no such file or strategy; 3 it cannot be said.
+#[derive(Debug, Args)]
+pub(super) struct FidelityArgs {
+    /// The run: a `report.json` or a run directory.
+    pub(super) run: PathBuf,
+    /// The real client: a strategy of the run. Default: its only `command`.
+    #[arg(long, value_name = "STRATEGY")]
+    pub(super) real: Option<String>,
+    /// The model: a strategy of the run. Default: its only other one.
+    #[arg(long, value_name = "STRATEGY")]
+    pub(super) model: Option<String>,
+    /// What goes to stdout.
+    #[arg(long, value_enum, default_value_t = CompareFormatArg::Text)]
+    pub(super) format: CompareFormatArg,
 }
 
 /// Compare a new run with a baseline, round against round.

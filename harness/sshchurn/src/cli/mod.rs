@@ -6,7 +6,9 @@ mod compare;
 mod console;
 mod doctor;
 mod error;
+mod fidelity;
 mod image;
+mod init;
 mod live;
 mod manual;
 mod matrix;
@@ -53,10 +55,12 @@ pub fn main() -> ProcessExitCode {
     };
     let done = match cli.command {
         Command::Run(args) => in_runtime(|| run::run(*args, console.clone())),
+        Command::Init(args) => in_runtime(|| init::command(args, console.clone())),
         Command::Matrix(args) => in_runtime(|| matrix::command(*args, console.clone())),
         Command::CheckConfig(args) => in_runtime(|| check_config::command(args, console.clone())),
         Command::Report(args) => in_runtime(|| report::command(args, console.clone())),
         Command::Compare(args) => compare::command(&args, &console),
+        Command::Fidelity(args) => fidelity::command(&args, &console),
         Command::Scenario(command) => scenario::command(&command, &console),
         Command::Image(command) => in_runtime(|| image::command(command, console.clone())),
         Command::Doctor(args) => in_runtime(|| doctor::command(args, console.clone())),

@@ -11,8 +11,8 @@ use super::report;
 use super::server_choice;
 use super::signals;
 use crate::session::{
-    Baseline, RunDirectory, RunOrder, SessionError, check_thresholds, preflight, replay, run_id,
-    scenario_record,
+    Baseline, Conclusion, RunDirectory, RunOrder, SessionError, check_thresholds, preflight,
+    replay, run_id, scenario_record,
 };
 use sshchurn_core::exit_code::ExitCode;
 use sshchurn_core::scenario::Scenario;
@@ -33,6 +33,16 @@ pub(super) async fn run(args: RunArgs, console: Console) -> Result<ExitCode, Cli
     };
     let directory = order.directory.path();
     report::show(concluded, args.format, directory, &interrupts, &console).await
+}
+
+/// Makes a run without showing it; `None` when the user stopped it before anything was measured.
+pub(super) async fn concluded(
+    args: &RunArgs,
+    console: &Console,
+) -> Result<Option<Conclusion>, CliError> {
+    let order = order(args, console)?;
+    let interrupts = signals::interrupts(console)?;
+    Ok(order.run(&interrupts, console).await?)
 }
 
 /// Everything that can be wrong is found here, before the handlers and the server: nothing is there yet that would have

@@ -362,6 +362,7 @@ impl RoundState {
     /// A connection of a client that keeps no record.
     fn count_connection(&mut self, attempt: &Attempt, view: &SshdView) {
         self.summary.numbers.total.counts.attempts += 1;
+        self.timeline.connection(view);
         count_connection(&mut self.summary.numbers.total, view);
         let books = &mut self.summary.books;
         if view.seen == Seen::Unannounced {
