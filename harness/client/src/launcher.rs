@@ -3,11 +3,11 @@
 //! Owns that process. It has no threads, so that forking is safe; it knows nothing of sshd, the ledger or the harness's
 //! runtime. Its standard input is its leash: when that ends, everything ends.
 
-use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
@@ -38,14 +38,10 @@ pub(crate) fn say(word: &Word) {
 /// Is the launcher, until its standard input ends.
 #[must_use]
 pub fn main() -> ExitCode {
-    let mut stdin = BufReader::new(std::io::stdin());
-    let mut line = String::new();
-    let launch: Launch = match stdin.read_line(&mut line) {
-        Ok(_) => match serde_json::from_str(&line) {
-            Ok(launch) => launch,
-            Err(_) => return ExitCode::from(2),
-        },
-        Err(_) => return ExitCode::from(2),
+    let mut orders = Orders::default();
+    let first = orders.wait_for_line();
+    let Some(launch) = first.and_then(|line| serde_json::from_slice::<Launch>(&line).ok()) else {
+        return ExitCode::from(2);
     };
     // What a warden that is killed leaves comes here, and ends with the round.
     let _ = prctl::set_child_subreaper(true);
@@ -69,7 +65,7 @@ pub fn main() -> ExitCode {
         load: Load::default(),
         read_at: Instant::now(),
     };
-    launcher.follow(stdin);
+    launcher.follow(orders);
     launcher.finish();
     limits::remove_stale(&bounds, GROUPS);
     ExitCode::SUCCESS
@@ -104,7 +100,10 @@ impl Hired {
                 for other in others {
                     let _ = nix::unistd::close(std::os::fd::AsRawFd::as_raw_fd(&other.letters));
                 }
-                let _ = nix::unistd::close(0);
+                // The launcher's orders are not a warden's, and the number must not become anybody else's.
+                if let Ok(nothing) = std::fs::File::open("/dev/null") {
+                    let _ = nix::unistd::dup2_stdin(nothing);
+                }
                 if let Ok(letters) = high(read) {
                     Warden {
                         launch,
@@ -128,6 +127,57 @@ impl Hired {
     }
 }
 
+/// Lines on standard input, read without a buffer of the library's: what lies in one is not seen by poll(2), and the
+/// launcher would wait for what it has.
+#[derive(Default)]
+struct Orders {
+    pending: Vec<u8>,
+}
+
+impl Orders {
+    /// A whole line that has been read.
+    fn line(&mut self) -> Option<Vec<u8>> {
+        let end = self.pending.iter().position(|byte| *byte == b'\n')?;
+        Some(self.pending.drain(..=end).collect())
+    }
+
+    /// Reads what is there; false at the end.
+    fn read(&mut self) -> bool {
+        let mut buffer = [0; 64 * 1024];
+        loop {
+            match nix::unistd::read(std::io::stdin(), &mut buffer) {
+                Err(Errno::EINTR) => {}
+                Ok(0) | Err(_) => return false,
+                Ok(count) => {
+                    self.pending.extend(&buffer[..count]);
+                    return true;
+                }
+            }
+        }
+    }
+
+    /// The next line, however long it takes; `None` at the end.
+    fn wait_for_line(&mut self) -> Option<Vec<u8>> {
+        loop {
+            if let Some(line) = self.line() {
+                return Some(line);
+            }
+            if !self.read() {
+                return None;
+            }
+        }
+    }
+
+    /// Waits until something is there, at most until then; whether it is.
+    fn wait_until(&self, until: Instant) -> bool {
+        let left = until.saturating_duration_since(Instant::now());
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
+        let stdin = std::io::stdin();
+        let mut fds = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, timeout).is_ok() && fds[0].any().unwrap_or(false)
+    }
+}
+
 struct Launcher {
     wardens: Vec<Hired>,
     load: Load,
@@ -136,13 +186,9 @@ struct Launcher {
 
 impl Launcher {
     /// Passes orders on until there are no more.
-    fn follow(&mut self, mut stdin: BufReader<std::io::Stdin>) {
-        let mut pending = stdin.buffer().to_vec();
-        let mut raw = stdin.get_mut().lock();
-        let mut buffer = [0; 4096];
+    fn follow(&mut self, mut orders: Orders) {
         loop {
-            while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = pending.drain(..=end).collect();
+            while let Some(line) = orders.line() {
                 match serde_json::from_slice(&line) {
                     Ok(Order::End) => return,
                     Ok(order) => self.pass_on(order),
@@ -150,16 +196,10 @@ impl Launcher {
                     Err(_) => return,
                 }
             }
-            let left = (self.read_at + EVERY).saturating_duration_since(Instant::now());
-            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
-            let mut fds = [PollFd::new(raw.as_fd(), PollFlags::POLLIN)];
-            let there = poll(&mut fds, timeout).is_ok() && fds[0].any().unwrap_or(false);
+            let there = orders.wait_until(self.read_at + EVERY);
             self.measure();
-            if there {
-                match raw.read(&mut buffer) {
-                    Ok(0) | Err(_) => return,
-                    Ok(count) => pending.extend(&buffer[..count]),
-                }
+            if there && !orders.read() {
+                return;
             }
         }
     }

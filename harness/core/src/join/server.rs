@@ -49,6 +49,11 @@ pub enum Unfinished {
 }
 
 impl SshdView {
+    /// Whether its lines say what became of it.
+    fn settled(&self) -> bool {
+        self.seen == Seen::Dropped || self.accepted || self.failed.is_some()
+    }
+
     /// For a person.
     #[must_use]
     pub fn told(&self) -> String {
@@ -69,8 +74,12 @@ impl SshdView {
 pub struct ServerViews {
     counts: ServerLogCounts,
     views: Vec<SshdView>,
-    /// The latest connection of each client address and port.
-    latest: HashMap<(Option<IpAddr>, u16), usize>,
+    /// The connections of each client address and port that may still be spoken of, in the order of their beginning. There
+    /// are several where the same port leads to several addresses of the server: four numbers make a connection, and most
+    /// lines name two.
+    open: HashMap<(Option<IpAddr>, u16), Vec<usize>>,
+    /// Connections that a line could have meant as well as another.
+    alike: Vec<Vec<usize>>,
 }
 
 impl ServerViews {
@@ -80,7 +89,8 @@ impl ServerViews {
         ServerViews {
             counts: ServerLogCounts::new(rule),
             views: Vec::new(),
-            latest: HashMap::new(),
+            open: HashMap::new(),
+            alike: Vec::new(),
         }
     }
 
@@ -103,13 +113,7 @@ impl ServerViews {
             }
             ServerLogMessage::Authenticated { source, .. } => {
                 let open = self
-                    .latest
-                    .get(&key(source))
-                    .copied()
-                    .filter(|index| {
-                        let view = &self.views[*index];
-                        view.seen != Seen::Dropped && !view.accepted
-                    })
+                    .unsettled(key(source))
                     .unwrap_or_else(|| self.begin(source, None, read_at, Seen::Unannounced, None));
                 self.views[open].accepted = true;
                 self.views[open].accepted_at = Some(read_at);
@@ -117,19 +121,24 @@ impl ServerViews {
             ServerLogMessage::AuthenticationFailed { source, .. }
             | ServerLogMessage::InvalidUser { source }
             | ServerLogMessage::Prohibited { source } => {
-                self.fails(source, Unfinished::LoginFailed);
+                self.fails(source, event.preauth, Unfinished::LoginFailed);
             }
             ServerLogMessage::GraceTimeout {
                 source: Some(source),
-            } => self.fails(source, Unfinished::GraceTime),
-            ServerLogMessage::ReceivedDisconnect { source }
-            | ServerLogMessage::Disconnected { source }
+            } => self.fails(source, event.preauth, Unfinished::GraceTime),
+            ServerLogMessage::ReceivedDisconnect { source } => {
+                self.fails(source, event.preauth, Unfinished::ClientLeft);
+            }
+            ServerLogMessage::Disconnected { source }
             | ServerLogMessage::ConnectionEnded { source, .. } => {
-                self.fails(source, Unfinished::ClientLeft);
+                self.fails(source, event.preauth, Unfinished::ClientLeft);
+                if !event.preauth {
+                    self.ends(source);
+                }
             }
             ServerLogMessage::ProtocolError {
                 source: Some(source),
-            } => self.fails(source, Unfinished::Protocol),
+            } => self.fails(source, event.preauth, Unfinished::Protocol),
             ServerLogMessage::Listening { .. }
             | ServerLogMessage::Stopped
             | ServerLogMessage::Restarting
@@ -157,18 +166,66 @@ impl ServerViews {
 
     /// The counts, and the connections in the order of the log.
     #[must_use]
-    pub fn finish(self) -> (ServerLogCounts, Vec<SshdView>) {
+    pub fn finish(mut self) -> (ServerLogCounts, Vec<SshdView>) {
+        for alike in std::mem::take(&mut self.alike) {
+            let first = &self.views[alike[0]];
+            let (accepted, failed) = (first.accepted, first.failed);
+            let same = |index: &usize| {
+                let view = &self.views[*index];
+                (view.accepted, view.failed) == (accepted, failed)
+            };
+            // Which of them it was makes no difference when all came to the same; else it cannot be said.
+            if !alike.iter().all(same) {
+                for index in alike {
+                    self.views[index].local = None;
+                }
+            }
+        }
         (self.counts, self.views)
     }
 
     /// Says how a connection failed, unless it had logged in or its reason is known: what comes first is why.
-    fn fails(&mut self, source: Peer<'_>, why: Unfinished) {
-        if let Some(index) = self.latest.get(&key(source)) {
-            let view = &mut self.views[*index];
-            if view.seen == Seen::Admitted && !view.accepted {
-                view.failed.get_or_insert(why);
-            }
+    fn fails(&mut self, source: Peer<'_>, preauth: bool, why: Unfinished) {
+        let key = key(source);
+        // Without the mark of what happens before a login it is the end of one that has logged in, where there is one.
+        let ended = |index: &usize| self.views[*index].accepted;
+        if !preauth
+            && self
+                .open
+                .get(&key)
+                .is_some_and(|open| open.iter().any(ended))
+        {
+            return;
         }
+        if let Some(index) = self.unsettled(key) {
+            self.views[index].failed = Some(why);
+        }
+    }
+
+    /// One that had logged in is over.
+    fn ends(&mut self, source: Peer<'_>) {
+        let views = &self.views;
+        if let Some(open) = self.open.get_mut(&key(source))
+            && let Some(place) = open.iter().position(|index| views[*index].accepted)
+        {
+            open.remove(place);
+        }
+    }
+
+    /// The connection that a line about this address and port speaks of: the first that has neither logged in nor failed.
+    fn unsettled(&mut self, key: (Option<IpAddr>, u16)) -> Option<usize> {
+        let candidates: Vec<usize> = self
+            .open
+            .get(&key)?
+            .iter()
+            .copied()
+            .filter(|index| !self.views[*index].settled())
+            .collect();
+        let first = candidates.first().copied();
+        if candidates.len() > 1 {
+            self.alike.push(candidates);
+        }
+        first
     }
 
     fn begin(
@@ -193,7 +250,13 @@ impl ServerViews {
             accepted_at: None,
             failed: None,
         });
-        self.latest.insert(key, index);
+        let open = self.open.entry(key).or_default();
+        // What failed is over, and so is another to the same place: a port leads there once at a time.
+        let views = &self.views;
+        let here = views[index].local;
+        let may_go_on = |view: &SshdView| view.accepted || !view.settled();
+        open.retain(|other| may_go_on(&views[*other]) && views[*other].local != here);
+        open.push(index);
         index
     }
 }

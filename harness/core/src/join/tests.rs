@@ -324,6 +324,57 @@ fn login_without_the_line_that_announces_it_is_told() {
     assert!(view.accepted && view.seen == Seen::Unannounced);
 }
 
+/// A line of the connection from one port to one of the server's addresses.
+fn from_to(port: u16, local: &str) -> String {
+    format!("Connection from 127.0.0.1 port {port} on {local} port 22 rdomain \"lo\"")
+}
+
+#[test]
+fn port_that_leads_to_two_addresses_at_once_is_two_connections() {
+    let seen = |lines: &[String]| {
+        let lines: Vec<(u64, String)> = (0..).zip(lines.iter().cloned()).collect();
+        let views = logged(&lines);
+        views
+            .into_iter()
+            .map(|view| (view.local.is_some(), view.seen, view.accepted, view.failed))
+            .collect::<Vec<_>>()
+    };
+    let closed = "Connection closed by 127.0.0.1 port 9 [preauth]".to_owned();
+    let goodbye = "Disconnected from user runner 127.0.0.1 port 9".to_owned();
+    let both = [from_to(9, "127.64.0.1"), from_to(9, "127.64.0.2")];
+    // Both log in, whichever line is whose; the end of the first says nothing of the second.
+    let lines = [&both[..], &[login_line(9), goodbye.clone(), login_line(9)]].concat();
+    assert_eq!(seen(&lines), [(true, Seen::Admitted, true, None); 2]);
+    // One logs in and one leaves: which of them cannot be said, and so neither is anybody's.
+    let left = Some(Unfinished::ClientLeft);
+    let lines = [&both[..], &[login_line(9), closed.clone()]].concat();
+    assert_eq!(
+        seen(&lines),
+        [
+            (false, Seen::Admitted, true, None),
+            (false, Seen::Admitted, false, left)
+        ]
+    );
+    // The second begins while the first goes on, and the first ends before the second has logged in.
+    let lines = [
+        &both[..1],
+        &[login_line(9)],
+        &both[1..],
+        &[goodbye.clone(), login_line(9)],
+    ]
+    .concat();
+    assert_eq!(seen(&lines), [(true, Seen::Admitted, true, None); 2]);
+    // One after the other from the same port is no riddle.
+    let lines = [&both[..1], &[login_line(9), goodbye], &both[1..], &[closed]].concat();
+    assert_eq!(
+        seen(&lines),
+        [
+            (true, Seen::Admitted, true, None),
+            (true, Seen::Admitted, false, left)
+        ]
+    );
+}
+
 #[test]
 fn without_source_ports_no_line_is_anybodys() {
     let views = Views {

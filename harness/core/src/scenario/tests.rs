@@ -81,7 +81,10 @@ fn one_shot_knows_what_one_connection_and_one_command_need_and_nothing_else() {
         assert!(errors.contains(expected), "{errors}");
     }
     let errors = errors(&GOOD.replace("\n\n[sshd]", "\ncommand = \"true\"\n\n[sshd]"));
-    assert!(errors.contains("only `one-shot` does"), "{errors}");
+    assert!(
+        errors.contains("only `one-shot` and `multiplexed` do"),
+        "{errors}"
+    );
 }
 
 /// A client under test with everything that one can be told.

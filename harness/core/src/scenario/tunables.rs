@@ -96,10 +96,16 @@ pub(super) fn why_unused(kind: StrategyKind, key: &str) -> String {
                 .filter(|other| !unused(*other).contains(&key))
                 .map(|other| format!("`{}`", other.as_str()))
                 .collect();
-            format!(
-                "`{name}` does not use this tunable, only {} does",
-                users.join(", ")
-            )
+            let (last, others) = users
+                .split_last()
+                .map_or(("", &[][..]), |(last, others)| (last.as_str(), others));
+            match others {
+                [] => format!("`{name}` does not use this tunable, only {last} does"),
+                others => format!(
+                    "`{name}` does not use this tunable, only {} and {last} do",
+                    others.join(", ")
+                ),
+            }
         }
         Life::Hold(_) => format!("`{name}` runs no job and does not use this tunable"),
         Life::Program => {
