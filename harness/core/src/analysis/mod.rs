@@ -18,6 +18,8 @@ pub mod timeline;
 pub mod validity;
 pub mod witness;
 
+#[cfg(test)]
+mod client_tests;
 #[cfg(any(test, feature = "testing"))]
 #[allow(missing_docs)]
 pub mod ledger_builder;
