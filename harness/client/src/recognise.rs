@@ -34,7 +34,7 @@ const WORDINGS: [&str; 17] = [
 /// OpenSSH 9.5 and later say of an end of file no more than this, as they do of any later end.
 const LATE: [&str; 2] = ["Connection closed by ", "Connection reset by "];
 
-/// How many connections were refused, as far as the output tells.
+/// Lines that speak of a refusal.
 pub(crate) fn refusals(output: &str) -> u64 {
     let mut sure = 0;
     let mut late = 0;

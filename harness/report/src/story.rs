@@ -264,7 +264,8 @@ pub(super) fn clients(report: &RunReport) -> Vec<String> {
         }
         if clients.recognised > 0 {
             sentences.push(format!(
-                "{name}: {} of {} refusals were recognised in what it printed (information only).",
+                "{name}: {} lines of what it printed speak of a refusal; {} were refused (information only: a client may say \
+                 nothing, or say it more than once).",
                 clients.recognised, strategy.totals.total.counts.banner_eof
             ));
         }

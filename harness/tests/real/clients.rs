@@ -147,5 +147,5 @@ fn real_refusals_of_a_client_are_sshds_own_lines() {
     // The gate of the scenario asks for the number of logins only, and each of the clients that were refused has failed.
     let failed = totals["tasks"]["tasks_failed"].as_u64().unwrap();
     assert!(failed <= refused, "{failed} of {refused}");
-    assert!(totals["clients"]["recognised"].as_u64().unwrap() <= refused);
+    assert!(totals["clients"]["recognised"].as_u64() > Some(0));
 }

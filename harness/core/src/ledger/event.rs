@@ -228,7 +228,7 @@ pub enum Event {
         left_behind: Vec<String>,
         /// What it wrote to standard output and standard error, bytes.
         output_bytes: u64,
-        /// Refusals that were recognised in it. Information: nothing is judged by it.
+        /// Lines of it that speak of a refusal. Information: nothing is judged by it.
         recognised: u64,
         /// The end of it, of one that failed its task.
         excerpt: String,

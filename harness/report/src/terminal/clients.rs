@@ -58,7 +58,7 @@ pub(super) fn rows(rows: &mut Rows<'_>) {
     row("  left processes behind", false, &|clients| {
         some(clients.left_behind)
     });
-    row("  refusals in its output", false, &|clients| {
+    row("  lines that speak of a refusal", false, &|clients| {
         some(clients.recognised)
     });
 }

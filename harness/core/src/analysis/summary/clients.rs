@@ -39,7 +39,7 @@ pub struct Clients {
     pub killed: u64,
     /// Bytes they wrote to standard output and standard error.
     pub output_bytes: u64,
-    /// Refusals recognised in that output. Information: nothing is judged by it.
+    /// Lines of that output that speak of a refusal. Information: a client may say nothing, or say it more than once.
     pub recognised: u64,
     /// Connections to an address that is no task's.
     pub unattributed: u64,
