@@ -15,6 +15,7 @@ pub(super) async fn command(args: DoctorArgs, console: Console) -> Result<ExitCo
         .resolve(&args.scenario)
         .map_err(|errors| CliError::Scenario(errors.render()))?;
     let mut findings = doctor::check(connection_needs(&scenario, ServerChoice::Auto));
+    findings.push(doctor::client_bounds());
     findings.extend(servers().await);
     for finding in &findings {
         let mark = match finding.status {

@@ -9,6 +9,7 @@ mod ports;
 use std::fs;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use sshchurn_client::Bounds;
 
 use sshchurn_core::manifest::EnvironmentRecord;
 
@@ -160,6 +161,23 @@ fn listen_backlog() -> Finding {
             format!("net.core.somaxconn {limit}; sshd's own 128 applies"),
         ),
         None => Finding::ok(CHECK, "not known on this system"),
+    }
+}
+
+/// What bounds clients under test here.
+#[must_use]
+pub fn client_bounds() -> Finding {
+    const CHECK: &str = "client bounds";
+    let bounds = sshchurn_client::bounds();
+    match bounds {
+        Bounds::ControlGroups { .. } | Bounds::ResourceLimits => {
+            Finding::ok(CHECK, bounds.describe())
+        }
+        Bounds::Neither => Finding::warning(
+            CHECK,
+            bounds.describe(),
+            "run as an ordinary user, or where control groups can be made, before a client is put under test that may run wild",
+        ),
     }
 }
 

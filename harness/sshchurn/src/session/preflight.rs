@@ -15,6 +15,9 @@ use crate::doctor::{self, Finding, Needs, Status};
 /// [`SessionError::Preflight`] when one of them forbids the run.
 pub fn preflight(scenario: &Scenario, server: ServerChoice) -> Result<Vec<Finding>, SessionError> {
     let mut findings = doctor::check(connection_needs(scenario, server));
+    if scenario.programs().next().is_some() {
+        findings.push(doctor::client_bounds());
+    }
     findings.extend(
         clients::missing(scenario)
             .into_iter()
