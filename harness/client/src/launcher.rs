@@ -19,6 +19,7 @@ use crate::load::{EVERY, Load};
 use crate::protocol::{Launch, Order, Word, letter};
 use crate::tree;
 use crate::warden::{Warden, high};
+use sshchurn_core::vocabulary::ClientEnd;
 
 /// The program's first argument when it is to be a launcher.
 pub const LAUNCHER: &str = "clients-launcher";
@@ -75,6 +76,8 @@ pub fn main() -> ExitCode {
 struct Hired {
     pid: Pid,
     letters: OwnedFd,
+    /// It has ended, and was waited for.
+    over: bool,
 }
 
 impl Hired {
@@ -93,6 +96,7 @@ impl Hired {
             ForkResult::Parent { child } => Ok(Hired {
                 pid: child,
                 letters: write,
+                over: false,
             }),
             ForkResult::Child => {
                 drop(write);
@@ -226,6 +230,30 @@ impl Launcher {
         if now.duration_since(self.read_at) >= EVERY {
             self.read_at = now;
             self.load.read(getpid(), now);
+            self.look_after_wardens();
+        }
+    }
+
+    /// A warden that was killed, by its own client perhaps, says nothing any more: its client counts as failed. What it was
+    /// to look after has become this process's, and ends with the round.
+    fn look_after_wardens(&mut self) {
+        for (client, warden) in (0..).zip(&mut self.wardens) {
+            if warden.over {
+                continue;
+            }
+            match waitpid(warden.pid, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => continue,
+                Ok(WaitStatus::Signaled(..)) => say(&Word::Ended {
+                    client,
+                    end: ClientEnd::Unwatched,
+                    took_ns: 0,
+                    left_behind: Vec::new(),
+                    output_bytes: 0,
+                }),
+                // It has said all that there was.
+                Ok(_) | Err(_) => {}
+            }
+            warden.over = true;
         }
     }
 
@@ -236,7 +264,9 @@ impl Launcher {
             warden.tell(letter::END);
         }
         let deadline = Instant::now() + OVER_WITHIN;
-        let mut left: Vec<Pid> = self.wardens.iter().map(|warden| warden.pid).collect();
+        let over = |warden: &&Hired| !warden.over;
+        let left = self.wardens.iter().filter(over);
+        let mut left: Vec<Pid> = left.map(|warden| warden.pid).collect();
         while !left.is_empty() && Instant::now() < deadline {
             left.retain(|pid| {
                 !matches!(

@@ -2,7 +2,7 @@
 //!
 //! Owns the conversation with the launcher. Processes are the wardens', numbers the analysis'.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -286,6 +286,8 @@ struct State<'a> {
     ready: usize,
     begun: usize,
     ended: usize,
+    /// The clients that have ended.
+    over: HashSet<u32>,
     /// Clients that have not begun, with their intended starts.
     waiting: VecDeque<(u32, RunInstant)>,
     scheduled: bool,
@@ -301,6 +303,7 @@ impl<'a> State<'a> {
             ready: 0,
             begun: 0,
             ended: 0,
+            over: HashSet::new(),
             waiting: VecDeque::new(),
             scheduled: false,
             tasks: vec![(false, false); round.starts.len()],
@@ -386,10 +389,14 @@ impl<'a> State<'a> {
                 left_behind,
                 output_bytes,
             } => {
-                self.ended += 1;
                 let Some(task) = self.known(client) else {
                     return;
                 };
+                // Once each: a warden may be killed after its last word.
+                if !self.over.insert(client) {
+                    return;
+                }
+                self.ended += 1;
                 let output = self.round.output_of(task);
                 let said = said(&output).await;
                 let fate = self.fate(&end, &left_behind);
@@ -451,9 +458,10 @@ impl<'a> State<'a> {
                 TaskFailure::ClientLeftBehind
             }
             ClientEnd::Exited { status: 0 } => return TaskFate::Succeeded,
-            ClientEnd::Exited { .. } | ClientEnd::Signalled { .. } | ClientEnd::OverLimit => {
-                TaskFailure::ClientExit
-            }
+            ClientEnd::Exited { .. }
+            | ClientEnd::Signalled { .. }
+            | ClientEnd::OverLimit
+            | ClientEnd::Unwatched => TaskFailure::ClientExit,
             ClientEnd::TimedOut => TaskFailure::ClientTimeout,
             ClientEnd::NotStarted { .. } => TaskFailure::ClientStart,
             ClientEnd::Interrupted => return TaskFate::Interrupted,

@@ -335,6 +335,8 @@ pub enum ClientEnd {
     TimedOut,
     /// It ended by itself, and had wanted more processes than it may have.
     OverLimit,
+    /// The process that watched it was killed: how it ended is not known.
+    Unwatched,
     /// It could not be started.
     NotStarted {
         /// Why, for a person.

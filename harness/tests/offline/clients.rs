@@ -226,6 +226,22 @@ fn bad_clients_are_failed_tasks_or_a_clear_error_and_never_green() {
         ("child", "sleep 1000 & exit 0", "", 1, "exit 0"),
         ("bomb", bomb, "max_processes = 40\ntimeout = \"5s\"", 1, ""),
         ("deaf", "exit 0", "", 3, "exit 0"),
+        // It kills whoever watches it, and would go on for ever.
+        (
+            "parricide",
+            "kill -9 $PPID; sleep 1000",
+            "",
+            1,
+            "not watched to its end",
+        ),
+        // A daemon as daemons are made.
+        (
+            "daemon",
+            "setsid sh -c 'sleep 1000 & exit 0' </dev/null >/dev/null 2>&1",
+            "",
+            1,
+            "exit 0",
+        ),
     ];
     for (name, then, more, code, end) in cases {
         let script = match name {

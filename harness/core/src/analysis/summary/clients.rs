@@ -195,6 +195,7 @@ fn word(end: &ClientEnd) -> String {
         ClientEnd::Exited { status } => format!("exit {status}"),
         ClientEnd::Signalled { signal } => format!("signal {signal}"),
         ClientEnd::TimedOut => "timed out".to_owned(),
+        ClientEnd::Unwatched => "not watched to its end".to_owned(),
         ClientEnd::OverLimit => "over max_processes".to_owned(),
         ClientEnd::NotStarted { .. } => "not started".to_owned(),
         ClientEnd::Interrupted => "interrupted".to_owned(),
