@@ -32,7 +32,11 @@ impl RoundDisplay {
         }
         bar.set_prefix(title.to_string());
         RoundDisplay {
-            _redraw: AbortOnDropHandle::new(tokio::spawn(redraw(bar.clone(), live))),
+            _redraw: AbortOnDropHandle::new(tokio::spawn(redraw(
+                bar.clone(),
+                live,
+                title.under_test,
+            ))),
             bar,
         }
     }
@@ -49,21 +53,25 @@ impl Drop for RoundDisplay {
     }
 }
 
-async fn redraw(bar: ProgressBar, live: Live) {
+async fn redraw(bar: ProgressBar, live: Live, under_test: bool) {
     let counts = live.counts();
     let mut handshakes = 0;
     loop {
         let now = counts.handshakes.load(Relaxed);
         bar.set_position(counts.tasks_ended.load(Relaxed));
-        bar.set_message(format!(
-            "submit {} poll {} cleanup {}  refused {}  {} handshakes/s",
-            counts.in_phase(Phase::Submit),
-            counts.in_phase(Phase::Poll),
-            counts.in_phase(Phase::Cleanup),
-            counts.banner_eof.load(Relaxed),
-            // A round's counts begin at 0.
-            now.saturating_sub(handshakes) * u64::from(REDRAWS_PER_S),
-        ));
+        let client = "its connections are counted at the end of the round".to_owned();
+        let message = || {
+            format!(
+                "submit {} poll {} cleanup {}  refused {}  {} handshakes/s",
+                counts.in_phase(Phase::Submit),
+                counts.in_phase(Phase::Poll),
+                counts.in_phase(Phase::Cleanup),
+                counts.banner_eof.load(Relaxed),
+                // A round's counts begin at 0.
+                now.saturating_sub(handshakes) * u64::from(REDRAWS_PER_S),
+            )
+        };
+        bar.set_message(if under_test { client } else { message() });
         handshakes = now;
         tokio::time::sleep(Duration::from_secs(1) / REDRAWS_PER_S).await;
     }

@@ -4,10 +4,11 @@ use super::args::{MatrixArgs, MatrixFormatArg};
 use super::console::Console;
 use super::error::CliError;
 use super::overrides::{self, Resolved};
+use super::run::check_clients;
 use super::server_choice;
 use super::signals;
 use crate::session::{
-    Conclusion, MatrixDirectory, RunOrder, SessionError, parse_thresholds, preflight, run_id,
+    Conclusion, MatrixDirectory, RunOrder, SessionError, check_thresholds, preflight, run_id,
 };
 use sshchurn_core::exit_code::ExitCode;
 use sshchurn_core::ids::RunId;
@@ -27,7 +28,12 @@ pub(super) async fn command(args: MatrixArgs, console: Console) -> Result<ExitCo
         origin,
         left_out,
     } = overrides::resolve(&args.scenario, &args.overrides)?;
-    parse_thresholds(&scenario.gate, &scenario.strategy_names())?;
+    check_thresholds(&scenario)?;
+    check_clients(
+        &scenario,
+        ServerChoice::Docker,
+        &server_choice::docker_options(args.network),
+    )?;
     let suites = suites(&args.releases, scenario.sshd.min_release)?;
     let matrix_id = run_id(&format!("{}-matrix", scenario.name));
     let directory = MatrixDirectory::create(args.out.as_deref(), &matrix_id.0)?;

@@ -16,8 +16,8 @@ use crate::session::{
 };
 use sshchurn_core::exit_code::ExitCode;
 use sshchurn_core::scenario::Scenario;
-use sshchurn_server::docker::DockerNetwork;
-use sshchurn_server::{ServerChoice, ServerOptions};
+use sshchurn_server::ServerChoice;
+use sshchurn_server::docker::{DockerNetwork, DockerOptions};
 
 /// `sshchurn run`.
 pub(super) async fn run(args: RunArgs, console: Console) -> Result<ExitCode, CliError> {
@@ -61,7 +61,7 @@ fn order(args: &RunArgs, console: &Console) -> Result<RunOrder, CliError> {
         None => None,
     };
     let options = server_choice::options(args)?;
-    check_clients(&scenario, server, &options)?;
+    check_clients(&scenario, server, &options.docker)?;
     server_choice::check_releases(server, args.release, scenario.sshd.min_release)?;
     let mut findings = preflight(&scenario, server)?;
     findings.extend(left_out);
@@ -81,10 +81,10 @@ fn order(args: &RunArgs, console: &Console) -> Result<RunOrder, CliError> {
 
 /// Clients under test are seen by the server only, each task by an address of its own: that needs a log, and a path that
 /// keeps addresses.
-fn check_clients(
+pub(super) fn check_clients(
     scenario: &Scenario,
     server: ServerChoice,
-    options: &ServerOptions,
+    docker: &DockerOptions,
 ) -> Result<(), CliError> {
     let Some((strategy, _)) = scenario.programs().next() else {
         return Ok(());
@@ -93,7 +93,7 @@ fn check_clients(
         ServerChoice::External => {
             "use `--target docker`, `local` or `embedded`, whose log can be read"
         }
-        _ if options.docker.network == DockerNetwork::Published => {
+        _ if docker.network == DockerNetwork::Published => {
             "a published port hides which address it was reached at; use `--network host`"
         }
         ServerChoice::Auto

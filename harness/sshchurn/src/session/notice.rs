@@ -37,6 +37,8 @@ pub struct RoundTitle {
     pub strategy: StrategyName,
     /// Tasks in it.
     pub tasks: u32,
+    /// It runs a client under test: nobody knows of its connections before the server's log has been read.
+    pub under_test: bool,
 }
 
 impl fmt::Display for RoundTitle {

@@ -63,6 +63,7 @@ impl Rounds<'_> {
             of: self.of,
             strategy: plan.strategy.name.clone(),
             tasks,
+            under_test: plan.strategy.program.is_some(),
         };
         let (end, death) = self.tasks(plan, &title).await?;
         self.after_tasks(plan, end, before, witness).await?;
@@ -98,7 +99,7 @@ impl Rounds<'_> {
         };
         self.observer.notice(Notice::RoundEnded {
             title: title.clone(),
-            counts: live.at_end(plan.strategy.program.is_some()),
+            counts: live.at_end(title.under_test),
             end,
             took: started.elapsed(),
         });
