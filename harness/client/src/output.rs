@@ -13,6 +13,8 @@ pub(crate) struct Output {
     head: Vec<u8>,
     tail: VecDeque<u8>,
     total: u64,
+    /// As much as there was when it was last written.
+    written: u64,
 }
 
 impl Output {
@@ -33,9 +35,10 @@ impl Output {
         self.total
     }
 
-    /// Writes what was kept, with a line that says what was not; nothing where there was no output.
-    pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
-        if self.total == 0 {
+    /// Writes what was kept, with a line that says what was not; nothing where nothing is new, or
+    /// there was no output.
+    pub(crate) fn write(&mut self, path: &Path) -> io::Result<()> {
+        if self.total == self.written {
             return Ok(());
         }
         let (first, second) = self.tail.as_slices();
@@ -47,7 +50,9 @@ impl Output {
         std::fs::write(
             path,
             [&self.head[..], gap.as_bytes(), first, second].concat(),
-        )
+        )?;
+        self.written = self.total;
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@
 //! what it leaves. It runs in a process of its own without threads, and looks at nothing of the network.
 
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -125,12 +125,11 @@ impl Warden<'_> {
         loop {
             let [letters, signal, wrote, ready] = wait(
                 [
-                    Some(&self.letters),
-                    None,
-                    ends.output.as_ref(),
-                    ends.ready.as_ref(),
+                    Some(self.letters.as_fd()),
+                    Some(heard.as_fd()),
+                    ends.output.as_ref().map(AsFd::as_fd),
+                    ends.ready.as_ref().map(AsFd::as_fd),
                 ],
-                heard,
                 client.as_ref(),
             );
             if signal {
@@ -165,8 +164,10 @@ impl Warden<'_> {
                         client.deadline = client.started + self.timeout();
                         ends.hold = None;
                     }
-                    // Its end, by the letter or because the launcher is gone.
-                    Some(_) | None => over = true,
+                    Some(letter::END) => over = true,
+                    Some(_) => {}
+                    // The launcher is gone.
+                    None => over = true,
                 }
             }
             let Some(client) = &mut client else {
@@ -198,10 +199,13 @@ impl Warden<'_> {
                 {
                     *end = ClientEnd::OverLimit;
                 }
-                self.say_end(client, left, &output);
+                self.say_end(client, left, &mut output);
             }
             if client.said && (over || !others) {
-                self.end_everything(client);
+                // Most clients leave nothing, and the process table need not be read for them.
+                if others {
+                    self.end_everything(client);
+                }
                 drain(&mut ends.output, &mut output);
                 let _ = output.write(&self.spec.output);
                 self.say_cleared(client.killed);
@@ -312,7 +316,7 @@ impl Warden<'_> {
         }
     }
 
-    fn say_end(&self, client: &mut Client, left_behind: Vec<String>, output: &Output) {
+    fn say_end(&self, client: &mut Client, left_behind: Vec<String>, output: &mut Output) {
         client.said = true;
         let Some((end, at)) = client.ended.clone() else {
             return;
@@ -367,17 +371,13 @@ impl Client {
     }
 }
 
-/// Waits until one of them has something, or a deadline of the client is there. The second place is the signals'.
-fn wait(fds: [Option<&OwnedFd>; 4], signals: &SignalFd, client: Option<&Client>) -> [bool; 4] {
-    let mut polled: Vec<(usize, PollFd<'_>)> = fds
+/// Waits until one of them has something, or a deadline of the client is there; which have.
+fn wait(fds: [Option<BorrowedFd<'_>>; 4], client: Option<&Client>) -> [bool; 4] {
+    let (places, mut polled): (Vec<usize>, Vec<PollFd<'_>>) = fds
         .into_iter()
         .enumerate()
-        .filter_map(|(place, fd)| match place {
-            1 => Some((place, signals.as_fd())),
-            _ => Some((place, fd?.as_fd())),
-        })
-        .map(|(place, fd)| (place, PollFd::new(fd, PollFlags::POLLIN)))
-        .collect();
+        .filter_map(|(place, fd)| Some((place, PollFd::new(fd?, PollFlags::POLLIN))))
+        .unzip();
     let due = client.and_then(|client| match &client.ended {
         None if client.gone => Some(client.deadline),
         Some((_, at)) if client.gone && !client.said => Some(*at + AFTER),
@@ -388,23 +388,20 @@ fn wait(fds: [Option<&OwnedFd>; 4], signals: &SignalFd, client: Option<&Client>)
         // Rounded up: a look that is early finds nothing.
         PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
     });
-    let mut fds: Vec<PollFd<'_>> = polled.iter().map(|(_, fd)| fd.clone()).collect();
     let mut has = [false; 4];
-    if poll(&mut fds, timeout).is_ok() {
-        for ((place, _), fd) in polled.drain(..).zip(fds) {
+    if poll(&mut polled, timeout).is_ok() {
+        for (place, fd) in places.into_iter().zip(polled) {
             has[place] = fd.any().unwrap_or(false);
         }
     }
     has
 }
 
-/// The next letter; `None` at the end.
+/// The next letter, or one that means nothing where there is none yet after all; `None` when nobody writes any more.
 fn read_letter(letters: &OwnedFd) -> Option<u8> {
     let mut byte = [0];
     match nix::unistd::read(letters, &mut byte) {
-        Ok(1) if byte[0] != letter::END => Some(byte[0]),
-        // Nothing yet after all.
-        Err(Errno::EINTR | Errno::EAGAIN) => Some(0),
+        Ok(1) | Err(Errno::EINTR | Errno::EAGAIN) => Some(byte[0]),
         Ok(_) | Err(_) => None,
     }
 }

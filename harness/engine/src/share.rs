@@ -50,11 +50,9 @@ impl<S: Session> Part<S> {
 
     /// The connection is there, or cannot be had. What is said first stands.
     pub(crate) fn say(&self, connection: Option<LinkSession<S>>) {
-        let said = self
-            .share
+        self.share
             .connection
             .get_or_init(|| Mutex::new(connection.map(Arc::new)));
-        let _ = said;
         self.share.known.arrive();
     }
 
