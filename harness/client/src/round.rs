@@ -2,7 +2,7 @@
 //!
 //! Owns the conversation with the launcher. Processes are the wardens', numbers the analysis'.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -181,7 +181,7 @@ impl ClientRound<'_> {
         tokio::pin!(drained, aborted);
         if self.program.waits_for_go {
             conversation.order(Order::Prepare).await?;
-            while state.ready < state.clients {
+            while state.ready.len() < state.clients {
                 tokio::select! {
                     biased;
                     () = &mut drained => return Ok(()),
@@ -191,7 +191,7 @@ impl ClientRound<'_> {
         }
         state.schedule(self.collector.clock().now() + RELEASE_LEAD);
         let mut no_more = false;
-        while state.ended < state.clients && !(no_more && state.in_flight() == 0) {
+        while state.over.len() < state.clients && !(no_more && state.running == 0) {
             let next = if no_more { None } else { state.next_start() };
             let due = async {
                 match next {
@@ -205,11 +205,15 @@ impl ClientRound<'_> {
                 () = &mut drained, if !no_more => no_more = true,
                 () = due => {
                     // All that are due at once are told at once.
-                    let mut orders = Vec::new();
+                    let (mut orders, mut early) = (Vec::new(), Vec::new());
                     while let Some(client) = state.begin(self.collector.clock().now()) {
                         orders.extend(line(Order::Go(client)));
+                        early.extend(state.early.remove(&client));
                     }
                     conversation.write(&orders).await?;
+                    for word in early {
+                        state.hear(word).await;
+                    }
                 }
                 word = conversation.word() => state.hear(word?.ok_or_else(died)?).await,
             }
@@ -283,11 +287,14 @@ impl Conversation {
 struct State<'a> {
     round: &'a ClientRound<'a>,
     clients: usize,
-    ready: usize,
-    begun: usize,
-    ended: usize,
-    /// The clients that have ended.
+    /// Those that are ready, or will never be.
+    ready: HashSet<u32>,
+    /// How many have begun and not ended.
+    running: usize,
+    /// Those that have begun and ended.
     over: HashSet<u32>,
+    /// The ends of those that had not begun: told when they would have.
+    early: HashMap<u32, Word>,
     /// Clients that have not begun, with their intended starts.
     waiting: VecDeque<(u32, RunInstant)>,
     scheduled: bool,
@@ -300,10 +307,10 @@ impl<'a> State<'a> {
         State {
             round,
             clients,
-            ready: 0,
-            begun: 0,
-            ended: 0,
+            ready: HashSet::new(),
+            running: 0,
             over: HashSet::new(),
+            early: HashMap::new(),
             waiting: VecDeque::new(),
             scheduled: false,
             tasks: vec![(false, false); round.starts.len()],
@@ -330,6 +337,13 @@ impl<'a> State<'a> {
         })
     }
 
+    /// Whether a client's tasks have begun; all of a client's begin together.
+    fn has_begun(&self, client: u32) -> bool {
+        self.tasks
+            .get(client as usize)
+            .is_some_and(|(begun, _)| *begun)
+    }
+
     fn schedule(&mut self, release: RunInstant) {
         self.scheduled = true;
         let alike = self.round.program.per == Per::Round;
@@ -350,16 +364,12 @@ impl<'a> State<'a> {
         self.waiting.make_contiguous().sort_by_key(|(_, at)| *at);
     }
 
-    fn in_flight(&self) -> usize {
-        self.begun - self.ended
-    }
-
     /// When the next one is to begin, unless as many run as may.
     fn next_start(&self) -> Option<RunInstant> {
         let full = self
             .round
             .max_in_flight
-            .is_some_and(|most| self.in_flight() >= most as usize);
+            .is_some_and(|most| self.running >= most as usize);
         self.waiting.front().filter(|_| !full).map(|(_, at)| *at)
     }
 
@@ -367,7 +377,7 @@ impl<'a> State<'a> {
     fn begin(&mut self, now: RunInstant) -> Option<u32> {
         self.next_start().filter(|at| *at <= now)?;
         let (client, _) = self.waiting.pop_front()?;
-        self.begun += 1;
+        self.running += 1;
         for task in self.tasks_of(client) {
             self.tasks[task.0 as usize].0 = true;
             self.record(Event::TaskStarted {
@@ -381,7 +391,13 @@ impl<'a> State<'a> {
     async fn hear(&mut self, word: Word) {
         let round = self.round.round;
         match word {
-            Word::Ready { .. } => self.ready += 1,
+            Word::Ready { client } => {
+                self.ready.insert(client);
+            }
+            Word::Ended { client, .. } if !self.has_begun(client) => {
+                self.ready.insert(client);
+                self.early.insert(client, word);
+            }
             Word::Ended {
                 client,
                 end,
@@ -396,7 +412,7 @@ impl<'a> State<'a> {
                 if !self.over.insert(client) {
                     return;
                 }
-                self.ended += 1;
+                self.running -= 1;
                 let output = self.round.output_of(task);
                 let said = said(&output).await;
                 let fate = self.fate(&end, &left_behind);

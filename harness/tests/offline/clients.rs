@@ -296,6 +296,11 @@ fn clients_that_say_they_are_ready_begin_together() {
         strategy(&report, "command")["per_round"][0]["task_connections"],
         Value::from(vec![1; 8])
     );
+    // Nor does one whose watcher it has killed before it was ready.
+    let case = Case::script(2, "kill -9 $PPID; sleep 1000", "waits_for_go = true");
+    let report = case.run(&[]).code(3).report();
+    assert_eq!(clients(&report)["ends"]["not watched to its end"], 2);
+    nothing_is_left(&case.folder.path().join("here"));
     // One that is never ready, since it is gone, keeps nobody waiting.
     let case = Case::script(2, "exit 7", "waits_for_go = true");
     let report = case.run(&[]).code(3).report();
