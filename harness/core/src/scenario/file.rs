@@ -339,7 +339,7 @@ fn strategy(table: &Table<'_, '_>) -> Option<StrategyConfig> {
             );
         }
     }
-    for key in tunables::unused(kind).iter().filter(|key| table.has(key)) {
+    for key in tunables::unused(kind).filter(|key| table.has(key)) {
         table.problem(
             key,
             &tunables::why_unused(kind, key),

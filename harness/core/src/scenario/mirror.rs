@@ -27,7 +27,7 @@ impl Scenario {
             .filter_map(toml::Value::as_table_mut);
         for (table, strategy) in written.zip(&self.strategies) {
             for key in tunables::unused(strategy.kind) {
-                table.remove(*key);
+                table.remove(key);
             }
         }
         toml::to_string_pretty(&file).unwrap_or_default()

@@ -1,69 +1,11 @@
 //! Which tunables a strategy uses: one answer for the reader, which refuses the others, and for the writer, which leaves
 //! them out.
 //!
-//! Owns the lists. What a tunable means is `config`'s, its value the reader's.
+//! Owns the table. What a tunable means is `config`'s, its value the reader's.
 
 use super::config::{JobLife, Life, StrategyKind};
 
-/// Tunables that mean nothing to strategies of this kind.
-pub(super) fn unused(kind: StrategyKind) -> &'static [&'static str] {
-    match kind.life() {
-        Life::Job(JobLife::PerCommand) => &[
-            "command",
-            "max_reconnect_attempts",
-            "sessions_per_connection",
-        ],
-        Life::Job(JobLife::ReusedSession) => {
-            &["command", "command_attempts", "sessions_per_connection"]
-        }
-        Life::Hold(_) => &[
-            "cleanup",
-            "cleanup_retries",
-            "cleanup_timeout",
-            "command",
-            "command_attempts",
-            "command_timeout",
-            "conn_retry_attempts",
-            "conn_retry_jitter",
-            "conn_retry_wait",
-            "detect_timeout",
-            "keepalive_interval",
-            "log_chunk_size",
-            "max_reconnect_attempts",
-            "poll_interval",
-            "sessions_per_connection",
-            "submit_timeout",
-        ],
-        Life::Once => &[
-            "cleanup",
-            "cleanup_retries",
-            "cleanup_timeout",
-            "command_attempts",
-            "detect_timeout",
-            "keepalive_interval",
-            "log_chunk_size",
-            "max_reconnect_attempts",
-            "poll_interval",
-            "sessions_per_connection",
-            "submit_timeout",
-        ],
-        Life::Shared => &[
-            "cleanup",
-            "cleanup_retries",
-            "cleanup_timeout",
-            "command_attempts",
-            "detect_timeout",
-            "keepalive_interval",
-            "log_chunk_size",
-            "max_reconnect_attempts",
-            "poll_interval",
-            "submit_timeout",
-        ],
-        Life::Program => &ALL,
-    }
-}
-
-/// Every tunable: a client under test has its own.
+/// Every tunable.
 const ALL: [&str; 19] = [
     "banner_timeout",
     "cleanup",
@@ -86,6 +28,29 @@ const ALL: [&str; 19] = [
     "submit_timeout",
 ];
 
+/// Whether a tunable means something to strategies of this kind.
+fn uses(kind: StrategyKind, key: &str) -> bool {
+    let life = kind.life();
+    match key {
+        // Everybody connects but a program, which has its own settings.
+        "banner_timeout" | "conn_timeout" | "login_timeout" => life != Life::Program,
+        "command_timeout" | "conn_retry_attempts" | "conn_retry_jitter" | "conn_retry_wait" => {
+            matches!(life, Life::Job(_) | Life::Once | Life::Shared)
+        }
+        "command" => matches!(life, Life::Once | Life::Shared),
+        "sessions_per_connection" => life == Life::Shared,
+        "command_attempts" => life == Life::Job(JobLife::PerCommand),
+        "max_reconnect_attempts" => life == Life::Job(JobLife::ReusedSession),
+        // The rest is about a job: submitted, watched, cleaned up.
+        _ => matches!(life, Life::Job(_)),
+    }
+}
+
+/// Tunables that mean nothing to strategies of this kind.
+pub(super) fn unused(kind: StrategyKind) -> impl Iterator<Item = &'static str> {
+    ALL.into_iter().filter(move |key| !uses(kind, key))
+}
+
 /// Why a kind does not use `key`, for the one who wrote it.
 pub(super) fn why_unused(kind: StrategyKind, key: &str) -> String {
     let name = kind.as_str();
@@ -93,7 +58,7 @@ pub(super) fn why_unused(kind: StrategyKind, key: &str) -> String {
         Life::Job(_) => {
             let users: Vec<String> = StrategyKind::ALL
                 .into_iter()
-                .filter(|other| !unused(*other).contains(&key))
+                .filter(|other| uses(*other, key))
                 .map(|other| format!("`{}`", other.as_str()))
                 .collect();
             let (last, others) = users
