@@ -2,6 +2,7 @@
 //!
 //! Owns its shape, its conclusion and its two renderings. Pure; the curves are the analysis'.
 
+use crate::json::pretty;
 use std::fmt::Write as _;
 
 use schemars::JsonSchema;
@@ -114,9 +115,7 @@ impl ConfigCheck {
 /// The document as JSON: pretty, one final newline.
 #[must_use]
 pub fn json(check: &ConfigCheck) -> String {
-    let mut text = serde_json::to_string_pretty(check).unwrap_or_default();
-    text.push('\n');
-    text
+    pretty(check)
 }
 
 /// For a terminal.

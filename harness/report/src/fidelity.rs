@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::document::{RunReport, StrategyReport};
+use super::json::pretty;
 use super::ruled_table;
 use super::terminal::{decimal, time};
 use sshchurn_core::analysis::catalogue::{self, Unit};
@@ -209,10 +210,7 @@ pub fn markdown(report: &FidelityReport) -> String {
 /// The versioned document.
 #[must_use]
 pub fn json(report: &FidelityReport) -> String {
-    // Plain structs of numbers and strings cannot fail.
-    let mut text = serde_json::to_string_pretty(report).unwrap_or_default();
-    text.push('\n');
-    text
+    pretty(report)
 }
 
 /// The answer first.

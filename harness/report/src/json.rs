@@ -119,7 +119,8 @@ pub fn render_comparison(report: &CompareReport) -> String {
     pretty(report)
 }
 
-fn pretty(document: &impl Serialize) -> String {
+/// Any document, pretty, with one final newline.
+pub(crate) fn pretty(document: &impl Serialize) -> String {
     // Cannot fail: every key is a string and floats that are not finite become null.
     let mut text = serde_json::to_string_pretty(document).unwrap_or_default();
     text.push('\n');

@@ -8,6 +8,7 @@ use super::comparison::CompareReport;
 use super::config_check::ConfigCheck;
 use super::document::RunReport;
 use super::fidelity::FidelityReport;
+use super::json::pretty;
 use super::matrix::MatrixReport;
 
 /// Every document with a schema: its file in `reports/`, and the schema, pretty, with one final newline.
@@ -23,10 +24,7 @@ pub fn all() -> [(&'static str, String); 5] {
 }
 
 fn of<T: JsonSchema>() -> String {
-    let schema = schemars::schema_for!(T);
-    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
-    text.push('\n');
-    text
+    pretty(&schemars::schema_for!(T))
 }
 
 /// Asserts that a document is what its schema says, by another reader of JSON Schema than this crate's types.

@@ -6,6 +6,7 @@
 mod document;
 mod table;
 
+use crate::json::pretty;
 pub use document::{
     AdmissionCell, BooksCell, MATRIX_SCHEMA_VERSION, MatrixReport, MatrixRow, RowState,
     StrategyCell,
@@ -15,10 +16,7 @@ pub use table::{markdown, text};
 /// The document as JSON: pretty, one final newline.
 #[must_use]
 pub fn json(report: &MatrixReport) -> String {
-    // Cannot fail: every key is a string and floats that are not finite become null.
-    let mut text = serde_json::to_string_pretty(report).unwrap_or_default();
-    text.push('\n');
-    text
+    pretty(report)
 }
 
 #[cfg(test)]

@@ -137,7 +137,7 @@ fn run_args(more: &[&str]) -> Result<Box<RunArgs>, CliError> {
 
 /// The scenario: limits out of the way, one program for the round, and the gate when there is a number for it.
 fn text(argv: &[String], timeout: &str, most: Option<f64>) -> String {
-    let argv: Vec<String> = argv.iter().map(|word| toml_string(word)).collect();
+    let argv = toml::Value::from(argv.to_vec());
     let gate = most.map_or_else(String::new, |most| {
         format!(
             "\n# What it made when this was written: more is a change for the worse, whatever the machine.\n\
@@ -148,27 +148,9 @@ fn text(argv: &[String], timeout: &str, most: Option<f64>) -> String {
         "# The client under test, run once a round. Its server is in $SSHCHURN_HOST, $SSHCHURN_PORT, $SSHCHURN_USER,\n\
          # $SSHCHURN_KEY and $SSHCHURN_KNOWN_HOSTS, or in the file $SSHCHURN_SSH_CONFIG.\n\
          name = \"client\"\ntasks = 1\n\n\
-         [[strategy]]\nkind = \"command\"\nargv = [{}]\nper = \"round\"\ntimeout = \"{timeout}\"\n\n\
-         [sshd]\nmax_startups = \"1000:30:2000\"\n{gate}",
-        argv.join(", ")
+         [[strategy]]\nkind = \"command\"\nargv = {argv}\nper = \"round\"\ntimeout = \"{timeout}\"\n\n\
+         [sshd]\nmax_startups = \"1000:30:2000\"\n{gate}"
     )
-}
-
-/// A basic string of TOML.
-fn toml_string(text: &str) -> String {
-    let mut out = String::from("\"");
-    for character in text.chars() {
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }
 
 fn write(path: &Path, text: &str) -> Result<(), CliError> {
