@@ -3,6 +3,7 @@
 //! Owns that process. It has no threads, so that forking is safe; it knows nothing of sshd, the ledger or the harness's
 //! runtime. Its standard input is its leash: when that ends, everything ends.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -247,7 +248,7 @@ impl Launcher {
                     client,
                     end: ClientEnd::Unwatched,
                     took_ns: 0,
-                    left_behind: Vec::new(),
+                    left_behind: BTreeMap::new(),
                     output_bytes: 0,
                 }),
                 // It has said all that there was.

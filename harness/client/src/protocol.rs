@@ -4,6 +4,7 @@
 //! Owns the messages. Each line back is written at once and fits into a pipe's atomic write, since all wardens share one
 //! pipe.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -69,7 +70,7 @@ pub(crate) enum Word {
         client: u32,
         end: ClientEnd,
         took_ns: u64,
-        left_behind: Vec<String>,
+        left_behind: BTreeMap<String, u64>,
         output_bytes: u64,
     },
     /// Everything of a client is gone.
@@ -92,7 +93,7 @@ pub(crate) enum Word {
 
 /// Longest line: what a pipe takes at once (`PIPE_BUF`).
 const LONGEST: usize = 4096;
-/// Names of processes that are told, and how much of each.
+/// Different names of processes that are told, and how much of each.
 pub(crate) const NAMES: usize = 8;
 pub(crate) const NAME_CHARS: usize = 60;
 

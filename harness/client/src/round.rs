@@ -2,7 +2,7 @@
 //!
 //! Owns the conversation with the launcher. Processes are the wardens', numbers the analysis'.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -466,7 +466,7 @@ impl<'a> State<'a> {
         }
     }
 
-    fn fate(&self, end: &ClientEnd, left_behind: &[String]) -> TaskFate {
+    fn fate(&self, end: &ClientEnd, left_behind: &BTreeMap<String, u64>) -> TaskFate {
         let failure = match end {
             ClientEnd::Exited { status: 0 }
                 if !left_behind.is_empty() && !self.round.program.lingers =>

@@ -3,6 +3,7 @@
 //! Owns a client's life, from its start to the end of the last thing that it started: time, exit, output, what it costs and
 //! what it leaves. It runs in a process of its own without threads, and looks at nothing of the network.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::process::{Command, Stdio};
@@ -24,6 +25,7 @@ use crate::limits::{self, Bounds, Groups};
 use crate::output::Output;
 use crate::protocol::{ClientSpec, Launch, NAMES, Word, letter};
 use crate::tree;
+use sshchurn_core::analysis::summary::count_name;
 use sshchurn_core::vocabulary::ClientEnd;
 
 /// How long processes may outlive the client before they count as left behind: the parts of a pipeline do not end at
@@ -191,7 +193,7 @@ impl Warden<'_> {
                 let left = if others && !client.timed_out && !over {
                     names(getpid())
                 } else {
-                    Vec::new()
+                    BTreeMap::new()
                 };
                 drain(&mut ends.output, &mut output);
                 if let Some((end @ ClientEnd::Exited { .. }, _)) = &mut client.ended
@@ -316,7 +318,12 @@ impl Warden<'_> {
         }
     }
 
-    fn say_end(&self, client: &mut Client, left_behind: Vec<String>, output: &mut Output) {
+    fn say_end(
+        &self,
+        client: &mut Client,
+        left_behind: BTreeMap<String, u64>,
+        output: &mut Output,
+    ) {
         client.said = true;
         let Some((end, at)) = client.ended.clone() else {
             return;
@@ -438,13 +445,13 @@ fn drain(pipe: &mut Option<OwnedFd>, output: &mut Output) {
     }
 }
 
-/// The names of what is left below `root`.
-fn names(root: Pid) -> Vec<String> {
-    let left = tree::below(root);
-    let others = left.len().saturating_sub(NAMES);
-    let told = left.into_iter().take(NAMES).map(tree::name);
-    let rest = (others > 0).then(|| format!("({others} others)"));
-    told.chain(rest).collect()
+/// The names of what is left below `root`, and how often each.
+fn names(root: Pid) -> BTreeMap<String, u64> {
+    let mut names = BTreeMap::new();
+    for pid in tree::below(root) {
+        count_name(&mut names, &tree::name(pid), 1, NAMES);
+    }
+    names
 }
 
 /// The same descriptor out of the way of those that the client inherits.

@@ -66,7 +66,7 @@ fn run(lines: &[String], queue_drops: u64) -> RunSummary {
             task: Some(TaskId(task)),
             end: ClientEnd::Exited { status: 0 },
             took: std::time::Duration::from_secs(1),
-            left_behind: Vec::new(),
+            left_behind: std::collections::BTreeMap::new(),
             output_bytes: 0,
             recognised: 0,
             excerpt: String::new(),

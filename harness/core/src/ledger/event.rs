@@ -2,6 +2,7 @@
 //!
 //! Owns what can happen; must not know who says so or who listens.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -224,8 +225,8 @@ pub enum Event {
         #[serde(rename = "took_ns", with = "nanoseconds")]
         #[schemars(with = "u64")]
         took: Duration,
-        /// Names of processes that were left when it had ended.
-        left_behind: Vec<String>,
+        /// Names of processes that were left when it had ended, and how often.
+        left_behind: BTreeMap<String, u64>,
         /// What it wrote to standard output and standard error, bytes.
         output_bytes: u64,
         /// Lines of it that speak of a refusal. Information: nothing is judged by it.

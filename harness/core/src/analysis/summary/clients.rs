@@ -107,7 +107,7 @@ impl Clients {
         &mut self,
         (round, task): (RoundId, Option<TaskId>),
         end: &ClientEnd,
-        left_behind: &[String],
+        left_behind: &BTreeMap<String, u64>,
         output_bytes: u64,
         recognised: u64,
         excerpt: &str,
@@ -128,8 +128,8 @@ impl Clients {
         }
         *self.ends.entry(word(end)).or_default() += 1;
         self.left_behind += u64::from(!left_behind.is_empty());
-        for name in left_behind {
-            add(&mut self.left_behind_names, name, 1);
+        for (name, count) in left_behind {
+            count_name(&mut self.left_behind_names, name, *count, NAMES_KEPT);
         }
         self.output_bytes += output_bytes;
         self.recognised += recognised;
@@ -152,7 +152,7 @@ impl Clients {
         self.memory_bytes = sum(self.memory_bytes, other.memory_bytes, u64::max);
         self.left_behind += other.left_behind;
         for (name, count) in &other.left_behind_names {
-            add(&mut self.left_behind_names, name, *count);
+            count_name(&mut self.left_behind_names, name, *count, NAMES_KEPT);
         }
         self.killed += other.killed;
         self.output_bytes += other.output_bytes;
@@ -183,9 +183,9 @@ fn sum<T>(a: Option<T>, b: Option<T>, join: impl FnOnce(T, T) -> T) -> Option<T>
     Some(join(a?, b?))
 }
 
-/// Names are the client's choice: bounded.
-fn add(names: &mut BTreeMap<String, u64>, name: &str, count: u64) {
-    let known = names.contains_key(name) || names.len() < NAMES_KEPT;
+/// Counts a name. Names are the client's choice: bounded to so many different ones, and the others together.
+pub fn count_name(names: &mut BTreeMap<String, u64>, name: &str, count: u64, most: usize) {
+    let known = names.contains_key(name) || names.len() < most;
     let name = if known { name } else { "(others)" };
     *names.entry(name.to_owned()).or_default() += count;
 }
@@ -245,7 +245,7 @@ mod tests {
         let mut clients = Clients::none_yet();
         for number in 0..100 {
             let end = ClientEnd::Exited { status: 0 };
-            let left = [format!("process {number}")];
+            let left = [(format!("process {number}"), 1)].into();
             clients.ended((RoundId(1), None), &end, &left, 1, 0, "");
         }
         assert_eq!(clients.left_behind_names.len(), NAMES_KEPT + 1);

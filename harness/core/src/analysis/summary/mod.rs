@@ -14,7 +14,7 @@ mod round;
 mod summarizer;
 
 pub use books::{LedgerBooks, RoundBooks, StartNumbers};
-pub use clients::{BUSY_MACHINE, BUSY_THREAD, ClientLoad, Clients};
+pub use clients::{BUSY_MACHINE, BUSY_THREAD, ClientLoad, Clients, count_name};
 pub use numbers::{
     BannerEofSplit, Counts, FailureCounts, GeneratorHealth, Leftovers, Makers, Numbers, PerTask,
     Rate, RetriesByKind, RoundSummary, RunSummary, Scope, Spread, StrategySummary, TaskCounts,
