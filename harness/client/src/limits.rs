@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Uid;
+use procfs::process::all_processes;
 
 const MOUNT: &str = "/sys/fs/cgroup";
 
@@ -230,18 +231,12 @@ pub(crate) fn set_resource_limits(max_processes: u32, max_memory: Option<u64>) -
 /// Processes and threads of this user.
 fn processes_of_user() -> u64 {
     let uid = Uid::effective().as_raw();
-    fs::read_dir("/proc")
+    all_processes()
         .into_iter()
         .flatten()
         .flatten()
-        .filter(|entry| {
-            use std::os::unix::fs::MetadataExt;
-            let number = entry.file_name().to_string_lossy().parse::<u32>().is_ok();
-            number && entry.metadata().is_ok_and(|process| process.uid() == uid)
-        })
-        .map(|entry| {
-            fs::read_dir(entry.path().join("task")).map_or(1, |tasks| tasks.count() as u64)
-        })
+        .filter(|process| process.uid().is_ok_and(|of| of == uid))
+        .filter_map(|process| u64::try_from(process.stat().ok()?.num_threads).ok())
         .sum()
 }
 

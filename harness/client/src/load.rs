@@ -4,10 +4,11 @@
 //! began used nothing until then, so that a short burst is not taken for a busy core.
 
 use std::collections::{HashMap, VecDeque};
-use std::fs;
 use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
+use procfs::process::Process;
+use procfs::{CurrentSI as _, KernelStats};
 
 /// Longest stretch that a share is taken over.
 const WINDOW: Duration = Duration::from_secs(5);
@@ -43,11 +44,7 @@ impl Load {
     pub(crate) fn begin(&mut self, now: Instant) {
         if self.began.is_none() {
             self.began = Some(now);
-            // 100 on every Linux there is.
-            self.tick = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)
-                .ok()
-                .flatten()
-                .map_or(100.0, |ticks| ticks as f64);
+            self.tick = procfs::ticks_per_second() as f64;
             self.machine.push_back((now, machine()));
         }
     }
@@ -116,43 +113,33 @@ fn forget<T>(history: &mut VecDeque<(Instant, T)>, now: Instant) {
     }
 }
 
-/// CPU time of all cores since boot (proc(5), `/proc/stat`): user, nice, system, idle, iowait, irq, softirq, steal.
+/// CPU time of all cores since boot, clock ticks.
 fn machine() -> Machine {
-    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
-    let numbers: Vec<u64> = text
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .split_ascii_whitespace()
-        .skip(1)
-        .take(8)
-        .filter_map(|word| word.parse().ok())
-        .collect();
-    let all: u64 = numbers.iter().sum();
-    let idle: u64 = numbers.iter().skip(3).take(2).sum();
+    let Ok(total) = KernelStats::current().map(|stats| stats.total) else {
+        return Machine::default();
+    };
+    let idle = total.idle + total.iowait.unwrap_or(0);
+    let others = [total.irq, total.softirq, total.steal];
+    let busy = total.user + total.nice + total.system + others.into_iter().flatten().sum::<u64>();
     Machine {
-        busy: all - idle,
-        all,
+        busy,
+        all: busy + idle,
     }
 }
 
 /// The threads of a process: who each is (number and start), its name, and the CPU time it has used, clock ticks.
 fn threads(pid: Pid) -> Vec<((i32, u64), String, u64)> {
-    let entries = fs::read_dir(format!("/proc/{pid}/task"));
-    entries
+    let tasks = Process::new(pid.as_raw()).and_then(|process| process.tasks());
+    tasks
         .into_iter()
         .flatten()
-        .flatten()
-        .filter_map(|entry| {
-            let thread: i32 = entry.file_name().to_str()?.parse().ok()?;
-            let text = fs::read(entry.path().join("stat")).ok()?;
-            let text = String::from_utf8_lossy(&text);
-            let (open, close) = (text.find('(')?, text.rfind(')')?);
-            let words: Vec<&str> = text.get(close + 1..)?.split_ascii_whitespace().collect();
-            // Fields 14, 15 and 22 of proc(5), counted from the state, which is the third.
-            let number = |field: usize| words.get(field - 3)?.parse::<u64>().ok();
-            let name = text.get(open + 1..close)?.to_owned();
-            Some(((thread, number(22)?), name, number(14)? + number(15)?))
+        .filter_map(|task| task.ok()?.stat().ok())
+        .map(|stat| {
+            (
+                (stat.pid, stat.starttime),
+                stat.comm,
+                stat.utime + stat.stime,
+            )
         })
         .collect()
 }

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use procfs::process::{Process, all_processes};
 
 use crate::protocol::NAME_CHARS;
 
@@ -21,16 +22,11 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// The processes below `root`, parents before children. Zombies are none.
 pub(crate) fn below(root: Pid) -> Vec<Pid> {
     let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    for entry in entries {
-        let name = entry.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else {
-            continue;
-        };
-        if let Some((state, parent)) = stat(pid)
-            && state != 'Z'
-        {
-            children.entry(parent).or_default().push(pid);
+    let processes = all_processes().into_iter().flatten().flatten();
+    // One that is gone by now is nobody's child.
+    for stat in processes.filter_map(|process| process.stat().ok()) {
+        if stat.state != 'Z' {
+            children.entry(stat.ppid).or_default().push(stat.pid);
         }
     }
     let mut found = Vec::new();
@@ -44,27 +40,20 @@ pub(crate) fn below(root: Pid) -> Vec<Pid> {
     found
 }
 
-/// State and parent of a process (proc(5), `/proc/PID/stat`): what follows the last parenthesis, since a name may hold
-/// any.
-fn stat(pid: i32) -> Option<(char, i32)> {
-    let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let text = String::from_utf8_lossy(&text);
-    let mut words = text.get(text.rfind(')')? + 1..)?.split_ascii_whitespace();
-    let state = words.next()?.chars().next()?;
-    Some((state, words.next()?.parse().ok()?))
-}
-
 /// What a process calls itself: its command line, or its name where it has none.
 pub(crate) fn name(pid: Pid) -> String {
-    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let line = String::from_utf8_lossy(&line);
-    let words: Vec<&str> = line.split('\0').filter(|word| !word.is_empty()).collect();
-    let name = if words.is_empty() {
-        std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default()
-    } else {
-        words.join(" ")
-    };
-    name.trim()
+    let process = Process::new(pid.as_raw());
+    let words = process
+        .as_ref()
+        .ok()
+        .and_then(|process| process.cmdline().ok());
+    let words = words.filter(|words| !words.is_empty());
+    let name = words.map(|words| words.join(" ")).or_else(|| {
+        let stat = process.ok()?.stat().ok()?;
+        Some(stat.comm)
+    });
+    name.unwrap_or_default()
+        .trim()
         .chars()
         .map(|c| if c.is_control() { '?' } else { c })
         .take(NAME_CHARS)

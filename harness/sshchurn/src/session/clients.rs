@@ -16,6 +16,7 @@ use sshchurn_server::{ClientWard, Endpoint};
 
 use super::directory::RunDirectory;
 use super::error::SessionError;
+use crate::doctor::Finding;
 
 /// This program, whatever has become of its file meanwhile.
 const LAUNCHER: &str = "/proc/self/exe";
@@ -112,16 +113,19 @@ fn working_folder(scenario: &Scenario, program: &ClientProgram) -> PathBuf {
 }
 
 /// What is wrong with the clients of a scenario, before anything is started: each a sentence with its remedy.
-pub(super) fn missing(scenario: &Scenario) -> Vec<(String, String)> {
-    let mut problems = Vec::new();
+pub(super) fn missing(scenario: &Scenario) -> Vec<Finding> {
+    let mut findings = Vec::new();
     for (strategy, client) in scenario.programs() {
-        let name = &strategy.name;
+        let mut report = |what: String, fix: String| {
+            let found = format!("strategy `{}`: {what}", strategy.name);
+            findings.push(Finding::failure("client", found, fix));
+        };
         let place = working_folder(scenario, client);
         if !place.is_dir() {
-            problems.push((
-                format!("strategy `{name}`: its working folder {} is not there", place.display()),
+            report(
+                format!("its working folder {} is not there", place.display()),
                 "make it, or correct `working_folder`; a relative one counts from the scenario's file".to_owned(),
-            ));
+            );
         }
         let program = &client.argv[0];
         // One that a placeholder is in is known only when it is started.
@@ -130,12 +134,17 @@ pub(super) fn missing(scenario: &Scenario) -> Vec<(String, String)> {
         }
         match found(scenario, program) {
             Found::There(_) => {}
-            Found::NotExecutable(path) => problems.push((
-                format!("strategy `{name}`: {} cannot be executed", path.display()),
-                format!("`chmod +x {}`, or name its interpreter first: `argv = [\"sh\", \"{program}\"]`", path.display()),
-            )),
-            Found::Nowhere => problems.push((
-                format!("strategy `{name}`: there is no program `{program}`"),
+            Found::NotExecutable(path) => {
+                let path = path.display();
+                report(
+                    format!("{path} cannot be executed"),
+                    format!(
+                        "`chmod +x {path}`, or name its interpreter first: `argv = [\"sh\", \"{program}\"]`"
+                    ),
+                );
+            }
+            Found::Nowhere => report(
+                format!("there is no program `{program}`"),
                 if program.contains('/') {
                     format!(
                         "looked for at {}; a relative path counts from the scenario's file",
@@ -144,10 +153,10 @@ pub(super) fn missing(scenario: &Scenario) -> Vec<(String, String)> {
                 } else {
                     "looked for in PATH; install it, or correct `argv`".to_owned()
                 },
-            )),
+            ),
         }
     }
-    problems
+    findings
 }
 
 enum Found {

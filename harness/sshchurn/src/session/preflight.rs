@@ -18,11 +18,7 @@ pub fn preflight(scenario: &Scenario, server: ServerChoice) -> Result<Vec<Findin
     if scenario.programs().next().is_some() {
         findings.push(doctor::client_bounds());
     }
-    findings.extend(
-        clients::missing(scenario)
-            .into_iter()
-            .map(|(what, fix)| Finding::failure("client", what, fix)),
-    );
+    findings.extend(clients::missing(scenario));
     let failures: Vec<Finding> = findings
         .iter()
         .filter(|finding| finding.status == Status::Failure)
