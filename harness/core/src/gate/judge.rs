@@ -93,32 +93,26 @@ fn judge_one(threshold: &Threshold, run: &RunSummary) -> GateResult {
 fn check(threshold: &Threshold, run: &RunSummary, strategy: StrategyName) -> GateCheck {
     let summary = run.strategy(&strategy);
     let actual = value(&threshold.left, summary);
-    let limit = match &threshold.bound {
-        Bound::Value(value) => Some(*value),
+    // Connections that the kernel turned away are in no log: the true number may be larger, so that only its being too
+    // large already, or its being large enough, is known.
+    let open = |of: &Selector, strategy: Option<&StrategySummary>| {
+        of.metric.counts_connections()
+            && strategy
+                .and_then(|strategy| strategy.numbers.clients.as_ref())
+                .is_some_and(|clients| clients.lower_bound)
+    };
+    let left_open = open(&threshold.left, summary);
+    let (limit, right_open) = match &threshold.bound {
+        Bound::Value(value) => (Some(*value), false),
         Bound::Multiple { factor, of } => {
             let other = match &of.strategy {
                 Some(name) => run.strategy(name),
                 None => summary,
             };
-            value(of, other).map(|value| factor * value)
-        }
-    };
-    // Connections that the kernel turned away are in no log: the true number may be larger, so that only its being too
-    // large already, or its being large enough, is known.
-    let lower_bound = |strategy: Option<&StrategySummary>| {
-        strategy
-            .and_then(|strategy| strategy.numbers.clients.as_ref())
-            .is_some_and(|clients| clients.lower_bound)
-    };
-    let left_open = threshold.left.metric.counts_connections() && lower_bound(summary);
-    let right_open = match &threshold.bound {
-        Bound::Value(_) => false,
-        Bound::Multiple { of, .. } => {
-            let other = match &of.strategy {
-                Some(name) => run.strategy(name),
-                None => summary,
-            };
-            of.metric.counts_connections() && lower_bound(other)
+            (
+                value(of, other).map(|value| factor * value),
+                open(of, other),
+            )
         }
     };
     let outcome = match (actual, limit) {

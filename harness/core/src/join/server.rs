@@ -50,7 +50,7 @@ pub enum Unfinished {
 
 impl SshdView {
     /// Whether its lines say what became of it.
-    fn settled(&self) -> bool {
+    pub(crate) fn settled(&self) -> bool {
         self.seen == Seen::Dropped || self.accepted || self.failed.is_some()
     }
 

@@ -369,8 +369,7 @@ impl RoundState {
             books.connections_unannounced += 1;
         } else {
             books.connections_logged += 1;
-            let settled = view.seen == Seen::Dropped || view.accepted || view.failed.is_some();
-            books.connections_settled += u64::from(settled);
+            books.connections_settled += u64::from(view.settled());
         }
         if let Some(makers) = &mut self.summary.numbers.total.makers {
             count_maker(makers, attempt);
