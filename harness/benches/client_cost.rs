@@ -22,6 +22,8 @@ const LIMITS: ConnectLimits = ConnectLimits {
     whole: None,
     source: None,
     keepalive: None,
+    asks_methods: false,
+    work: None,
 };
 
 #[allow(clippy::print_stdout, clippy::print_stderr)]

@@ -17,6 +17,8 @@ const LIMITS: ConnectLimits = ConnectLimits {
     whole: None,
     source: None,
     keepalive: None,
+    asks_methods: false,
+    work: None,
 };
 
 fn handshakes(c: &mut Criterion) {

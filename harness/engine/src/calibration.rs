@@ -47,6 +47,8 @@ pub async fn calibrate<C: Connector>(
         whole: None,
         source: None,
         keepalive: None,
+        asks_methods: false,
+        work: None,
     };
     let mut round_trips = Vec::new();
     let mut last = None;

@@ -115,6 +115,7 @@ impl Engine {
             .map(|limit| Arc::new(Semaphore::new(limit as usize)));
         let release = Arc::new(Word::new());
         let kills = kill_times(&self.scenario, plan.repetition);
+        let strategy = Strategy::new(&self.scenario, &plan.strategy);
         let mut parts = parts::<C::Session>(&self.scenario, &plan.strategy);
 
         let mut tasks = FuturesUnordered::new();
@@ -139,7 +140,7 @@ impl Engine {
             let task_plan = TaskPlan {
                 task,
                 job,
-                strategy: Strategy::new(&self.scenario, &plan.strategy),
+                strategy: strategy.clone(),
                 cleanup: plan.strategy.tunables.cleanup,
                 kill_after: kills[index],
                 waits: Draws::for_task(self.scenario.seed, plan.repetition, task, Purpose::Waits),

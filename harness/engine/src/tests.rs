@@ -733,6 +733,8 @@ async fn an_interrupted_attempt_says_what_the_kernel_knew_of_its_socket() {
         whole: None,
         source: None,
         keepalive: None,
+        asks_methods: false,
+        work: None,
     };
     // Nobody accepts: the connection stands in the listener's queue, and what the client says is acknowledged.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");

@@ -274,6 +274,10 @@ pub struct Tunables {
     pub login_timeout: Duration,
     /// Keepalive interval of operator-side connections and of reused monitoring sessions; zero is off.
     pub keepalive_interval: Duration,
+    /// What the modelled client has to do for one connection, its command included, beyond what our own code takes.
+    pub connection_cost: Duration,
+    /// How many connections it can work for at a time.
+    pub client_threads: u32,
     /// multiplexed: tasks that share one connection.
     pub sessions_per_connection: u32,
 }
@@ -328,6 +332,8 @@ impl Tunables {
             banner_timeout: Duration::from_secs(30),
             login_timeout: Duration::from_secs(120),
             keepalive_interval: Duration::from_secs(30),
+            connection_cost: Duration::ZERO,
+            client_threads: 1,
             sessions_per_connection: 10,
         }
     }

@@ -410,6 +410,8 @@ fn read_tunables(table: &Table<'_, '_>, kind: StrategyKind) -> Tunables {
         banner_timeout: deadline("banner_timeout", default.banner_timeout),
         login_timeout: deadline("login_timeout", default.login_timeout),
         keepalive_interval: wait("keepalive_interval", default.keepalive_interval),
+        connection_cost: wait("connection_cost", default.connection_cost),
+        client_threads: count("client_threads", default.client_threads),
         sessions_per_connection: count("sessions_per_connection", default.sessions_per_connection),
     }
 }

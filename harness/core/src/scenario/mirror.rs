@@ -217,6 +217,13 @@ struct StrategyFile {
     /// Keepalive interval, `0s` is off. Default `30s`.
     #[schemars(default)]
     keepalive_interval: String,
+    /// How long the modelled client's threads are busy with one connection, its command included, beyond what our own code
+    /// takes: connections wait for each other meanwhile. Default `0s`.
+    #[schemars(default)]
+    connection_cost: String,
+    /// How many of them it works for at a time: 1 for an event loop or an interpreter with one lock. Default 1.
+    #[schemars(default, range(min = 1, max = 1000))]
+    client_threads: u32,
     /// multiplexed only: tasks that share one connection. Default 10.
     #[schemars(default, range(min = 1, max = 1000))]
     sessions_per_connection: u32,
@@ -393,6 +400,8 @@ impl From<&StrategyConfig> for StrategyFile {
             banner_timeout: format_duration(tunables.banner_timeout),
             login_timeout: format_duration(tunables.login_timeout),
             keepalive_interval: format_duration(tunables.keepalive_interval),
+            connection_cost: format_duration(tunables.connection_cost),
+            client_threads: tunables.client_threads,
             sessions_per_connection: tunables.sessions_per_connection,
             argv: program.map(|program| program.argv.clone()),
             per: program.map(|program| program.per),

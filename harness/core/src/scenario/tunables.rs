@@ -6,11 +6,12 @@
 use super::config::{JobLife, Life, StrategyKind};
 
 /// Every tunable.
-const ALL: [&str; 19] = [
+const ALL: [&str; 21] = [
     "banner_timeout",
     "cleanup",
     "cleanup_retries",
     "cleanup_timeout",
+    "client_threads",
     "command",
     "command_attempts",
     "command_timeout",
@@ -18,6 +19,7 @@ const ALL: [&str; 19] = [
     "conn_retry_jitter",
     "conn_retry_wait",
     "conn_timeout",
+    "connection_cost",
     "detect_timeout",
     "keepalive_interval",
     "log_chunk_size",
@@ -34,7 +36,8 @@ fn uses(kind: StrategyKind, key: &str) -> bool {
     match key {
         // Everybody connects but a program, which has its own settings.
         "banner_timeout" | "conn_timeout" | "login_timeout" => life != Life::Program,
-        "command_timeout" | "conn_retry_attempts" | "conn_retry_jitter" | "conn_retry_wait" => {
+        "client_threads" | "command_timeout" | "conn_retry_attempts" | "conn_retry_jitter"
+        | "conn_retry_wait" | "connection_cost" => {
             matches!(life, Life::Job(_) | Life::Once | Life::Shared)
         }
         "command" => matches!(life, Life::Once | Life::Shared),

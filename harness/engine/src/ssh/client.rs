@@ -185,13 +185,20 @@ impl Connector for RusshConnector {
         let by = |deadline: Instant| whole_by.map_or(deadline, |whole| whole.min(deadline));
         let socket = self.tcp_connect(limits, tap).await?;
         let banner_by = by(Instant::now() + limits.banner);
+        let work = async || {
+            if let Some(work) = &limits.work {
+                work.part().await;
+            }
+        };
 
         let tapped = TappedStream::new(socket.stream(), tap.clone());
         let handler = HostKeyHandler {
             account: Arc::clone(&self.shared),
         };
-        let handshake =
-            client::connect_stream(self.shared.config(limits.keepalive), tapped, handler);
+        let handshake = async {
+            work().await;
+            client::connect_stream(self.shared.config(limits.keepalive), tapped, handler).await
+        };
         tokio::pin!(handshake);
 
         // One future covers identification and key exchange; the tap tells when the first deadline is met.
@@ -212,8 +219,19 @@ impl Connector for RusshConnector {
             keyed.map_err(|error| classify::after_connect(&tap.trace(), &error.to_string()))?;
         tap.keyed();
 
-        let login =
-            handle.authenticate_publickey(self.shared.user.clone(), self.shared.key.clone());
+        let login = async {
+            let Account { user, key, .. } = &*self.shared;
+            work().await;
+            if limits.asks_methods {
+                match handle.authenticate_none(user).await? {
+                    // A server that lets anyone in has answered more than was asked.
+                    AuthResult::Success => return Ok(AuthResult::Success),
+                    AuthResult::Failure { .. } => {}
+                }
+            }
+            work().await;
+            handle.authenticate_publickey(user, key.clone()).await
+        };
         match timeout_at(login_by, login).await {
             Err(_) => return Err(classify::timed_out(&tap.trace())),
             Ok(Err(error)) => {
@@ -226,6 +244,7 @@ impl Connector for RusshConnector {
             }
             Ok(Ok(AuthResult::Success)) => tap.authenticated(),
         }
+        work().await;
         Ok(RusshSession { handle, socket })
     }
 }

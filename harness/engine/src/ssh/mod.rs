@@ -20,15 +20,17 @@ mod shell;
 mod socket;
 mod tap;
 mod tcp_info;
+mod work;
 
 pub use classify::{Severity, severity_of_attempt, severity_of_command};
 pub use client::{ClientError, RusshConnector, RusshSession};
 pub use command::{Captured, Command, CommandOutput, Job, OUTPUT_LIMIT};
 pub use held::HeldConnection;
 pub use tap::Tap;
+pub use work::ClientWork;
 
-/// Deadlines and keepalive of one connection attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// How one connection attempt is made: its deadlines, and what the client does between the stages.
+#[derive(Debug, Clone)]
 pub struct ConnectLimits {
     /// For the TCP connect, from the call of `connect()`.
     pub connect: Duration,
@@ -42,6 +44,12 @@ pub struct ConnectLimits {
     pub source: Option<IpAddr>,
     /// Keepalive interval of the established connection; `None` is off.
     pub keepalive: Option<Duration>,
+    /// Whether it asks which methods there are (the `none` request of RFC 4252, 5.2) before it offers its key. asyncssh,
+    /// OpenSSH's `ssh` and Go's client do, paramiko does not. sshd takes at least 5 ms over the answer
+    /// (auth2.c:ensure_minimum_time_since), in which the connection keeps its startup slot.
+    pub asks_methods: bool,
+    /// What the client has to do for it; `None` is what our own code takes.
+    pub work: Option<ClientWork>,
 }
 
 /// Makes connections: the one seam between the strategies and the network. Strategies see this, a clock and

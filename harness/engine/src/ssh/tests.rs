@@ -18,6 +18,8 @@ const LIMITS: ConnectLimits = ConnectLimits {
     whole: None,
     source: None,
     keepalive: None,
+    asks_methods: false,
+    work: None,
 };
 
 /// One attempt against a server that does `serve` with its one connection.
@@ -139,7 +141,7 @@ async fn a_bound_on_all_of_it_ends_the_stage_it_falls_into() {
         whole: Some(Duration::from_secs(1)),
         ..LIMITS
     };
-    let (outcome, _) = attempt(limits, |stream| async move {
+    let (outcome, _) = attempt(limits.clone(), |stream| async move {
         let _held = stream;
         std::future::pending::<()>().await;
     })

@@ -19,7 +19,7 @@ use super::draws::Draws;
 use super::link::Link;
 use super::rendezvous::Rendezvous;
 use super::share::Part;
-use crate::ssh::{ConnectLimits, Connector, Job};
+use crate::ssh::{ClientWork, ConnectLimits, Connector, Job};
 use sshchurn_core::scenario::{
     HoldLife, JobLife, Life, MONITORING_SOURCE, Scenario, StrategyConfig, StrategyKind, Tunables,
 };
@@ -32,6 +32,8 @@ pub(crate) struct Strategy {
     tunables: Tunables,
     time_scale: f64,
     monitoring_source: Option<IpAddr>,
+    /// Shared by all tasks that this is cloned for.
+    work: Option<ClientWork>,
     /// Where the server's `MaxStartups` refuses everything, and a staircase ends.
     shut_from: u32,
 }
@@ -56,6 +58,7 @@ impl Strategy {
         }
         Strategy {
             kind: config.kind,
+            work: ClientWork::new(tunables.connection_cost, tunables.client_threads),
             tunables,
             time_scale: scenario.time_scale,
             monitoring_source: (!scenario.sshd.monitoring_keywords.is_empty())
@@ -137,6 +140,8 @@ impl Strategy {
             whole: None,
             source: None,
             keepalive: self.keepalive(),
+            asks_methods: false,
+            work: self.work.clone(),
         }
     }
 
@@ -145,6 +150,7 @@ impl Strategy {
     fn passing_limits(&self) -> ConnectLimits {
         ConnectLimits {
             keepalive: None,
+            asks_methods: true,
             ..self.operator_limits()
         }
     }
@@ -158,6 +164,8 @@ impl Strategy {
             whole: Some(self.tunables.login_timeout),
             source: self.monitoring_source,
             keepalive,
+            asks_methods: true,
+            work: self.work.clone(),
         }
     }
 
