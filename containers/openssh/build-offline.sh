@@ -2,11 +2,12 @@
 # Makes the root file system of a Debian OpenSSH server as a tar, from the distribution's packages alone:
 # no image registry, no root, nothing installed on this machine.
 #
-#   build-offline.sh [SUITE [OUTPUT]]
+#   build-offline.sh [SUITE [OUTPUT [PACKAGE …]]]
 #
 #   SUITE   bullseye | bookworm | trixie | trixie-backports | forky | …
 #           default: the suite of this Debian machine, else bookworm
 #   OUTPUT  file to write, `-` (the default) for standard output
+#   PACKAGE what a scenario wants besides; comes with what it needs
 #
 # The layout is the one the Dockerfile next to it gives; README.md in the folder above lists it. Progress
 # goes to standard error; its last line is `release: OpenSSH_<version>`, which `sshchurn` reads.
@@ -24,9 +25,16 @@ done
 host_suite=$(. /etc/os-release; if [ "${ID:-}" = debian ]; then printf '%s' "${VERSION_CODENAME:-}"; fi)
 suite=${1:-${host_suite:-bookworm}}
 output=${2:--}
+wanted=("${@:3}")
 case $suite in
     *[!a-z-]* | '' | -*) die "'$suite' is not the name of a Debian suite" ;;
 esac
+for name in "${wanted[@]}"; do
+    # apt reads more than names: options, patterns, versions, `name-` for a removal.
+    case $name in
+        *[!a-z0-9+.-]* | [!a-z0-9]* | ? | '') die "'$name' is not the name of a Debian package" ;;
+    esac
+done
 base=${suite%-backports}
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/sshchurn-image.XXXXXXXX")
@@ -104,6 +112,8 @@ run() { # runs quietly, shows the output only when it fails; the last line says 
             why="$why: this machine has no valid key of that archive; update the package debian-archive-keyring"
         elif grep -qE 'does not have a Release file|404 ' "$work/out"; then
             why="$why: the archive of this machine's apt sources does not carry it; a suite past its support is at archive.debian.org"
+        elif grep -qE 'Unable to locate package|has no installation candidate' "$work/out"; then
+            why="$why: $(sed -nE 's/^E: (Unable to locate package .*|Package .* has no installation candidate)$/\1/p' "$work/out" | paste -sd ',')"
         fi
         die "$why"
     fi
@@ -116,9 +126,9 @@ run apt-get update -q
 packages="base-files libc-bin bash dash coreutils util-linux procps grep sed mawk findutils"
 target_release=
 [ "$suite" = "$base" ] || target_release="--target-release=$suite"
-say "downloading openssh-server and what it needs"
+say "downloading openssh-server${wanted[*]:+ ${wanted[*]}} and what is needed for that"
 # shellcheck disable=SC2086 # lists of words
-run apt-get install -q --download-only $target_release openssh-server $packages
+run apt-get install -q --download-only $target_release openssh-server $packages "${wanted[@]}"
 
 # --- the tree ------------------------------------------------------------------------------------------
 root=$work/root
@@ -134,13 +144,18 @@ esac
 
 say "unpacking"
 release=
+versions=
 for deb in "$apt"/cache/archives/*.deb; do
     name=$(dpkg-deb --field "$deb" Package)
-    case $name in
-        # Helpers of maintainer scripts: none runs here.
+    # The server needs these for maintainer scripts only, and none runs here. What a scenario wants may need them for itself.
+    [ ${#wanted[@]} -gt 0 ] || case $name in
         debconf | perl | perl-base | perl-modules-* | libperl5.* | dpkg | adduser | ucf | init-system-helpers | sysvinit-utils | runit-helper | tar) continue ;;
-        openssh-server) release=$(dpkg-deb --field "$deb" Version) ;;
     esac
+    version=$(dpkg-deb --field "$deb" Version)
+    [ "$name" != openssh-server ] || release=$version
+    for package in "${wanted[@]}"; do
+        [ "$name" != "$package" ] || versions+="$name $version"$'\n'
+    done
     # Documentation, translations and units are half the size, and nobody reads them here.
     dpkg-deb --fsys-tarfile "$deb" | tar --extract --directory "$root" --keep-directory-symlink --no-same-owner \
         --exclude='./usr/share/doc/*' --exclude='./usr/share/man/*' --exclude='./usr/share/info/*' \
@@ -149,6 +164,10 @@ for deb in "$apt"/cache/archives/*.deb; do
         --exclude='./lib/systemd/*' --exclude='./usr/lib/systemd/*'
 done
 [ -n "$release" ] || die "apt did not download openssh-server"
+for package in "${wanted[@]}"; do
+    # A name that only others provide, and what apt takes for a pattern.
+    [[ $'\n'$versions == *$'\n'"$package "* ]] || die "$suite has no package of the name '$package'"
+done
 release=${release#*:}
 release=OpenSSH_${release%%-*}
 
@@ -185,6 +204,7 @@ chmod 0640 "$root/etc/shadow"
 printf 'passwd: files\ngroup: files\nshadow: files\nhosts: files\n' >"$root/etc/nsswitch.conf"
 printf '127.0.0.1 localhost\n::1 localhost\n' >"$root/etc/hosts"
 printf '%s\n' "$release" >"$root/etc/sshchurn/release"
+[ ${#wanted[@]} -eq 0 ] || printf '%s' "$versions" >"$root/etc/sshchurn/packages"
 
 # --- the tar -------------------------------------------------------------------------------------------
 # Two passes over one archive, because only the job user's home is not root's.

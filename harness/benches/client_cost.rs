@@ -37,6 +37,8 @@ fn main() {
         sshd: SshdConfig {
             max_startups: MaxStartups::new(1000, 100, 1000).expect("valid"),
             min_release: None,
+            packages: sshchurn_core::scenario::Packages::new(),
+            login_shell: None,
             keywords: Vec::new(),
             monitoring_keywords: Vec::new(),
         },

@@ -207,6 +207,13 @@ pub struct ServerDescription {
     pub release: Option<String>,
     /// Image reference and digest, docker only.
     pub image: Option<String>,
+    /// The login shell of the jobs' user; `None` where nobody could look.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login_shell: Option<String>,
+    /// The packages that the scenario asks for, as they are there: name and version. `None` where it asks for none, or
+    /// nobody could look.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packages: Option<Vec<PackageRecord>>,
     /// `MaxStartups` in force, `start:rate:full`, read back from `sshd -T` (or the embedded rule); `None`
     /// where the server cannot be asked.
     pub effective_max_startups: Option<String>,
@@ -234,6 +241,27 @@ pub struct ServerDescription {
     pub login_shell_cost_ns: Option<u64>,
     /// Warnings of the target, each a full sentence with its remedy.
     pub warnings: Vec<String>,
+}
+
+/// A package on the server's machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PackageRecord {
+    /// Its name.
+    pub name: String,
+    /// Its version; `null` on a machine without dpkg, where a program of its name was found.
+    pub version: Option<String>,
+}
+
+impl PackageRecord {
+    /// Name and version in words.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match &self.version {
+            Some(version) => format!("{} {version}", self.name),
+            None => format!("{} (a program of that name)", self.name),
+        }
+    }
 }
 
 /// The machine and limits of the client.

@@ -207,6 +207,8 @@ pub(crate) fn scenario(kind: StrategyKind, tasks: u32) -> Scenario {
                 full: 100,
             },
             min_release: None,
+            packages: sshchurn_core::scenario::Packages::new(),
+            login_shell: None,
             keywords: Vec::new(),
             monitoring_keywords: Vec::new(),
         },

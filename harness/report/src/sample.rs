@@ -9,7 +9,7 @@ use sshchurn_core::analysis::{laws, validity};
 use sshchurn_core::gate::{Threshold, decide, judge};
 use sshchurn_core::ids::RoundId;
 use sshchurn_core::ledger::{Event, Record, RunEnd};
-use sshchurn_core::manifest::{Manifest, NetworkPath, ServerKind};
+use sshchurn_core::manifest::{Manifest, NetworkPath, PackageRecord, ServerKind};
 use sshchurn_core::reading::{KernelReading, ServerReading};
 use sshchurn_core::vocabulary::{AttemptOutcome, Phase};
 
@@ -131,6 +131,11 @@ pub(super) fn hostile() -> RunReport {
     report.target.identification = enemy();
     report.target.release = Some(enemy());
     report.target.image = Some(enemy());
+    report.target.login_shell = Some(enemy());
+    report.target.packages = Some(vec![PackageRecord {
+        name: enemy(),
+        version: Some(enemy()),
+    }]);
     report.target.sshd_config = Some(enemy());
     report.target.choice = enemy();
     report.target.effective_config = vec![(enemy(), enemy())];

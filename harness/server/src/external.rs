@@ -18,6 +18,7 @@ use super::{
 };
 use sshchurn_core::manifest::{NetworkPath, ServerDescription, ServerKind};
 use sshchurn_core::release::{Release, release_word};
+use sshchurn_core::scenario::{LoginShell, PackageName, Packages};
 use sshchurn_engine::ssh::keys::{HostKeyCheck, KeyPair};
 
 /// Which server, and as whom.
@@ -46,12 +47,13 @@ impl ExternalServer {
     /// # Errors
     /// [`ServerError::Consent`] for a host that was not named; nothing is sent to it then.
     /// [`ServerError::Io`] when the key cannot be read or others can read it, [`ServerError::NotReady`] past `request.ready_within`,
-    /// [`ServerError::Unavailable`] for an older server than the scenario needs.
+    /// [`ServerError::Unavailable`] for an older server than the scenario needs, and where it asks for a login shell.
     pub async fn start(
         request: &ServerRequest,
         options: &ExternalOptions,
     ) -> Result<Self, ServerError> {
         check_consent(options)?;
+        check_login_shell(request.sshd.login_shell.as_ref())?;
         check_mode(&options.key)?;
         let key = KeyPair::read(&options.key).map_err(key_error)?;
         let identification = identification::read(options.address, request.ready_within)
@@ -140,6 +142,34 @@ impl ExternalServer {
     }
 }
 
+/// The account is somebody else's, and so is its shell.
+///
+/// # Errors
+/// [`ServerError::Unavailable`] where a shell is asked for.
+pub fn check_login_shell(asked: Option<&LoginShell>) -> Result<(), ServerError> {
+    match asked {
+        None => Ok(()),
+        Some(shell) => Err(ServerError::Unavailable {
+            what: format!(
+                "the login shell of an external server's account cannot be chosen, and the scenario asks for {shell}                  (`sshd.login_shell`)"
+            ),
+            fix: String::from("use `--target docker`, or take the key out of the scenario"),
+        }),
+    }
+}
+
+/// Nobody can look, and a client that misses one fails in its own words.
+fn packages_warning(packages: &Packages) -> Option<String> {
+    let names: Vec<&str> = packages.iter().map(PackageName::as_str).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "whether an external server has the packages that the scenario needs (`sshd.packages`) is not known: look for \
+             {} there",
+            names.join(", ")
+        )
+    })
+}
+
 /// Also for loopback: `ssh -L` and `kubectl port-forward` put somebody else's server on a port of this machine, and who
 /// listens there cannot always be seen, nor told from a forwarder that is called sshd.
 fn check_consent(options: &ExternalOptions) -> Result<(), ServerError> {
@@ -215,6 +245,17 @@ fn describe(
     // The folder for temporary files of a foreign machine is everybody's, and seed and run id can be known beforehand:
     // a name that cannot be guessed is one that nobody has put a folder or a link under.
     let jobs = format!("/tmp/sshchurn-jobs-{:032x}", rand::random::<u128>());
+    let mut warnings = vec![
+        format!(
+            "MaxStartups {} and the scenario's other sshd settings are not applied to an external server and its \
+             own are not known; read them from `sshd -T` there before comparing runs",
+            request.sshd.max_startups
+        ),
+        format!(
+            "leftover directories cannot be counted on an external server; look into {jobs} there and remove it"
+        ),
+    ];
+    warnings.extend(packages_warning(&request.sshd.packages));
     ServerDescription {
         kind: ServerKind::External,
         address: options.address.to_string(),
@@ -226,19 +267,12 @@ fn describe(
         release: release_word(&identification).map(str::to_owned),
         identification,
         image: None,
+        login_shell: None,
+        packages: None,
         effective_max_startups: None,
         effective_config: Vec::new(),
         sshd_config: None,
-        warnings: vec![
-            format!(
-                "MaxStartups {} and the scenario's other sshd settings are not applied to an external server and its \
-                 own are not known; read them from `sshd -T` there before comparing runs",
-                request.sshd.max_startups
-            ),
-            format!(
-                "leftover directories cannot be counted on an external server; look into {jobs} there and remove it"
-            ),
-        ],
+        warnings,
         jobs_directory: jobs,
         inventory_available: false,
         log_available: false,
@@ -315,6 +349,8 @@ mod tests {
             sshd: sshchurn_core::scenario::SshdConfig {
                 max_startups: "10:30:100".parse().expect("a valid value"),
                 min_release: None,
+                packages: Packages::new(),
+                login_shell: None,
                 keywords: Vec::new(),
                 monitoring_keywords: Vec::new(),
             },

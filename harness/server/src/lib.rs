@@ -24,11 +24,12 @@ mod log_follower;
 mod owner;
 mod running;
 mod sshd_config;
+mod this_machine;
 mod ward;
 mod witness;
 
 pub use log_follower::{LogLost, LogWatch};
-pub use running::{RunningServer, ServerChoice, ServerOptions, start};
+pub use running::{RunningServer, ServerChoice, ServerOptions, missing_here, start};
 pub use ward::ClientWard;
 pub use witness::{GaugeEnd, GaugeWatch, StartupsReading, Witness};
 
@@ -129,6 +130,16 @@ pub enum ServerError {
         requested: String,
         /// As `sshd -T` prints it.
         effective: String,
+    },
+    /// The image of a container does not have the login shell that is asked for.
+    #[error(
+        "{image} has no login shell {shell} (`sshd.login_shell`); name the package that brings it in `sshd.packages`"
+    )]
+    NoLoginShell {
+        /// Name of the image.
+        image: String,
+        /// The shell.
+        shell: String,
     },
     /// The server died while it was under test.
     #[error("the server under test died{}", last_lines(log))]

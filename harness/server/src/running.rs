@@ -10,9 +10,12 @@ use super::external::{ExternalOptions, ExternalServer};
 use super::local::LocalServer;
 use super::log_follower::LogWatch;
 use super::witness::Witness;
-use super::{Endpoint, Idle, JobDirectory, ServerError, ServerRequest};
+use super::{
+    Endpoint, Idle, JobDirectory, ServerError, ServerRequest, embedded, local, this_machine,
+};
 use sshchurn_core::manifest::ServerDescription;
 use sshchurn_core::release::Release;
+use sshchurn_core::scenario::SshdConfig;
 use sshchurn_core::scenario::client::Pattern;
 
 /// Which kind of target is asked for.
@@ -104,6 +107,25 @@ pub async fn start(
     Ok(RunningServer::new(kind, "as asked for"))
 }
 
+/// What a scenario needs of the server's machine and this one does not have, for the kinds whose machine this is: each an
+/// [`ServerError::Unavailable`] with its remedy, or why it could not be looked for. The start would find the same, one at a
+/// time.
+#[must_use]
+pub fn missing_here(choice: ServerChoice, sshd: &SshdConfig) -> Vec<ServerError> {
+    let shell = sshd.login_shell.as_ref();
+    let login_shell = match choice {
+        ServerChoice::Local => local::check_login_shell(shell),
+        ServerChoice::Embedded => embedded::login_shell(shell).map(|_| ()),
+        // A container has its own, `auto` goes on to one that can be had, and somebody else's is not ours to look at.
+        ServerChoice::Docker | ServerChoice::Auto | ServerChoice::External => return Vec::new(),
+    };
+    let packages = this_machine::packages(&sshd.packages);
+    [packages.err(), login_shell.err()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
 /// Docker first: its OpenSSH is the same on every machine. The machine's own sshd next; the stand-in last.
 async fn automatic(
     request: &ServerRequest,
@@ -150,6 +172,7 @@ fn reason(kind: &str, error: ServerError) -> Result<String, ServerError> {
             Ok(format!("not {kind}: {line}"))
         }
         ServerError::ConfigRefused { .. }
+        | ServerError::NoLoginShell { .. }
         | ServerError::ConfigDiffers { .. }
         | ServerError::Consent(_) => Err(error),
     }

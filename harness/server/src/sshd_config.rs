@@ -254,6 +254,8 @@ mod tests {
         SshdConfig {
             max_startups: MaxStartups::new(10, 30, 100).expect("sshd takes it"),
             min_release: None,
+            packages: sshchurn_core::scenario::Packages::new(),
+            login_shell: None,
             keywords: keywords
                 .iter()
                 .map(|(keyword, value)| ((*keyword).to_owned(), (*value).to_owned()))

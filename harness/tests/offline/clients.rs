@@ -58,7 +58,11 @@ impl Case {
 
     fn start(&self, args: &[&str]) -> Running {
         let scenario = self.scenario.to_str().unwrap();
-        let all = [&[scenario, "--target", "embedded"], args].concat();
+        let target: &[&str] = match args.contains(&"--target") {
+            true => &[],
+            false => &["--target", "embedded"],
+        };
+        let all = [&[scenario], target, args].concat();
         driver::start(&self.folder.path().join("here"), &all)
     }
 
@@ -438,6 +442,65 @@ fn what_can_never_work_is_an_error_before_anything_is_started() {
         "{}",
         finished.stderr
     );
+}
+
+#[test]
+fn what_the_servers_machine_lacks_is_an_error_before_anything_is_started() {
+    let argv = format!("argv = [\"sh\", \"-c\", {}]", Value::from(SSH));
+    let packages = "packages = [\"no-such-package-at-all\"]";
+    let shell = "login_shell = \"/no/such/shell\"";
+    let missing = [
+        "no-such-package-at-all",
+        "sshd.packages",
+        "`apt-get install no-such-package-at-all`",
+        "--target docker",
+    ];
+    let shells = ["/no/such/shell", "sshd.login_shell", "--target docker"];
+    for target in ["embedded", "local"] {
+        for (keys, all) in [
+            (packages.to_owned(), vec![&missing[..]]),
+            (shell.to_owned(), vec![&shells]),
+            // Both at once.
+            (format!("{packages}\n{shell}"), vec![&missing, &shells]),
+        ] {
+            let sshd = format!("max_startups = \"100:30:200\"\n{keys}");
+            let case = Case::with(1, &argv, &sshd, "");
+            let finished = case.run(&["--target", target]).code(4);
+            for words in all.into_iter().flatten() {
+                assert!(
+                    finished.stderr.contains(words),
+                    "{target}: no `{words}` in {}",
+                    finished.stderr
+                );
+            }
+            assert!(!finished.directory.exists(), "{}", finished.stderr);
+        }
+    }
+}
+
+#[test]
+fn stand_in_gives_every_command_to_the_login_shell_of_the_scenario_and_the_report_says_which() {
+    if !has_ssh() {
+        return;
+    }
+    for (keys, shell, seen) in [
+        ("", "/bin/sh", "sh /bin/sh"),
+        ("login_shell = \"/bin/bash\"", "/bin/bash", "bash /bin/bash"),
+    ] {
+        let ssh = "ssh -F $SSHCHURN_SSH_CONFIG $SSHCHURN_HOST 'echo $0 $SHELL' </dev/null";
+        let script = format!("[ \"$({ssh})\" = '{seen}' ]");
+        let argv = format!("argv = [\"sh\", \"-c\", {}]", Value::from(script.as_str()));
+        let case = Case::with(
+            1,
+            &argv,
+            &format!("max_startups = \"100:30:200\"\n{keys}"),
+            "",
+        );
+        let report = case.run(&[]).code(0).report();
+        assert_eq!(report["target"]["login_shell"], shell);
+        let effective = report["scenario"]["effective_toml"].as_str().unwrap();
+        assert_eq!(effective.contains("login_shell"), !keys.is_empty());
+    }
 }
 
 #[test]

@@ -46,6 +46,7 @@ impl Server {
             user: USER.to_owned(),
             authorised_key: key.russh().public_key().clone(),
             home: folder.to_owned(),
+            login_shell: PathBuf::from("/bin/sh"),
             environment: Vec::new(),
             log: ServerLog::create(&log_path).unwrap(),
             gauges: Gauges::default(),
@@ -182,6 +183,35 @@ fn server_on_an_ipv6_address_is_loaded_like_any_other() {
     };
     assert!(server.arguments[3].starts_with("[::1]:"));
     both_sides_count_the_same(&server, folder.path());
+}
+
+#[test]
+fn packages_that_nobody_can_look_for_are_a_warning_and_a_login_shell_is_a_usage_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(Ipv4Addr::LOCALHOST.into(), folder.path()).unwrap();
+    let with = |keys: &str| {
+        let scenario = folder.path().join("scenario.toml");
+        let text = format!(
+            "name = \"keys\"\ntasks = 1\n[[strategy]]\nkind = \"one-shot\"\n[sshd]\nmax_startups = \"10:30:100\"\n{keys}\n"
+        );
+        std::fs::write(&scenario, text).unwrap();
+        let arguments: Vec<&str> = std::iter::once(scenario.to_str().unwrap())
+            .chain(server.arguments.iter().map(String::as_str))
+            .collect();
+        run(folder.path(), &arguments)
+    };
+    let refused = with("login_shell = \"/bin/bash\"").code(2);
+    for words in ["/bin/bash", "sshd.login_shell", "--target docker"] {
+        assert!(refused.stderr.contains(words), "{}", refused.stderr);
+    }
+    assert!(!refused.directory.exists(), "{}", refused.stderr);
+    let report = with("packages = [\"rsync\", \"git\"]").report();
+    let warnings = report["warnings"].to_string();
+    assert!(
+        warnings.contains("sshd.packages") && warnings.contains("git, rsync"),
+        "{warnings}"
+    );
+    assert!(report["target"].get("packages").is_none());
 }
 
 #[test]

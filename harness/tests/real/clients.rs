@@ -1,5 +1,5 @@
-//! Clients under test on this machine's own sshd: the scenarios of `scenarios/clients`, each with the client it is named
-//! after. Python's come from whatever `python3` is first in PATH.
+//! Clients under test on this machine's own sshd, and one in a container: the scenarios of `scenarios/clients`, each with the
+//! client it is named after. Python's come from whatever `python3` is first in PATH.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -33,15 +33,19 @@ fn there(probe: &[&str]) -> bool {
 
 /// Runs a client's scenario to a pass, where client and sshd are there.
 fn passes(name: &str, probe: &[&str]) -> Option<Value> {
+    passes_on(Kind::Local, name, probe)
+}
+
+fn passes_on(kind: Kind, name: &str, probe: &[&str]) -> Option<Value> {
     if !there(probe) {
         return None;
     }
-    let _alone = Kind::Local.alone()?;
+    let _alone = kind.alone()?;
     let directory = tempfile::tempdir().unwrap();
     let path = scenario(name);
     let finished = run(
         directory.path(),
-        &[path.to_str().unwrap(), "--target", "local"],
+        &[path.to_str().unwrap(), "--target", kind.as_str()],
     );
     let finished = finished.code(0);
     let report = finished.report();
@@ -76,7 +80,16 @@ fn sessions_beyond_max_sessions_fall_back_to_connections_of_their_own() {
 
 #[test]
 fn rsync_makes_one_connection_and_leaves_nothing() {
-    if let Some(report) = passes("rsync", &["rsync", "--version"]) {
+    leaves_nothing_of_rsync(Kind::Local);
+}
+
+#[test]
+fn rsync_finds_itself_in_a_container_too() {
+    leaves_nothing_of_rsync(Kind::Docker);
+}
+
+fn leaves_nothing_of_rsync(kind: Kind) {
+    if let Some(report) = passes_on(kind, "rsync", &["rsync", "--version"]) {
         assert_eq!(connections(&report, "rsync"), [1; 20]);
         let leftovers = &strategy(&report, "rsync")["totals"]["leftovers"];
         assert_eq!(leftovers["leftover_dirs"], 0);

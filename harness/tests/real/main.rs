@@ -11,6 +11,7 @@ mod leftovers;
 mod listen_queue;
 mod log_follow;
 mod machine;
+mod packages;
 mod releases;
 mod runs;
 mod safety;

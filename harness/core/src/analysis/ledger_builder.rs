@@ -62,6 +62,8 @@ pub fn manifest() -> Manifest {
             identification: "SSH-2.0-OpenSSH_9.2p1".to_owned(),
             release: Some("OpenSSH_9.2p1".to_owned()),
             image: None,
+            login_shell: None,
+            packages: None,
             effective_max_startups: Some("10:30:100".to_owned()),
             effective_config: vec![("maxsessions".to_owned(), "10".to_owned())],
             sshd_config: Some("MaxStartups 10:30:100\n".to_owned()),

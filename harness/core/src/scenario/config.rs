@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::client::ClientProgram;
 use super::keywords::KeywordError;
+use super::machine::{LoginShell, Packages};
 use crate::ids::StrategyName;
 use crate::release::Release;
 use crate::vocabulary::CleanupPolicy;
@@ -346,6 +347,10 @@ pub struct SshdConfig {
     pub max_startups: MaxStartups,
     /// Oldest OpenSSH release the scenario says something about.
     pub min_release: Option<Release>,
+    /// Debian packages that the server's machine must have, for what clients run there.
+    pub packages: Packages,
+    /// Login shell of the jobs' user, which sshd gives every command to; `None` leaves it as it is there.
+    pub login_shell: Option<LoginShell>,
     /// Further `sshd_config` keywords as the scenario spells them, in order; none of those the harness owns
     /// (`MaxStartups`, `Port`, `ListenAddress`, `HostKey`, `AuthorizedKeysFile`, `PidFile`, `LogLevel`, `LogVerbose`, …).
     pub keywords: Vec<(String, String)>,

@@ -3,7 +3,9 @@
 //! A typing error must not change an experiment: unknown keys, wrong units and impossible values are errors, and all
 //! of them are reported at once.
 
+use std::fmt::Display;
 use std::path::Path;
+use std::str::FromStr;
 use std::time::Duration;
 
 use toml::de::DeTable;
@@ -13,11 +15,11 @@ use super::config::{
     ArrivalConfig, ArrivalShape, JobConfig, Life, MaxStartups, Scenario, SshdConfig,
     StrategyConfig, StrategyKind, Tunables,
 };
+use super::machine::Packages;
 use super::problem::ScenarioErrors;
 use super::reader::{Problems, Table};
 use super::{keywords, tunables};
 use crate::ids::StrategyName;
-use crate::release::Release;
 use crate::vocabulary::CleanupPolicy;
 
 const CLEANUP: [(&str, CleanupPolicy); 3] = [
@@ -436,16 +438,7 @@ fn command(table: &Table<'_, '_>) -> Option<String> {
 
 fn sshd(table: Table<'_, '_>) -> Option<SshdConfig> {
     table.required("max_startups", "max_startups = \"10:30:100\"");
-    let max_startups =
-        table
-            .string("max_startups")
-            .and_then(|text| match text.parse::<MaxStartups>() {
-                Ok(max_startups) => Some(max_startups),
-                Err(error) => {
-                    table.problem("max_startups", &error.to_string(), None);
-                    None
-                }
-            });
+    let max_startups = parsed::<MaxStartups>(&table, "max_startups");
     let sshd = SshdConfig {
         // A stand-in while there are problems; it is never used then.
         max_startups: max_startups.unwrap_or(MaxStartups {
@@ -453,20 +446,39 @@ fn sshd(table: Table<'_, '_>) -> Option<SshdConfig> {
             rate: 30,
             full: 100,
         }),
-        min_release: table
-            .string("min_release")
-            .and_then(|text| match text.parse::<Release>() {
-                Ok(release) => Some(release),
-                Err(error) => {
-                    table.problem("min_release", &error.to_string(), None);
-                    None
-                }
-            }),
+        min_release: parsed(&table, "min_release"),
+        packages: packages(&table),
+        login_shell: parsed(&table, "login_shell"),
         keywords: options(&table, "options", keywords::check),
         monitoring_keywords: options(&table, "monitoring_options", keywords::check_in_match),
     };
     table.finish();
     max_startups.map(|_| sshd)
+}
+
+/// A string that is of a form of its own.
+fn parsed<T: FromStr<Err: Display>>(table: &Table<'_, '_>, key: &'static str) -> Option<T> {
+    match table.string(key)?.parse() {
+        Ok(value) => Some(value),
+        Err(error) => {
+            table.problem(key, &format!("{error}"), None);
+            None
+        }
+    }
+}
+
+/// The packages of the server's machine; each that is none is a problem of its own.
+fn packages(table: &Table<'_, '_>) -> Packages {
+    let mut packages = Packages::new();
+    for (text, span) in table.strings_in_place("packages").unwrap_or_default() {
+        match text.parse() {
+            Ok(name) => {
+                packages.insert(name);
+            }
+            Err(error) => table.note(span, format!("sshd.packages: {error}"), None),
+        }
+    }
+    packages
 }
 
 /// A table of sshd_config keywords in the order of the text.

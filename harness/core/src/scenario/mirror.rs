@@ -280,6 +280,14 @@ struct SshdFile {
     #[schemars(regex(pattern = r"^[0-9]+\.[0-9]+$"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     min_release: Option<String>,
+    /// Debian packages that the server's machine must have: a container gets them, `local` and `embedded` look for them.
+    #[schemars(default, inner(regex(pattern = r"^[a-z0-9][a-z0-9+.-]+$")))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    packages: Vec<String>,
+    /// Login shell of the jobs' user, such as `/bin/bash`. Default: the one that it has.
+    #[schemars(regex(pattern = r"^/[A-Za-z0-9/._+-]*[A-Za-z0-9._+-]$"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    login_shell: Option<String>,
     /// Further sshd_config keywords.
     #[schemars(default, with = "BTreeMap<String, OptionFile>")]
     #[serde(skip_serializing_if = "toml::Table::is_empty")]
@@ -342,6 +350,13 @@ impl From<&Scenario> for ScenarioFile {
             sshd: SshdFile {
                 max_startups: scenario.sshd.max_startups.to_string(),
                 min_release: scenario.sshd.min_release.map(|release| release.to_string()),
+                packages: scenario
+                    .sshd
+                    .packages
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect(),
+                login_shell: scenario.sshd.login_shell.as_ref().map(ToString::to_string),
                 options: option_table(&scenario.sshd.keywords),
                 monitoring_options: option_table(&scenario.sshd.monitoring_keywords),
             },

@@ -1,14 +1,15 @@
 //! Scenarios: what to run.
 //!
 //! `file` is the strict TOML mirror (every problem at once, with its place and the nearest valid key),
-//! `config` the validated types everything downstream uses, `client` those of a client under test, `tunables` which of them a strategy uses,
-//! `library` the scenarios shipped with the program, `schema` the JSON Schema generated from the mirror. A scenario must not know the environment or the network.
+//! `config` the validated types everything downstream uses, `client` those of a client under test, `machine` what the server's
+//! machine must have, `tunables` which of them a strategy uses, `library` the scenarios shipped with the program, `schema` the JSON Schema generated from the mirror. A scenario must not know the environment or the network.
 
 pub mod client;
 mod config;
 mod file;
 mod keywords;
 mod library;
+mod machine;
 mod mirror;
 mod problem;
 mod reader;
@@ -25,5 +26,6 @@ pub use config::{
 };
 pub use keywords::KeywordError;
 pub use library::Library;
+pub use machine::{InvalidLoginShell, InvalidPackageName, LoginShell, PackageName, Packages};
 pub use problem::{Problem, ScenarioErrors};
 pub use units::{UnitError, parse_duration};

@@ -95,6 +95,15 @@ impl<'t, 'i> Table<'t, 'i> {
 
     /// A list of texts.
     pub(super) fn strings(&self, key: &'static str) -> Option<Vec<String>> {
+        let texts = self.strings_in_place(key)?;
+        Some(texts.into_iter().map(|(text, _)| text).collect())
+    }
+
+    /// A list of texts, each with its place.
+    pub(super) fn strings_in_place(
+        &self,
+        key: &'static str,
+    ) -> Option<Vec<(String, Range<usize>)>> {
         let value = self.value(key)?;
         let DeValue::Array(items) = value.get_ref() else {
             return self.wrong_type(key, "a list of strings", value.get_ref());
@@ -102,7 +111,7 @@ impl<'t, 'i> Table<'t, 'i> {
         let mut texts = Vec::new();
         for item in items.iter() {
             match item.get_ref() {
-                DeValue::String(text) => texts.push(text.clone().into_owned()),
+                DeValue::String(text) => texts.push((text.clone().into_owned(), item.span())),
                 other => {
                     let message = format!(
                         "{}: {} in a list of strings",

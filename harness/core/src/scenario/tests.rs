@@ -136,6 +136,52 @@ fn least_release_is_read_written_and_refused_where_it_is_none() {
 }
 
 #[test]
+fn packages_are_a_set_and_each_that_is_none_is_said_with_its_place() {
+    let with = |keys: &str| GOOD.replace("[sshd]\n", &format!("[sshd]\n{keys}\n"));
+    let read = |keys: &str| Scenario::parse("good.toml", &with(keys)).expect("a good scenario");
+    let scenario = read("packages = [\"rsync\", \"git\", \"rsync\", \"libstdc++6\"]");
+    let names: Vec<&str> = scenario
+        .sshd
+        .packages
+        .iter()
+        .map(PackageName::as_str)
+        .collect();
+    assert_eq!(names, ["git", "libstdc++6", "rsync"]);
+    let again = Scenario::parse("again.toml", &scenario.to_toml()).expect("it reads back");
+    assert_eq!(again, scenario);
+    assert_eq!(read("packages = []"), read(""));
+
+    let text = with("packages = [\"git\", \"Rsync\", \"--purge\"]");
+    let wrong = Scenario::parse("bad.toml", &text).expect_err("two are wrong");
+    let places: Vec<&str> = wrong
+        .problems()
+        .iter()
+        .map(|problem| &text[problem.span.clone()])
+        .collect();
+    assert_eq!(places, ["\"Rsync\"", "\"--purge\""]);
+    assert!(
+        wrong.problems()[0]
+            .message
+            .starts_with("sshd.packages: `Rsync`")
+    );
+    assert!(errors(&with("packages = \"git\"")).contains("a list of strings"));
+}
+
+#[test]
+fn login_shell_is_read_written_and_refused_where_it_is_none() {
+    let with = |value: &str| GOOD.replace("[sshd]\n", &format!("[sshd]\nlogin_shell = {value}\n"));
+    let scenario = Scenario::parse("good.toml", &with("\"/bin/bash\"")).expect("a good scenario");
+    let shell = scenario.sshd.login_shell.as_ref().map(LoginShell::as_str);
+    assert_eq!(shell, Some("/bin/bash"));
+    let again = Scenario::parse("again.toml", &scenario.to_toml()).expect("it reads back");
+    assert_eq!(again, scenario);
+    for wrong in ["\"bash\"", "\"/bin/sh -l\"", "\"/bin/sh:\"", "true"] {
+        let errors = errors(&with(wrong));
+        assert!(errors.contains("sshd.login_shell"), "{errors}");
+    }
+}
+
+#[test]
 fn all_problems_are_reported_at_once() {
     let text = r#"
 name = "bad name"

@@ -11,6 +11,7 @@ use sshchurn_core::analysis::laws::LawStatus;
 use sshchurn_core::analysis::reconciliation::{Joined, Sides};
 use sshchurn_core::analysis::validity::CheckStatus;
 use sshchurn_core::analysis::witness::CostSource;
+use sshchurn_core::manifest::PackageRecord;
 use sshchurn_core::quantity::number;
 use sshchurn_core::server_log::DropCounts;
 
@@ -454,8 +455,21 @@ pub(super) fn environment(report: &RunReport) -> Vec<(String, String)> {
         ),
         ("Job directories", target.jobs_directory.clone()),
     ];
+    // Of a server that nobody looked into there is nothing to say.
+    let packages = target.packages.as_ref().map(|packages| {
+        let texts: Vec<String> = packages.iter().map(PackageRecord::text).collect();
+        texts.join(", ")
+    });
+    let inside = [
+        ("Login shell", target.login_shell.clone()),
+        ("Packages", packages),
+    ];
+    let inside = inside
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)));
     pairs
         .into_iter()
+        .chain(inside)
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
 }

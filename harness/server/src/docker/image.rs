@@ -1,9 +1,10 @@
 //! The image of the docker target: found, built from its Dockerfile, or made from the distribution's packages.
 //!
 //! Images are named after their release and a hash of both recipes, so that a changed recipe is a new image and an
-//! unchanged one is never built twice. It must not start containers.
+//! unchanged one is never built twice; one with packages of a scenario has a hash of their names besides. It must not start
+//! containers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -22,10 +23,14 @@ use super::{OWNER_LABEL, Suite, tar};
 use crate::owner::Owner;
 use crate::ward::{Kind, MARK, Ward};
 use crate::{ServerError, io_error};
+use sshchurn_core::manifest::PackageRecord;
 use sshchurn_core::release::{Release, release_word};
+use sshchurn_core::scenario::{PackageName, Packages};
 
 const REPOSITORY: &str = "sshchurn/openssh";
 const LABEL: &str = "sshchurn.image";
+/// Label: the packages that a scenario wanted in it, separated by spaces.
+const PACKAGES_LABEL: &str = "sshchurn.packages";
 /// How long pulling the base image may take before the packages are tried instead.
 const PULL_WITHIN: Duration = Duration::from_secs(60);
 /// How long either build may take.
@@ -40,11 +45,22 @@ pub struct Recipe {
     pub from_packages: &'static str,
 }
 
+/// Which image.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) recipe: &'a Recipe,
+    pub(super) suite: Suite,
+    /// What it has besides the server and what the harness needs.
+    pub(super) packages: &'a Packages,
+}
+
 /// An image of an OpenSSH server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageInfo {
-    /// `sshchurn/openssh:<release>-<suite>-<hash of the recipe>`.
+    /// `sshchurn/openssh:<release>-<suite>-<hash of the recipe>`, and `_<hash of the packages>` where there are any.
     pub name: String,
+    /// The packages that a scenario wanted in it, separated by spaces.
+    pub packages: String,
     /// The release it was made for, checked against its content then; `None` when the name is of an older form.
     pub release: Option<Release>,
     /// Debian's name of the suite its packages are from.
@@ -56,26 +72,34 @@ pub struct ImageInfo {
 }
 
 impl ImageInfo {
-    /// Whether it is the image of this suite by this recipe.
+    /// Whether it is the image of this suite by this recipe, without further packages.
     #[must_use]
     pub fn is_current(&self, recipe: &Recipe, suite: Suite) -> bool {
-        self.name == name(recipe, suite)
+        self.name == base_name(recipe, suite)
     }
 
     /// Whether it was made by another recipe than this one; then no run uses it.
     #[must_use]
     pub fn is_outdated(&self, recipe: &Recipe) -> bool {
+        let base = self
+            .name
+            .split_once(PACKAGES_FOLLOW)
+            .map_or(self.name.as_str(), |(base, _)| base);
         !Suite::ALL
             .into_iter()
-            .any(|suite| self.is_current(recipe, suite))
+            .any(|suite| base == base_name(recipe, suite))
     }
 
-    fn new(name: &str, id: String, size: i64) -> Self {
+    fn new(name: &str, id: String, size: i64, labels: Option<&HashMap<String, String>>) -> Self {
         let (release, suite) = parse_name(name);
         ImageInfo {
             name: name.to_owned(),
             release,
             suite: suite.to_owned(),
+            packages: labels
+                .and_then(|labels| labels.get(PACKAGES_LABEL))
+                .cloned()
+                .unwrap_or_default(),
             id,
             size_bytes: u64::try_from(size).unwrap_or(0),
         }
@@ -90,20 +114,28 @@ pub(super) struct Ready {
     pub(super) release: Release,
     /// … in full: `OpenSSH_9.2p1`.
     pub(super) release_text: String,
+    /// The packages that were asked for, as they are in it; `None` where none was.
+    pub(super) packages: Option<Vec<PackageRecord>>,
 }
 
 /// Finds the image or makes it.
 ///
 /// # Errors
-/// [`ServerError::Unavailable`] when it cannot be made either way, or when the suite brings another release by now.
+/// [`ServerError::Unavailable`] when it cannot be made either way, also because the suite has no such package, or when the
+/// suite brings another release by now.
 pub async fn build(
     recipe: &Recipe,
     suite: Suite,
+    packages: &Packages,
     progress: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<ImageInfo, ServerError> {
-    Ok(ensure(&Engine::connect().await?, recipe, suite, progress)
-        .await?
-        .image)
+    let wanted = Wanted {
+        recipe,
+        suite,
+        packages,
+    };
+    let ready = ensure(&Engine::connect().await?, wanted, progress).await?;
+    Ok(ready.image)
 }
 
 /// The images made so far, those of other recipes too; by release.
@@ -120,11 +152,11 @@ pub async fn list() -> Result<Vec<ImageInfo>, ServerError> {
     let mut images: Vec<ImageInfo> = images
         .into_iter()
         .flat_map(|image| {
-            let (id, size) = (image.id, image.size);
+            let (id, size, labels) = (image.id, image.size, image.labels);
             image
                 .repo_tags
                 .into_iter()
-                .map(move |name| ImageInfo::new(&name, id.clone(), size))
+                .map(move |name| ImageInfo::new(&name, id.clone(), size, Some(&labels)))
         })
         .collect();
     images.sort_by(|a, b| (a.release, &a.name).cmp(&(b.release, &b.name)));
@@ -133,26 +165,29 @@ pub async fn list() -> Result<Vec<ImageInfo>, ServerError> {
 
 pub(super) async fn ensure(
     engine: &Engine,
-    recipe: &Recipe,
-    suite: Suite,
+    wanted: Wanted<'_>,
     progress: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<Ready, ServerError> {
-    let name = name(recipe, suite);
+    let name = name(wanted);
     if let Some(image) = find(engine, &name).await? {
-        return ready(engine, suite, image).await;
+        return ready(engine, wanted, image).await;
     }
+    let with = match wanted.packages.is_empty() {
+        true => String::new(),
+        false => format!(" with {}", words(wanted.packages, ", ")),
+    };
     progress(&format!(
-        "building image {name} (once; later runs reuse it)"
+        "building image {name}{with} (once; later runs reuse it)"
     ));
-    let pulled = match base(engine, suite).await {
-        Ok(()) => from_dockerfile(engine, recipe, suite, &name).await,
+    let pulled = match base(engine, wanted.suite).await {
+        Ok(()) => from_dockerfile(engine, wanted, &name).await,
         Err(error) => Err(error),
     };
     if let Err(why) = pulled {
         progress(&format!(
             "not built from the Dockerfile ({why}); building from the distribution's packages"
         ));
-        from_packages(engine, recipe, suite, &name).await?;
+        from_packages(engine, wanted, &name).await?;
     }
     let Some(image) = find(engine, &name).await? else {
         return Err(failed(
@@ -160,7 +195,7 @@ pub(super) async fn ensure(
             "the engine does not have it afterwards",
         ));
     };
-    match ready(engine, suite, image).await {
+    match ready(engine, wanted, image).await {
         // Its name would say what is not in it.
         Err(error @ ServerError::Unavailable { .. }) => {
             engine.remove_image(&name).await?;
@@ -171,14 +206,51 @@ pub(super) async fn ensure(
 }
 
 /// Looks into the image: what it holds decides about keywords and wording, not what it is called.
-async fn ready(engine: &Engine, suite: Suite, image: ImageInfo) -> Result<Ready, ServerError> {
-    let release_text = release_of(engine, &image.name).await?;
-    let release = check_release(suite, &release_text)?;
+async fn ready(
+    engine: &Engine,
+    wanted: Wanted<'_>,
+    image: ImageInfo,
+) -> Result<Ready, ServerError> {
+    let (release, packages) = look_inside(engine, &image.name).await?;
+    let release_text = release_word(&release)
+        .map(str::to_owned)
+        .ok_or_else(|| failed("read the image's release", "the image does not say"))?;
+    let release = check_release(wanted.suite, &release_text)?;
+    let packages = check_packages(wanted.packages, &packages, &image.name)?;
     Ok(Ready {
         image,
         release,
         release_text,
+        packages,
     })
+}
+
+/// Compares the packages in an image, by the list that both recipes leave in it, with those it was made for: its name has no
+/// more than a hash of them.
+fn check_packages(
+    wanted: &Packages,
+    listed: &str,
+    image: &str,
+) -> Result<Option<Vec<PackageRecord>>, ServerError> {
+    if wanted.is_empty() {
+        return Ok(None);
+    }
+    let there: Vec<PackageRecord> = listed
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(name, version)| PackageRecord {
+            name: name.to_owned(),
+            version: Some(version.to_owned()),
+        })
+        .collect();
+    let names: BTreeSet<&str> = there.iter().map(|package| package.name.as_str()).collect();
+    if wanted.iter().map(PackageName::as_str).eq(names) {
+        return Ok(Some(there));
+    }
+    Err(failed(
+        format!("use image {image}, which was made for other packages"),
+        format!("it lists `{}`", listed.trim().replace('\n', ", ")),
+    ))
 }
 
 /// Compares what a suite brought with what it was asked for; the patch level says nothing about behaviour.
@@ -201,24 +273,24 @@ fn check_release(suite: Suite, brought: &str) -> Result<Release, ServerError> {
     })
 }
 
-/// The release in an image, read without starting it; both recipes leave its name in a file.
-async fn release_of(engine: &Engine, image: &str) -> Result<String, ServerError> {
+/// What both recipes leave in an image, read without starting it: the release, and the list of packages that it was made
+/// for, which is empty where there is none.
+async fn look_inside(engine: &Engine, image: &str) -> Result<(String, String), ServerError> {
     let owner = Owner::this_process().map_err(io_error("read /proc"))?;
     let scratch = format!("sshchurn-release-{}", std::process::id());
     let removal = Removal::of(scratch.clone());
     let id = engine
         .create(&scratch, image, scratch_labels(&owner))
         .await?;
-    let file = engine
-        .file(&id, "/etc/sshchurn/release")
-        .await?
-        .unwrap_or_default();
+    let mut texts = Vec::new();
+    for path in ["/etc/sshchurn/release", "/etc/sshchurn/packages"] {
+        let file = engine.file(&id, path).await?.unwrap_or_default();
+        texts.push(String::from_utf8_lossy(&file).into_owned());
+    }
     engine.remove(&id).await?;
     removal.done();
-    let text = String::from_utf8_lossy(&file).into_owned();
-    release_word(&text)
-        .map(str::to_owned)
-        .ok_or_else(|| failed("read the image's release", "the image does not say"))
+    let packages = texts.pop().unwrap_or_default();
+    Ok((texts.pop().unwrap_or_default(), packages))
 }
 
 /// As every container: a run that is killed while it looks leaves it, and the next one finds it by its owner.
@@ -226,7 +298,26 @@ fn scratch_labels(owner: &Owner) -> HashMap<String, String> {
     HashMap::from([(OWNER_LABEL.to_owned(), owner.to_string())])
 }
 
-fn name(recipe: &Recipe, suite: Suite) -> String {
+/// Between the name of the image without packages and their hash; in no name of a suite.
+const PACKAGES_FOLLOW: char = '_';
+
+fn name(wanted: Wanted<'_>) -> String {
+    let base = base_name(wanted.recipe, wanted.suite);
+    if wanted.packages.is_empty() {
+        return base;
+    }
+    // Their names have characters that a tag must not have, and there may be more of them than it can hold.
+    let hash = crc32fast::hash(words(wanted.packages, "\n").as_bytes());
+    format!("{base}{PACKAGES_FOLLOW}{hash:08x}")
+}
+
+/// The names of the packages, always in the same order.
+fn words(packages: &Packages, between: &str) -> String {
+    let names: Vec<&str> = packages.iter().map(PackageName::as_str).collect();
+    names.join(between)
+}
+
+fn base_name(recipe: &Recipe, suite: Suite) -> String {
     // CRC-32 (ITU-T V.42), the same from any toolchain: what is told apart is recipes, not attackers.
     let mut hash = crc32fast::Hasher::new();
     for text in [recipe.dockerfile, "\0", recipe.from_packages] {
@@ -261,8 +352,11 @@ async fn find(engine: &Engine, name: &str) -> Result<Option<ImageInfo>, ServerEr
         }
     };
     let image = engine.ask("inspect the image", inspect).await?;
-    Ok(image
-        .map(|image| ImageInfo::new(name, image.id.unwrap_or_default(), image.size.unwrap_or(0))))
+    Ok(image.map(|image| {
+        let labels = image.config.and_then(|config| config.labels);
+        let (id, size) = (image.id.unwrap_or_default(), image.size.unwrap_or(0));
+        ImageInfo::new(name, id, size, labels.as_ref())
+    }))
 }
 
 /// Makes sure of the base image: it is there, or can be pulled.
@@ -287,17 +381,21 @@ async fn base(engine: &Engine, suite: Suite) -> Result<(), String> {
         .unwrap_or_else(|_| Err(format!("no answer within {} s", PULL_WITHIN.as_secs())))
 }
 
-async fn from_dockerfile(
-    engine: &Engine,
-    recipe: &Recipe,
-    suite: Suite,
-    name: &str,
-) -> Result<(), String> {
+async fn from_dockerfile(engine: &Engine, wanted: Wanted<'_>, name: &str) -> Result<(), String> {
+    let Wanted {
+        recipe,
+        suite,
+        packages,
+    } = wanted;
     let arguments = HashMap::from([
         ("BASE".to_owned(), suite.base_tag().to_owned()),
         ("SUITE".to_owned(), suite.as_str().to_owned()),
+        ("PACKAGES".to_owned(), words(packages, " ")),
     ]);
-    let labels = HashMap::from([(LABEL.to_owned(), "dockerfile".to_owned())]);
+    let mut labels = HashMap::from([(LABEL.to_owned(), "dockerfile".to_owned())]);
+    if !packages.is_empty() {
+        labels.insert(PACKAGES_LABEL.to_owned(), words(packages, " "));
+    }
     let options = BuildImageOptionsBuilder::new()
         .t(name)
         .buildargs(&arguments)
@@ -323,25 +421,25 @@ async fn from_dockerfile(
 }
 
 /// Makes the root file system from packages and imports it.
-async fn from_packages(
-    engine: &Engine,
-    recipe: &Recipe,
-    suite: Suite,
-    name: &str,
-) -> Result<(), ServerError> {
+async fn from_packages(engine: &Engine, wanted: Wanted<'_>, name: &str) -> Result<(), ServerError> {
     let ward = Ward::create(&std::env::temp_dir(), Kind::Image)
         .map_err(io_error("create a temporary folder"))?;
     let output = ward.path().join("rootfs.tar");
-    run_offline_build(recipe, suite, &ward, &output).await?;
+    run_offline_build(wanted, &ward, &output).await?;
     let archive = tokio::fs::read(&output)
         .await
         .map_err(io_error("read the root file system"))?;
     let (repository, tag) = name.split_once(':').unwrap_or((name, "latest"));
+    let mut changes = vec![format!("LABEL {LABEL}=packages")];
+    if !wanted.packages.is_empty() {
+        let packages = words(wanted.packages, " ");
+        changes.push(format!("LABEL {PACKAGES_LABEL}=\"{packages}\""));
+    }
     let options = CreateImageOptionsBuilder::new()
         .from_src("-")
         .repo(repository)
         .tag(tag)
-        .changes(vec![format!("LABEL {LABEL}=packages")])
+        .changes(changes)
         .build();
     let mut import =
         engine
@@ -363,8 +461,7 @@ async fn from_packages(
 }
 
 async fn run_offline_build(
-    recipe: &Recipe,
-    suite: Suite,
+    wanted: Wanted<'_>,
     ward: &Ward,
     output: &Path,
 ) -> Result<(), ServerError> {
@@ -372,11 +469,12 @@ async fn run_offline_build(
     command
         .args([
             "-c",
-            recipe.from_packages,
+            wanted.recipe.from_packages,
             "build-offline.sh",
-            suite.as_str(),
+            wanted.suite.as_str(),
         ])
         .arg(output)
+        .args(wanted.packages.iter().map(PackageName::as_str))
         // Its scratch folder lies in ours, and goes with it also when the build is killed.
         .env("TMPDIR", ward.path())
         .env(MARK, ward.path())
@@ -387,8 +485,13 @@ async fn run_offline_build(
         .kill_on_drop(true);
     let unavailable = |why: String| ServerError::Unavailable {
         what: format!("no image could be made: {why}"),
-        fix: String::from(
-            "make the base image available to the Docker engine, or use `--target local`",
+        fix: format!(
+            "{}make the base image available to the Docker engine, or use `--target local`",
+            if wanted.packages.is_empty() {
+                ""
+            } else {
+                "check the names in `sshd.packages`, "
+            }
         ),
     };
     let child = command
@@ -442,14 +545,14 @@ mod tests {
     #[test]
     fn name_carries_release_suite_and_recipe_and_gives_them_back() {
         for suite in Suite::ALL {
-            let name = name(&RECIPE, suite);
+            let name = base_name(&RECIPE, suite);
             assert_eq!(parse_name(&name), (Some(suite.release()), suite.as_str()));
-            let image = ImageInfo::new(&name, String::new(), 1);
+            let image = ImageInfo::new(&name, String::new(), 1, None);
             assert!(image.is_current(&RECIPE, suite) && !image.is_outdated(&RECIPE));
         }
         assert_ne!(
-            name(&RECIPE, Suite::Trixie),
-            name(&RECIPE, Suite::TrixieBackports)
+            base_name(&RECIPE, Suite::Trixie),
+            base_name(&RECIPE, Suite::TrixieBackports)
         );
     }
 
@@ -457,9 +560,72 @@ mod tests {
     #[test]
     fn hash_of_a_recipe_is_the_same_from_every_toolchain() {
         assert_eq!(
-            name(&RECIPE, Suite::Bookworm),
+            base_name(&RECIPE, Suite::Bookworm),
             "sshchurn/openssh:9.2-bookworm-eb836a14"
         );
+        assert_eq!(
+            named(&["git", "rsync"]),
+            "sshchurn/openssh:9.2-bookworm-eb836a14_266e0dc4"
+        );
+    }
+
+    fn packages(names: &[&str]) -> Packages {
+        let name = |name: &&str| name.parse().expect("the name of a package");
+        names.iter().map(name).collect()
+    }
+
+    fn named(names: &[&str]) -> String {
+        name(Wanted {
+            recipe: &RECIPE,
+            suite: Suite::Bookworm,
+            packages: &packages(names),
+        })
+    }
+
+    #[test]
+    fn packages_make_another_image_whatever_their_order_and_no_packages_make_none() {
+        assert_eq!(named(&[]), base_name(&RECIPE, Suite::Bookworm));
+        assert_eq!(named(&["rsync", "git", "rsync"]), named(&["git", "rsync"]));
+        let names = [&["git"][..], &["rsync"], &["git", "rsync"], &["g++", "git"]].map(named);
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
+        for name in names {
+            // What Docker takes for a tag.
+            let (_, tag) = name.split_once(':').expect("a tag");
+            assert!(
+                tag.len() <= 128
+                    && tag
+                        .chars()
+                        .all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
+            );
+            let suite = Suite::Bookworm;
+            assert_eq!(parse_name(&name), (Some(suite.release()), suite.as_str()));
+            let image = ImageInfo::new(&name, String::new(), 1, None);
+            assert!(!image.is_current(&RECIPE, suite) && !image.is_outdated(&RECIPE));
+            let image = ImageInfo {
+                name: name.replace("eb836a14", "zzzzzzzz"),
+                ..image
+            };
+            assert!(image.is_outdated(&RECIPE));
+        }
+    }
+
+    #[test]
+    fn image_is_used_only_for_the_packages_that_are_in_it() {
+        let listed = "git 1:2.39.5-0+deb12u2\nrsync 3.2.7-1\n";
+        let check = |names: &[&str], listed| check_packages(&packages(names), listed, "the image");
+        let there = check(&["rsync", "git"], listed)
+            .expect("they are in it")
+            .expect("asked for");
+        assert_eq!(there[0].version.as_deref(), Some("1:2.39.5-0+deb12u2"));
+        assert_eq!(check(&[], "").expect("nothing is asked for"), None);
+        for (names, listed) in [
+            (&["git"][..], listed),
+            (&["git", "python3"], listed),
+            (&["git"], ""),
+            (&["git"], "git"),
+        ] {
+            assert!(check(names, listed).is_err(), "{names:?} in {listed:?}");
+        }
     }
 
     #[test]
@@ -477,7 +643,7 @@ mod tests {
                 "bookworm",
             ),
         ] {
-            let image = ImageInfo::new(name, String::new(), 1);
+            let image = ImageInfo::new(name, String::new(), 1, None);
             assert_eq!((image.release, image.suite.as_str()), (release, suite));
             assert!(image.is_outdated(&RECIPE), "{name}");
         }

@@ -6,7 +6,8 @@ use sshchurn_core::scenario::SshdConfig;
 
 /// Process 1: says that it runs, in what may be a folder of the harness's machine (`outbox`), prepares the folders, checks
 /// the configuration, runs sshd as its child, reaps what jobs leave, and ends when sshd ends. Its arguments: the limit of
-/// descriptors, the container's name.
+/// descriptors, the container's name, the login shell of the jobs' user or nothing. A shell that is not there leaves the file
+/// `login_shell` empty.
 pub(super) const INIT: &str = "
 echo \"$2 $(cat /proc/sys/kernel/random/boot_id)\" > /var/log/init || exit 77
 mkdir -p /run/sshd && chmod 755 /run/sshd
@@ -14,6 +15,13 @@ mkdir -p /tmp/airflow-ssh-jobs && chown runner:runner /tmp/airflow-ssh-jobs
 chown root:root /etc/sshchurn/* && chmod 600 /etc/sshchurn/host_key && chmod 644 /etc/sshchurn/authorized_keys
 ulimit -n \"$1\" 2>/dev/null
 : > /var/log/sshd.log
+: > /var/log/refused
+: > /var/log/login_shell
+if [ -n \"$3\" ]; then
+    [ -f \"$3\" ] && [ -x \"$3\" ] || exit 79
+    sed -i \"s|^\\(runner:.*:\\)[^:]*$|\\1$3|\" /etc/passwd
+fi
+awk -F: '$1 == \"runner\" { print $7 }' /etc/passwd > /var/log/login_shell
 /usr/sbin/sshd -t -f /etc/sshchurn/sshd_config > /var/log/refused 2>&1 || exit 78
 /usr/sbin/sshd -T -f /etc/sshchurn/sshd_config > /var/log/effective 2>&1
 trap 'exit 0' TERM
@@ -97,6 +105,8 @@ mod tests {
             max_startups: sshchurn_core::scenario::MaxStartups::new(1, 30, full)
                 .expect("sshd takes it"),
             min_release: None,
+            packages: sshchurn_core::scenario::Packages::new(),
+            login_shell: None,
             keywords: max_sessions
                 .map(|value| ("maxsessions".to_owned(), value.to_owned()))
                 .into_iter()

@@ -22,6 +22,7 @@ use testcontainers::bollard::models::ContainerSummaryStateEnum;
 use self::container::{Container, LOOK_AGAIN};
 use self::engine::{Engine, failed};
 pub use self::image::Recipe;
+use self::image::Wanted;
 use self::inside::CLEAR;
 pub use self::look_inside::InsideContainer;
 use self::outbox::Outbox;
@@ -104,8 +105,8 @@ impl DockerServer {
     /// one, or the oldest that the scenario allows.
     ///
     /// # Errors
-    /// [`ServerError::Unavailable`] without an engine or an image, [`ServerError::ConfigRefused`] and
-    /// [`ServerError::ConfigDiffers`] from sshd's own check, [`ServerError::NotReady`] past the deadline.
+    /// [`ServerError::Unavailable`] without an engine or an image, [`ServerError::NoLoginShell`] for a shell that the image does
+    /// not have, [`ServerError::ConfigRefused`] and [`ServerError::ConfigDiffers`] from sshd's own check, [`ServerError::NotReady`] past the deadline.
     pub async fn start(
         request: &ServerRequest,
         release: Option<Release>,
@@ -134,7 +135,12 @@ impl DockerServer {
         // Their folders next: what still ran has stopped writing to them.
         let folders = tokio::task::spawn_blocking(|| ward::remove_stale(&std::env::temp_dir()));
         warnings.extend(folders.await.unwrap_or_default());
-        let image = image::ensure(&engine, &options.recipe, suite, progress).await?;
+        let wanted = Wanted {
+            recipe: &options.recipe,
+            suite,
+            packages: &request.sshd.packages,
+        };
+        let image = image::ensure(&engine, wanted, progress).await?;
         for _ in 0..PORT_TRIES {
             if let Some(target) =
                 Self::start_once(request, options, &engine, &image, &warnings).await?

@@ -25,7 +25,14 @@ const LOG: &str = "sshd.log";
 const MARKER: &str = "init";
 /// What the container writes. Made here, so that they are of the user who runs the harness: the container's root may
 /// write to them, and that user can read and remove them.
-const FILES: [&str; 5] = [LOG, MARKER, "listener", "effective", "refused"];
+const FILES: [&str; 6] = [
+    LOG,
+    MARKER,
+    "listener",
+    "effective",
+    "refused",
+    "login_shell",
+];
 /// How long a container that runs may take to write its first word before it is asked for it.
 const FIRST_WORD: Duration = Duration::from_millis(500);
 

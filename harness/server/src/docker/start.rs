@@ -50,6 +50,7 @@ impl DockerServer {
             image,
             release,
             release_text,
+            packages,
         }: &Ready,
         warnings: &[String],
     ) -> Result<Option<Self>, ServerError> {
@@ -105,10 +106,14 @@ impl DockerServer {
                     log: outbox.last_lines().await,
                 });
             }
-            Err(NoIdentification::Ended) => return ended(&container, &outbox).await,
+            Err(NoIdentification::Ended) => {
+                return ended(request, &image.name, &container, &outbox).await;
+            }
         };
         let dump = outbox.text(&container, "effective").await?;
         let effective = sshd_config::verify(&request.sshd, &dump)?;
+        let login_shell = outbox.text(&container, "login_shell").await?;
+        let login_shell = login_shell_in_force(request, login_shell.trim())?;
         let inner_listener = outbox
             .text(&container, "listener")
             .await?
@@ -140,6 +145,8 @@ impl DockerServer {
                 identification,
                 release: Some(release_text.clone()),
                 image: Some(format!("{}@{}", image.name, image.id)),
+                login_shell: Some(login_shell),
+                packages: packages.clone(),
                 effective_max_startups: Some(effective.max_startups),
                 effective_config: effective.settings,
                 sshd_config: Some(files.config),
@@ -172,8 +179,22 @@ async fn settings_in(container: &Container) -> Option<KernelSettings> {
     witness::settings_of_text(&ran.text())
 }
 
+/// The login shell that the container's password file has for the jobs' user, checked against the one asked for.
+fn login_shell_in_force(request: &ServerRequest, effective: &str) -> Result<String, ServerError> {
+    match &request.sshd.login_shell {
+        Some(asked) if asked.as_str() != effective => Err(ServerError::ConfigDiffers {
+            keyword: String::from("login_shell"),
+            requested: asked.to_string(),
+            effective: effective.to_owned(),
+        }),
+        _ => Ok(effective.to_owned()),
+    }
+}
+
 /// Why a container ended before its sshd was ready; `Ok` when somebody else took the port.
 async fn ended(
+    request: &ServerRequest,
+    image: &str,
     container: &Container,
     outbox: &Outbox,
 ) -> Result<Option<DockerServer>, ServerError> {
@@ -184,11 +205,18 @@ async fn ended(
         return Ok(None);
     }
     let refused = outbox.text(container, "refused").await?;
-    match refused.trim() {
-        "" => Err(ServerError::Died { log }),
-        detail => Err(ServerError::ConfigRefused {
-            detail: detail.to_owned(),
+    if !refused.trim().is_empty() {
+        return Err(ServerError::ConfigRefused {
+            detail: refused.trim().to_owned(),
+        });
+    }
+    let in_force = outbox.text(container, "login_shell").await?;
+    match &request.sshd.login_shell {
+        Some(shell) if in_force.trim().is_empty() => Err(ServerError::NoLoginShell {
+            image: image.to_owned(),
+            shell: shell.to_string(),
         }),
+        _ => Err(ServerError::Died { log }),
     }
 }
 
@@ -291,6 +319,11 @@ fn container(
             "init".to_owned(),
             descriptors.to_string(),
             name.to_owned(),
+            request
+                .sshd
+                .login_shell
+                .as_ref()
+                .map_or_else(String::new, ToString::to_string),
         ])
         .with_container_name(name)
         .with_labels([

@@ -51,12 +51,13 @@ pub(super) struct Reply {
     pub(super) channel: ChannelId,
 }
 
-/// Starts `/bin/sh -c command` with sshd's environment in a process group of its own, so that a Ctrl-C at
+/// Starts `SHELL -c command`, the shell under its name without folders (session.c:do_child), with sshd's environment in a process group of its own, so that a Ctrl-C at
 /// the harness's terminal does not reach it.
 ///
 /// Blocks for the time of one `posix_spawn`.
 pub(super) fn start(command: &[u8], config: &ServerConfig) -> io::Result<CommandProcess> {
-    let child = Command::new("/bin/sh")
+    let child = Command::new(&config.login_shell)
+        .arg0(config.login_shell.file_name().unwrap_or_default())
         .arg("-c")
         .arg(OsStr::from_bytes(command))
         .current_dir(&config.home)
@@ -66,7 +67,7 @@ pub(super) fn start(command: &[u8], config: &ServerConfig) -> io::Result<Command
         .env("LOGNAME", &config.user)
         .env("HOME", &config.home)
         .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/games")
-        .env("SHELL", "/bin/sh")
+        .env("SHELL", &config.login_shell)
         .envs(config.environment.iter().map(|(key, value)| (key, value)))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

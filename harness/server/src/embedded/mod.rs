@@ -2,7 +2,7 @@
 //! for tests and for scale. **Not OpenSSH.**
 //!
 //! It has OpenSSH's admission rule, the slot held until authentication, LoginGraceTime, MaxSessions and a log
-//! in OpenSSH's words; commands really run, by `/bin/sh`, in a private folder. It has neither sshd's process
+//! in OpenSSH's words; commands really run, by `/bin/sh` or the scenario's login shell, in a private folder. It has neither sshd's process
 //! model nor its cost, and it shares runtime and CPUs with the client that measures it: figures of speed
 //! against it say something about the harness, none about a server. Each connection also takes two
 //! descriptors of one process (both its ends), and each running command four (three pipes and the process).
@@ -12,7 +12,7 @@
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,14 +22,15 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::log_follower::{self, LogWatch};
+use crate::this_machine::{is_executable, packages_are_here};
 use crate::ward::processes::JOBS;
 use crate::ward::{self, Kind, MARK, Ward};
 use crate::witness::{self, Witness};
 use crate::{Endpoint, Idle, JobDirectory, ListenOn, ServerError, ServerRequest, too_old};
 use sshchurn_core::manifest::{NetworkPath, ServerDescription, ServerKind};
 use sshchurn_core::release::Release;
-use sshchurn_core::scenario::MaxStartups;
 use sshchurn_core::scenario::client::Pattern;
+use sshchurn_core::scenario::{LoginShell, MaxStartups};
 use sshchurn_engine::ssh::keys::{KeyError, KeyPair};
 
 mod exec;
@@ -53,6 +54,9 @@ pub const WORDED_AS: Release = Release::new(9, 2);
 
 /// The one user.
 const USER: &str = "sshchurn";
+
+/// What commands are given to where the scenario names no login shell.
+const LOGIN_SHELL: &str = "/bin/sh";
 
 /// The log's name in the private folder.
 const LOG: &str = "sshd.log";
@@ -90,6 +94,26 @@ pub fn check_release(least: Option<Release>) -> Result<(), ServerError> {
     }
 }
 
+/// The login shell of the one user: what the scenario asks for, if this machine has it.
+///
+/// # Errors
+/// [`ServerError::Unavailable`] with the fix.
+pub fn login_shell(asked: Option<&LoginShell>) -> Result<PathBuf, ServerError> {
+    let shell = PathBuf::from(asked.map_or(LOGIN_SHELL, LoginShell::as_str));
+    if is_executable(&shell) {
+        return Ok(shell);
+    }
+    Err(ServerError::Unavailable {
+        what: format!(
+            "the embedded stand-in runs commands on this machine, which has no login shell {} (`sshd.login_shell`)",
+            shell.display()
+        ),
+        fix: String::from(
+            "install the package that brings it, or use `--target docker` and name that package in `sshd.packages`",
+        ),
+    })
+}
+
 impl fmt::Debug for EmbeddedServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EmbeddedServer")
@@ -106,7 +130,8 @@ impl EmbeddedServer {
     /// # Errors
     /// [`ServerError::ConfigRefused`] for a keyword value sshd would refuse, [`ServerError::NotReady`] past
     /// `request.ready_within`, [`ServerError::Io`] when folder, keys or socket cannot be made,
-    /// [`ServerError::Unavailable`] for a scenario about a later release than the one it imitates.
+    /// [`ServerError::Unavailable`] for a scenario about a later release than the one it imitates, and where this machine
+    /// lacks its packages or its login shell.
     pub async fn start(request: &ServerRequest) -> Result<Self, ServerError> {
         Self::start_in(request, &std::env::temp_dir()).await
     }
@@ -114,6 +139,8 @@ impl EmbeddedServer {
     async fn start_in(request: &ServerRequest, parent: &Path) -> Result<Self, ServerError> {
         check_release(request.sshd.min_release)?;
         let settings = EmbeddedSettings::read(&request.sshd)?;
+        let packages = packages_are_here(&request.sshd.packages).await?;
+        let login_shell = login_shell(request.sshd.login_shell.as_ref())?;
         let parent = parent.to_owned();
         let (ward, stale) = blocking(move || {
             let stale = ward::remove_stale(&parent);
@@ -140,6 +167,7 @@ impl EmbeddedServer {
             user: USER.to_owned(),
             authorised_key: key.russh().public_key().clone(),
             home: ward.path().to_owned(),
+            login_shell: login_shell.clone(),
             environment: vec![(MARK.to_owned(), ward.path().to_string_lossy().into_owned())],
             log: ServerLog::create(&ward.path().join(LOG))
                 .map_err(io_error("make the log of the embedded server"))?,
@@ -176,6 +204,8 @@ impl EmbeddedServer {
             server,
             ward,
         };
+        target.description.login_shell = Some(login_shell.to_string_lossy().into_owned());
+        target.description.packages = packages;
         target.description.warnings.extend(stale);
         target.description.identification = target.read_banner(request.ready_within).await?;
         // The probe's own connection must not be in the first round's books.
@@ -384,6 +414,8 @@ fn describe(settings: &EmbeddedSettings, address: SocketAddr, jobs: &Path) -> Se
         identification: server::IDENTIFICATION.to_owned(),
         release: None,
         image: None,
+        login_shell: None,
+        packages: None,
         effective_max_startups: Some(settings.admission.max_startups().to_string()),
         effective_config: settings.effective(),
         sshd_config: Some(settings.as_sshd_config()),

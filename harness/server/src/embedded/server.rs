@@ -65,6 +65,8 @@ pub struct ServerConfig {
     pub authorised_key: PublicKey,
     /// Home and working directory of commands; it must exist.
     pub home: PathBuf,
+    /// What every command is given to.
+    pub login_shell: PathBuf,
     /// Further environment of commands, besides what sshd sets.
     pub environment: Vec<(String, String)>,
     /// Where lines go.

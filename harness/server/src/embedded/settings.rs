@@ -184,6 +184,8 @@ mod tests {
         EmbeddedSettings::read(&SshdConfig {
             max_startups: "10:30:100".parse().expect("valid"),
             min_release: None,
+            packages: sshchurn_core::scenario::Packages::new(),
+            login_shell: None,
             keywords: keywords
                 .iter()
                 .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))

@@ -16,17 +16,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::sshd::Sshd;
+use self::sshd::{Account, Sshd};
 use self::supervisor::Supervisor;
 use super::identification::{self, NoIdentification};
 use super::log_follower::{self, LogWatch};
 use super::sshd_config::{self, Listen, Paths};
+use super::this_machine::packages_are_here;
 use super::ward::processes::{self, JOBS, Table};
 use super::ward::{self, Kind, MARK, Ward};
 use super::witness::{self, Witness};
 use super::{Endpoint, Idle, JobDirectory, ServerError, ServerRequest, io_error, key_error};
-use sshchurn_core::manifest::{NetworkPath, ServerDescription, ServerKind};
+use sshchurn_core::manifest::{NetworkPath, PackageRecord, ServerDescription, ServerKind};
 use sshchurn_core::release::Release;
+use sshchurn_core::scenario::LoginShell;
 use sshchurn_core::scenario::client::Pattern;
 use sshchurn_engine::ssh::keys::KeyPair;
 
@@ -59,15 +61,34 @@ pub struct LocalServer {
 /// [`ServerError::Unavailable`] with the fix.
 pub async fn probe() -> Result<String, ServerError> {
     let sshd = Sshd::find().await?;
-    sshd::job_user().await?;
+    Account::of_this_process()?.check().await?;
     Ok(format!("{} at {}", sshd.release_text, sshd.path.display()))
+}
+
+/// Whether the account of this process has the login shell that is asked for.
+///
+/// # Errors
+/// [`ServerError::Unavailable`] with the fix.
+pub fn check_login_shell(asked: Option<&LoginShell>) -> Result<(), ServerError> {
+    match asked {
+        None => Ok(()),
+        Some(_) => Account::of_this_process()?.check_login_shell(asked),
+    }
+}
+
+/// What is found before a port is looked for.
+struct Found {
+    sshd: Sshd,
+    account: Account,
+    packages: Option<Vec<PackageRecord>>,
+    warnings: Vec<String>,
 }
 
 impl LocalServer {
     /// Starts sshd and waits until its identification line was read. With a `release` it must be exactly that one.
     ///
     /// # Errors
-    /// [`ServerError::Unavailable`] without sshd or a usable account, [`ServerError::ConfigRefused`] and
+    /// [`ServerError::Unavailable`] without sshd, a usable account or the scenario's packages, [`ServerError::ConfigRefused`] and
     /// [`ServerError::ConfigDiffers`] from its own check, [`ServerError::NotReady`] past the deadline.
     pub async fn start(
         request: &ServerRequest,
@@ -75,20 +96,29 @@ impl LocalServer {
     ) -> Result<Self, ServerError> {
         let sshd = Sshd::find().await?;
         sshd.check_release(release, request.sshd.min_release)?;
-        let user = sshd::job_user().await?;
+        let account = Account::of_this_process()?;
+        account.check().await?;
+        account.check_login_shell(request.sshd.login_shell.as_ref())?;
+        let packages = packages_are_here(&request.sshd.packages).await?;
         let warnings = blocking("look for what killed runs left", || {
             Ok(ward::remove_stale(&std::env::temp_dir()))
         })
         .await?;
+        let found = Found {
+            sshd,
+            account,
+            packages,
+            warnings,
+        };
         let mut tries = 0;
         loop {
             tries += 1;
-            match Self::start_on_free_port(request, &sshd, &user, &warnings).await? {
+            match Self::start_on_free_port(request, &found).await? {
                 Some(target) => return Ok(target),
                 None if tries < PORT_TRIES => {}
                 None => {
                     return Err(ServerError::NotReady {
-                        what: sshd.path.display().to_string(),
+                        what: found.sshd.path.display().to_string(),
                         within: request.ready_within,
                         log: vec![format!("{PORT_TRIES} ports were taken by somebody else")],
                     });
@@ -100,10 +130,9 @@ impl LocalServer {
     /// One try; `None` when somebody else took the port.
     async fn start_on_free_port(
         request: &ServerRequest,
-        sshd: &Sshd,
-        user: &str,
-        warnings: &[String],
+        found: &Found,
     ) -> Result<Option<Self>, ServerError> {
+        let sshd = &found.sshd;
         let ward = Ward::create(&std::env::temp_dir(), Kind::Local)
             .map_err(io_error("create a private folder"))?;
         let path = ward.path().to_path_buf();
@@ -159,7 +188,7 @@ impl LocalServer {
         let mut target = LocalServer {
             endpoint: Endpoint {
                 address,
-                user: user.to_owned(),
+                user: found.account.name.clone(),
                 key: Arc::new(user_key),
                 host_key: host_key.as_host_key(),
             },
@@ -170,6 +199,8 @@ impl LocalServer {
                 identification: String::new(),
                 release: Some(sshd.release_text.clone()),
                 image: None,
+                login_shell: Some(found.account.login_shell.to_string_lossy().into_owned()),
+                packages: found.packages.clone(),
                 effective_max_startups: Some(effective.max_startups),
                 effective_config: effective.settings,
                 sshd_config: Some(config),
@@ -182,7 +213,7 @@ impl LocalServer {
                 round_trip_ns: None,
                 exec_cost_ns: None,
                 login_shell_cost_ns: None,
-                warnings: warnings.to_vec(),
+                warnings: found.warnings.clone(),
             },
             supervisor,
             ward,

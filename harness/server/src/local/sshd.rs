@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -12,8 +12,10 @@ use std::time::Duration;
 use nix::unistd::{Uid, User};
 use tokio::process::Command;
 
+use crate::this_machine::is_executable;
 use crate::{ServerError, io_error, too_old};
 use sshchurn_core::release::{Release, release_word};
+use sshchurn_core::scenario::LoginShell;
 
 /// Where sshd is besides PATH: it is often no part of an ordinary user's.
 const USUAL_PLACES: [&str; 5] = [
@@ -161,10 +163,6 @@ fn places() -> impl Iterator<Item = PathBuf> {
         .chain(USUAL_PLACES.iter().map(PathBuf::from))
 }
 
-fn is_executable(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
-}
-
 async fn run(sshd: &Path, arguments: &[&str]) -> Result<Output, ServerError> {
     let mut command = Command::new(sshd);
     command
@@ -185,62 +183,119 @@ fn refused(output: &Output) -> ServerError {
     }
 }
 
-/// The name of the account this process has, if sshd lets it log in and run commands.
-///
-/// # Errors
-/// [`ServerError::Unavailable`] with what is in the way.
-pub(super) async fn job_user() -> Result<String, ServerError> {
-    let unavailable = |what: String, fix: &str| ServerError::Unavailable {
+/// The account this process has, under which the jobs run too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Account {
+    pub(super) name: String,
+    uid: Uid,
+    /// What sshd gives every command to.
+    pub(super) login_shell: PathBuf,
+}
+
+impl Account {
+    /// Looks it up as sshd does.
+    ///
+    /// # Errors
+    /// [`ServerError::Unavailable`] where there is no such account.
+    pub(super) fn of_this_process() -> Result<Self, ServerError> {
+        let uid = Uid::effective();
+        let user = User::from_uid(uid).ok().flatten().ok_or_else(|| {
+            unavailable(
+                format!("user id {uid} has no entry in the password file, so sshd lets nobody log in under it"),
+                "run as an ordinary user or as root, or use `--target docker`",
+            )
+        })?;
+        Ok(Account {
+            name: user.name,
+            uid,
+            login_shell: match user.shell.as_os_str().is_empty() {
+                true => PathBuf::from("/bin/sh"),
+                false => user.shell,
+            },
+        })
+    }
+
+    /// Whether its login shell is the one that is asked for: sshd takes it from the password file, which is not changed here.
+    ///
+    /// # Errors
+    /// [`ServerError::Unavailable`] naming both.
+    pub(super) fn check_login_shell(&self, asked: Option<&LoginShell>) -> Result<(), ServerError> {
+        match asked {
+            Some(asked) if !same_program(Path::new(asked.as_str()), &self.login_shell) => {
+                Err(unavailable(
+                    format!(
+                        "sshd takes the login shell of the account that runs it: {} has {}, and the scenario asks for {asked} \
+                         (`sshd.login_shell`)",
+                        self.name,
+                        self.login_shell.display()
+                    ),
+                    "use `--target docker`, whose shell can be chosen, or run as a user who has that one (`chsh`)",
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether sshd lets it log in and run the jobs' commands.
+    ///
+    /// # Errors
+    /// [`ServerError::Unavailable`] with what is in the way.
+    pub(super) async fn check(&self) -> Result<(), ServerError> {
+        let shell = &self.login_shell;
+        let no_shell = shell
+            .file_name()
+            .is_some_and(|name| name == "nologin" || name == "false");
+        if no_shell || !is_executable(shell) {
+            return Err(unavailable(
+                format!(
+                    "the login shell {} of {} runs no commands",
+                    shell.display(),
+                    self.name
+                ),
+                "run as a user with a shell, or use `--target docker`",
+            ));
+        }
+        if !runs_posix(shell).await? {
+            return Err(unavailable(
+                format!(
+                    "the login shell {} of {} is not a POSIX shell, and sshd would give it the jobs' commands",
+                    shell.display(),
+                    self.name
+                ),
+                "run as a user whose shell is sh, bash, dash, ksh or zsh (`chsh`), or use `--target docker`",
+            ));
+        }
+        if self.uid.is_root()
+            && fs::read_to_string("/etc/shadow").is_ok_and(|shadow| is_locked(&self.name, &shadow))
+        {
+            return Err(unavailable(
+                format!(
+                    "the account {} is locked, and with `UsePAM no` sshd refuses it also with a key",
+                    self.name
+                ),
+                "give it an impossible password instead (`usermod -p '*' root`), run as an ordinary user, or use \
+                 `--target docker`",
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn unavailable(what: String, fix: &str) -> ServerError {
+    ServerError::Unavailable {
         what,
         fix: fix.to_owned(),
-    };
-    let uid = Uid::effective();
-    let user = User::from_uid(uid).ok().flatten().ok_or_else(|| {
-        unavailable(
-            format!("user id {uid} has no entry in the password file, so sshd lets nobody log in under it"),
-            "run as an ordinary user or as root, or use `--target docker`",
-        )
-    })?;
-    let shell = match user.shell.as_os_str().is_empty() {
-        true => PathBuf::from("/bin/sh"),
-        false => user.shell.clone(),
-    };
-    let no_shell = shell
-        .file_name()
-        .is_some_and(|name| name == "nologin" || name == "false");
-    if no_shell || !is_executable(&shell) {
-        return Err(unavailable(
-            format!(
-                "the login shell {} of {} runs no commands",
-                shell.display(),
-                user.name
-            ),
-            "run as a user with a shell, or use `--target docker`",
-        ));
     }
-    if !runs_posix(&shell).await? {
-        return Err(unavailable(
-            format!(
-                "the login shell {} of {} is not a POSIX shell, and sshd would give it the jobs' commands",
-                shell.display(),
-                user.name
-            ),
-            "run as a user whose shell is sh, bash, dash, ksh or zsh (`chsh`), or use `--target docker`",
-        ));
-    }
-    if uid.is_root()
-        && fs::read_to_string("/etc/shadow").is_ok_and(|shadow| is_locked(&user.name, &shadow))
-    {
-        return Err(unavailable(
-            format!(
-                "the account {} is locked, and with `UsePAM no` sshd refuses it also with a key",
-                user.name
-            ),
-            "give it an impossible password instead (`usermod -p '*' root`), run as an ordinary user, or use \
-             `--target docker`",
-        ));
-    }
-    Ok(user.name)
+}
+
+/// Whether two paths name one program: the same file by the same name, since a shell called `sh` behaves as one. `/bin` and
+/// `/usr/bin` are one folder on most machines.
+fn same_program(one: &Path, other: &Path) -> bool {
+    let folder = |path: &Path| path.parent().and_then(|folder| folder.canonicalize().ok());
+    one == other
+        || (one.file_name() == other.file_name()
+            && folder(one).is_some()
+            && folder(one) == folder(other))
 }
 
 /// Whether a shell understands the commands of the jobs, which are plain POSIX. Like sshd's sessions it gets `-c` and none
@@ -273,6 +328,8 @@ fn is_locked(user: &str, shadow: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -327,6 +384,36 @@ mod tests {
             fs::write(&shell, script).expect("written");
             fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).expect("set");
             assert!(!runs_posix(&shell).await.expect("it runs"), "{name}");
+        }
+    }
+
+    #[test]
+    fn login_shell_of_the_account_is_the_one_there_is_by_whatever_way_its_folder_is_reached() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+        fs::create_dir(path("usr")).expect("made");
+        std::os::unix::fs::symlink("usr", path("bin")).expect("linked");
+        let account = Account {
+            name: String::from("somebody"),
+            uid: Uid::from_raw(1000),
+            login_shell: PathBuf::from(path("usr/bash")),
+        };
+        let check = |shell: &str| {
+            let asked = shell.parse::<LoginShell>().expect("a path");
+            account.check_login_shell(Some(&asked))
+        };
+        assert!(account.check_login_shell(None).is_ok());
+        assert!(check(&path("usr/bash")).is_ok() && check(&path("bin/bash")).is_ok());
+        for other in [path("usr/dash"), String::from("/no/such/place/bash")] {
+            let text = check(&other).expect_err("another one").to_string();
+            for words in [
+                "somebody",
+                &account.login_shell.to_string_lossy(),
+                &other,
+                "--target docker",
+            ] {
+                assert!(text.contains(words), "no {words} in {text}");
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use sshchurn_core::release::{InvalidRelease, Release};
-use sshchurn_core::scenario::MaxStartups;
+use sshchurn_core::scenario::{MaxStartups, PackageName};
 use sshchurn_server::docker::Suite;
 
 /// Load-test and reproduction harness for sshd's admission limits (MaxStartups).
@@ -413,6 +413,9 @@ pub(super) enum ImageCommand {
         /// OpenSSH release, or `all`: 8.4, 9.2, 10.0, 10.3, 10.6.
         #[arg(long, value_name = "RELEASE", default_value = "9.2", value_parser = image_release)]
         release: ImageReleaseArg,
+        /// Debian packages that it has besides, separated by commas: those of a scenario's `sshd.packages`.
+        #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+        packages: Vec<PackageName>,
     },
     /// List the images built so far.
     List,
@@ -518,19 +521,31 @@ mod tests {
             let words = ["sshchurn", "image", "build"].iter().chain(arguments);
             match Cli::try_parse_from(words) {
                 Ok(Cli {
-                    command: Command::Image(ImageCommand::Build { release }),
+                    command: Command::Image(ImageCommand::Build { release, packages }),
                     ..
-                }) => Some(release),
+                }) => {
+                    let packages: Vec<String> = packages.iter().map(ToString::to_string).collect();
+                    Some((release, packages.join(" ")))
+                }
                 _ => None,
             }
         };
-        assert_eq!(build(&[]), Some(ImageReleaseArg::One(Suite::DEFAULT)));
-        assert_eq!(build(&["--release", "all"]), Some(ImageReleaseArg::All));
+        let default = ImageReleaseArg::One(Suite::DEFAULT);
+        let plain = |release| Some((release, String::new()));
+        assert_eq!(build(&[]), plain(default));
+        assert_eq!(build(&["--release", "all"]), plain(ImageReleaseArg::All));
         assert_eq!(
             build(&["--release", "10.6"]),
-            Some(ImageReleaseArg::One(Suite::Forky))
+            plain(ImageReleaseArg::One(Suite::Forky))
         );
         assert_eq!(build(&["--release", "9.8"]), None);
+        assert_eq!(
+            build(&["--packages", "git,libstdc++6"]),
+            Some((default, "git libstdc++6".to_owned()))
+        );
+        for wrong in ["Git", "git rsync", "git,", ""] {
+            assert_eq!(build(&["--packages", wrong]), None, "{wrong:?}");
+        }
         let mut command = <Cli as clap::CommandFactory>::command();
         let help = command
             .find_subcommand_mut("image")

@@ -5,16 +5,18 @@ use super::console::Console;
 use super::error::CliError;
 use crate::shipped::RECIPE;
 use sshchurn_core::exit_code::ExitCode;
+use sshchurn_core::scenario::Packages;
 use sshchurn_server::docker::{Suite, image};
 
 pub(super) async fn command(command: ImageCommand, console: Console) -> Result<ExitCode, CliError> {
     match command {
-        ImageCommand::Build { release } => {
+        ImageCommand::Build { release, packages } => {
             let suites = match release {
                 ImageReleaseArg::All => Suite::ALL.to_vec(),
                 ImageReleaseArg::One(suite) => vec![suite],
             };
-            build(&suites, &console).await
+            let packages = packages.into_iter().collect();
+            build(&suites, &packages, &console).await
         }
         ImageCommand::List => {
             for image in image::list().await? {
@@ -26,8 +28,12 @@ pub(super) async fn command(command: ImageCommand, console: Console) -> Result<E
                 } else {
                     ""
                 };
+                let packages = match image.packages.as_str() {
+                    "" => String::new(),
+                    packages => format!("  with {packages}"),
+                };
                 console.result(&format!(
-                    "{release:<5} {:<17} {:<49} {}  {} MB{recipe}",
+                    "{release:<5} {:<17} {:<58} {}  {} MB{packages}{recipe}",
                     image.suite,
                     image.name,
                     image.id,
@@ -40,10 +46,15 @@ pub(super) async fn command(command: ImageCommand, console: Console) -> Result<E
 }
 
 /// Builds one after the other; one that cannot be had is no reason to go without the others.
-async fn build(suites: &[Suite], console: &Console) -> Result<ExitCode, CliError> {
+async fn build(
+    suites: &[Suite],
+    packages: &Packages,
+    console: &Console,
+) -> Result<ExitCode, CliError> {
     let mut worst = Ok(ExitCode::Success);
     for suite in suites {
-        match image::build(&RECIPE, *suite, &|text: &str| console.note(text)).await {
+        let progress = |text: &str| console.note(text);
+        match image::build(&RECIPE, *suite, packages, &progress).await {
             Ok(image) => console.result(&image.name)?,
             Err(error) => {
                 // All but the last are said here; that one ends the command.

@@ -63,6 +63,7 @@ fn order(args: &RunArgs, console: &Console) -> Result<RunOrder, CliError> {
     let options = server_choice::options(args)?;
     check_clients(&scenario, server, &options.docker)?;
     server_choice::check_releases(server, args.release, scenario.sshd.min_release)?;
+    server_choice::check_login_shell(server, scenario.sshd.login_shell.as_ref())?;
     let mut findings = preflight(&scenario, server)?;
     findings.extend(left_out);
     let run_id = run_id(&scenario.name);

@@ -6,9 +6,10 @@ use super::args::{NetworkArg, RunArgs, TargetArg};
 use super::error::CliError;
 use crate::shipped::RECIPE;
 use sshchurn_core::release::Release;
+use sshchurn_core::scenario::LoginShell;
 use sshchurn_server::docker::{DockerNetwork, DockerOptions, Suite};
 use sshchurn_server::external::ExternalOptions;
-use sshchurn_server::{ServerChoice, ServerOptions, embedded};
+use sshchurn_server::{ServerChoice, ServerOptions, embedded, external};
 
 /// A release means the server whose release can be chosen, a published port the one that has one.
 pub(super) fn of(server: TargetArg, release: Option<Release>, network: NetworkArg) -> ServerChoice {
@@ -94,6 +95,23 @@ pub(super) fn check_releases(
     Ok(())
 }
 
+/// A login shell that a scenario asks for, on a server that cannot have it on any machine.
+pub(super) fn check_login_shell(
+    server: ServerChoice,
+    asked: Option<&LoginShell>,
+) -> Result<(), CliError> {
+    match server {
+        ServerChoice::External => {
+            external::check_login_shell(asked).map_err(|error| CliError::Usage(error.to_string()))
+        }
+        // What this machine or an image has is only known there.
+        ServerChoice::Auto
+        | ServerChoice::Docker
+        | ServerChoice::Local
+        | ServerChoice::Embedded => Ok(()),
+    }
+}
+
 pub(super) fn options(args: &RunArgs) -> Result<ServerOptions, CliError> {
     let external = match args.target {
         TargetArg::External => match (args.address, &args.user, &args.key) {
@@ -160,6 +178,20 @@ mod tests {
         let text = error.to_string();
         assert!(text.contains("9.2") && text.contains("9.8"), "{text}");
         assert!(check_releases(ServerChoice::Docker, Some(R9_2), Some(R9_2)).is_ok());
+    }
+
+    #[test]
+    fn login_shell_of_somebody_elses_server_is_a_usage_error_and_none_is_not() {
+        let shell = "/bin/bash".parse::<LoginShell>().expect("a path");
+        let error = check_login_shell(ServerChoice::External, Some(&shell)).expect_err("refused");
+        assert_eq!(error.exit_code(), ExitCode::Usage);
+        let text = error.to_string();
+        assert!(
+            text.contains("/bin/bash") && text.contains("--target docker"),
+            "{text}"
+        );
+        assert!(check_login_shell(ServerChoice::External, None).is_ok());
+        assert!(check_login_shell(ServerChoice::Docker, Some(&shell)).is_ok());
     }
 
     #[test]

@@ -1,15 +1,16 @@
 //! What a run needs of this machine, and the checks before it.
 //!
-//! Owns the translation of a scenario into numbers; the limits are `doctor`'s.
+//! Owns the translation of a scenario into numbers; the limits are `doctor`'s, and what a server needs of its machine is the
+//! server's to know.
 
 use sshchurn_core::scenario::Scenario;
-use sshchurn_server::ServerChoice;
+use sshchurn_server::{ServerChoice, ServerError, missing_here};
 
 use super::clients;
 use super::error::SessionError;
 use crate::doctor::{self, Finding, Needs, Status};
 
-/// The checks of the client's side before a run; their findings go into its order.
+/// The checks of the client's side before a run, and of the server's where this machine is its machine too; their findings go into its order.
 ///
 /// # Errors
 /// [`SessionError::Preflight`] when one of them forbids the run.
@@ -19,6 +20,11 @@ pub fn preflight(scenario: &Scenario, server: ServerChoice) -> Result<Vec<Findin
         findings.push(doctor::client_bounds());
     }
     findings.extend(clients::missing(scenario));
+    findings.extend(
+        missing_here(server, &scenario.sshd)
+            .into_iter()
+            .map(server_lacks),
+    );
     let failures: Vec<Finding> = findings
         .iter()
         .filter(|finding| finding.status == Status::Failure)
@@ -28,6 +34,23 @@ pub fn preflight(scenario: &Scenario, server: ServerChoice) -> Result<Vec<Findin
         Ok(findings)
     } else {
         Err(SessionError::Preflight(failures))
+    }
+}
+
+/// What the server's machine lacks, or could not be asked for.
+fn server_lacks(error: ServerError) -> Finding {
+    const CHECK: &str = "server";
+    match error {
+        ServerError::Unavailable { what, fix } => Finding::failure(CHECK, what, fix),
+        other => {
+            let why = std::error::Error::source(&other)
+                .map_or_else(String::new, |cause| format!(": {cause}"));
+            Finding::failure(
+                CHECK,
+                format!("{other}{why}"),
+                "mend that, or use `--target docker`",
+            )
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::pace::Pace;
 use crate::ids::StrategyName;
 use crate::manifest::{
-    EnvironmentRecord, ScenarioRecord, ServerDescription, ServerKind, StrategyRecord,
+    EnvironmentRecord, PackageRecord, ScenarioRecord, ServerDescription, ServerKind, StrategyRecord,
 };
 use crate::quantity::number;
 
@@ -171,6 +171,23 @@ pub(super) fn target_differences(
         )
     };
     differ(Weight::Conditions, "release", release(base), release(new));
+    // What one side does not say, an earlier version's record or a server of somebody else's, is no difference.
+    if let (Some(base), Some(new)) = (&base.login_shell, &new.login_shell) {
+        let (base, new) = (Some(base.clone()), Some(new.clone()));
+        differ(Weight::Conditions, "login shell", base, new);
+    }
+    // Those that only one side has are two scenarios, which differ in that already.
+    for before in base.packages.iter().flatten() {
+        let same = |after: &&PackageRecord| after.name == before.name;
+        if let Some(after) = new.packages.iter().flatten().find(same) {
+            differ(
+                Weight::Conditions,
+                &format!("package {}", before.name),
+                before.version.clone(),
+                after.version.clone(),
+            );
+        }
+    }
     if base.kind == ServerKind::External || new.kind == ServerKind::External {
         let address = |target: &ServerDescription| Some(target.address.clone());
         differ(Weight::Conditions, "address", address(base), address(new));

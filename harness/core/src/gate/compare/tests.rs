@@ -10,7 +10,7 @@ use crate::analysis::catalogue::{Better, CATALOGUE, metric};
 use crate::analysis::ledger_builder::{NEW, OLD, manifest};
 use crate::gate::Verdict;
 use crate::ids::StrategyName;
-use crate::manifest::{Manifest, ServerKind};
+use crate::manifest::{Manifest, PackageRecord, ServerKind};
 use crate::vocabulary::Phase;
 
 const EVENTS: Noise = Noise::Events {
@@ -505,6 +505,50 @@ fn another_experiment_is_told_from_another_machine_and_another_client() {
         new.scenario.strategies.remove(0);
     });
     assert_eq!(fewer, of(Weight::Experiment, &format!("strategy {OLD}")));
+}
+
+#[test]
+fn login_shell_and_versions_of_packages_are_conditions_and_what_nobody_knows_is_no_difference() {
+    let of = |weight: Weight, what: &str| vec![(weight, what.to_owned())];
+    let asked = differing(|new| {
+        new.scenario
+            .effective_toml
+            .push_str("packages = [\"git\"]\n");
+    });
+    assert_eq!(asked, of(Weight::Experiment, "sshd.packages"));
+    let with = |shell: Option<&str>, version: Option<&str>| {
+        let mut manifest = manifest();
+        manifest.target.login_shell = shell.map(str::to_owned);
+        manifest.target.packages = version.map(|version| {
+            vec![PackageRecord {
+                name: "git".to_owned(),
+                version: Some(version.to_owned()),
+            }]
+        });
+        manifest.target
+    };
+    let base = with(Some("/bin/sh"), Some("1:2.39.5-0"));
+    let differ = |new| -> Vec<(Weight, String)> {
+        conditions::target_differences(&base, &new)
+            .into_iter()
+            .map(|difference| (difference.weight, difference.text()))
+            .collect()
+    };
+    assert_eq!(
+        differ(with(Some("/bin/bash"), Some("1:2.39.5-0"))),
+        of(
+            Weight::Conditions,
+            "login shell: /bin/sh in the baseline, /bin/bash in the new run"
+        )
+    );
+    assert_eq!(
+        differ(with(Some("/bin/sh"), Some("1:2.47.3-0"))),
+        of(
+            Weight::Conditions,
+            "package git: 1:2.39.5-0 in the baseline, 1:2.47.3-0 in the new run"
+        )
+    );
+    assert_eq!(differ(with(None, None)), Vec::new());
 }
 
 proptest! {

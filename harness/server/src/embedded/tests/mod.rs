@@ -35,6 +35,8 @@ fn sshd(max_startups: &str, keywords: &[(&str, &str)]) -> SshdConfig {
     SshdConfig {
         max_startups: max_startups.parse().expect("a valid MaxStartups value"),
         min_release: None,
+        packages: sshchurn_core::scenario::Packages::new(),
+        login_shell: None,
         keywords: keywords
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
@@ -76,6 +78,7 @@ impl Server {
             user: USER.to_owned(),
             authorised_key: key.russh().public_key().clone(),
             home: home.path().to_owned(),
+            login_shell: login_shell(None).expect("/bin/sh is there"),
             environment: Vec::new(),
             log: ServerLog::create(&home.path().join(LOG)).expect("a log"),
             gauges: Gauges::default(),
