@@ -74,7 +74,7 @@ impl Server {
             settings,
             host_key: KeyPair::generate().expect("randomness"),
             user: USER.to_owned(),
-            authorised_key: key.russh().public_key().clone(),
+            authorised_keys: vec![key.russh().public_key().clone()],
             home: home.path().to_owned(),
             environment: Vec::new(),
             log: ServerLog::create(&home.path().join(LOG)).expect("a log"),
