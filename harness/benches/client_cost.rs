@@ -45,6 +45,7 @@ fn main() {
         run_id: "bench".to_owned(),
         ready_within: Duration::from_secs(20),
         listen: sshchurn_server::ListenOn::OneAddress,
+        task_keys: [].into(),
     };
     let target = match runtime.block_on(LocalServer::start(&request, None)) {
         Ok(target) => target,

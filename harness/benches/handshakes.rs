@@ -35,6 +35,7 @@ fn handshakes(c: &mut Criterion) {
         run_id: "bench".to_owned(),
         ready_within: Duration::from_secs(10),
         listen: sshchurn_server::ListenOn::OneAddress,
+        task_keys: [].into(),
     };
     let target = runtime
         .block_on(EmbeddedServer::start(&request))

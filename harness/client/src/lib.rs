@@ -20,7 +20,7 @@ mod round;
 mod tree;
 mod warden;
 
-pub use access::Access;
+pub use access::{Access, WayIn};
 pub use launcher::{LAUNCHER, main as launcher_main};
 pub use limits::{Bounds, bounds};
 pub use round::{ClientError, ClientRound};

@@ -152,7 +152,9 @@ impl ClientRound<'_> {
         let own = Placeholder::ALL
             .into_iter()
             .filter(|placeholder| placeholder.belongs_to(self.program.per))
-            .map(|placeholder| (placeholder.variable(), value(placeholder)));
+            .map(|placeholder| (placeholder.variable(), value(placeholder)))
+            // The lists of a large round: its program may not want them, and can have them on standard input.
+            .filter(|(name, value)| fits_into_environment(name, value));
         let environment = self.program.environment.iter();
         ClientSpec {
             argv: located(argv, self.scenario),
@@ -220,6 +222,11 @@ impl ClientRound<'_> {
         }
         conversation.order(Order::End).await
     }
+}
+
+/// Whether execve(2) takes a variable: Linux's `MAX_ARG_STRLEN`, with `=` and the NUL at the end, on the smallest pages.
+fn fits_into_environment(name: &str, value: &str) -> bool {
+    name.len() + value.len() + 2 <= 32 * 4096
 }
 
 /// The program as it is found from any folder: a path with a folder in it counts from the scenario.
@@ -556,6 +563,21 @@ mod tests {
         assert_eq!(excerpt.lines().count(), EXCERPT_LINES);
         assert!(excerpt.ends_with("line 19 [2J"), "{excerpt}");
         assert!(!excerpt.contains('\x1b'));
+    }
+
+    #[test]
+    fn longest_variable_is_the_longest_that_a_program_can_be_started_with() {
+        let started = |length: usize| {
+            let value = "x".repeat(length);
+            let started = std::process::Command::new("true")
+                .env("SSHCHURN_KEYS", &value)
+                .status()
+                .is_ok();
+            (fits_into_environment("SSHCHURN_KEYS", &value), started)
+        };
+        let longest = 128 * 1024 - "SSHCHURN_KEYS=".len() - 1;
+        assert_eq!(started(longest), (true, true));
+        assert!(!started(longest + 1).0);
     }
 
     #[test]

@@ -29,6 +29,10 @@ pub struct Manifest {
     pub target: ServerDescription,
     /// The machine the client ran on.
     pub environment: EnvironmentRecord,
+    /// Fingerprints of the keys that the tasks of clients under test log in with, in the order of the tasks' numbers and
+    /// as sshd logs them (`SHA256:…`); empty where tasks have no key of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub task_keys: Vec<String>,
 }
 
 /// The scenario as executed: its name, and the effective file after command-line overrides.

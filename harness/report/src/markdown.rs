@@ -47,6 +47,7 @@ pub fn render(report: &RunReport) -> String {
         story::refused_by(report)
             .into_iter()
             .chain(story::listen_queue(report))
+            .chain(story::clients(report))
             .map(|sentence| text(&sentence)),
     );
     gates(&mut out, report);

@@ -3,7 +3,7 @@
 //! Owns the words. Plain text: every renderer escapes it for its own format. Computes nothing but shares of counts.
 
 use super::document::{RunReport, StrategyReport};
-use sshchurn_core::analysis::summary::Spread;
+use sshchurn_core::analysis::summary::{Clients, Spread};
 use sshchurn_core::gate::{GateOutcome, Verdict};
 use sshchurn_core::quantity::number;
 
@@ -228,20 +228,14 @@ pub(super) fn clients(report: &RunReport) -> Vec<String> {
         let (name, Some(clients)) = (&strategy.strategy, &strategy.totals.clients) else {
             continue;
         };
-        let attempts = strategy.totals.total.counts.attempts;
         if clients.lower_bound {
             sentences.push(format!(
                 "{name}: the kernel turned connections away before sshd saw them, so every count of its connections is a \
                  lower bound."
             ));
         }
-        if clients.unattributed > 0 {
-            sentences.push(format!(
-                "{name}: {} of {attempts} connections went to an address that is no task's: per task only the mean is \
-                 known. A client that uses `{{host}}` is told apart by task.",
-                clients.unattributed
-            ));
-        }
+        sentences.extend(told_by_key(strategy, clients));
+        sentences.extend(of_no_task(strategy, clients));
         if clients.sessions_refused > 0 {
             sentences.push(format!(
                 "{name}: sshd refused {} channels because a shared connection had MaxSessions of them; OpenSSH's client \
@@ -271,6 +265,36 @@ pub(super) fn clients(report: &RunReport) -> Vec<String> {
         }
     }
     sentences
+}
+
+fn told_by_key(strategy: &StrategyReport, clients: &Clients) -> Option<String> {
+    let handshakes = strategy.totals.total.counts.handshakes;
+    (clients.logins_by_key > 0).then(|| {
+        format!(
+            "{}: {} of {handshakes} logins belong to a task by the key that they used; their address was not the task's own.",
+            strategy.strategy, clients.logins_by_key
+        )
+    })
+}
+
+fn of_no_task(strategy: &StrategyReport, clients: &Clients) -> Option<String> {
+    if clients.unattributed == 0 {
+        return None;
+    }
+    let refused = match clients.unattributed_refusals {
+        0 => String::new(),
+        refused => format!(", {refused} of them refused"),
+    };
+    let known = if clients.unattributed_logins > 0 {
+        "Per task only the mean is known. A client that uses `{host}` or `{key}` is told apart by task."
+    } else {
+        "Logins per task are known, and of attempts per task only the mean. A client that uses `{host}` has its refusals told \
+         apart as well."
+    };
+    Some(format!(
+        "{}: {} of {} connections belong to no task{refused}: neither an address nor a key names one. {known}",
+        strategy.strategy, clients.unattributed, strategy.totals.total.counts.attempts
+    ))
 }
 
 /// A share, of whole per cents where that says enough.

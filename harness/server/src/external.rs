@@ -357,6 +357,7 @@ mod tests {
             run_id: String::from("smoke-1"),
             ready_within: Duration::from_secs(1),
             listen: crate::ListenOn::OneAddress,
+            task_keys: [].into(),
         };
         let folder = || {
             let options = options("192.0.2.7:22", None);

@@ -65,6 +65,17 @@ pub struct ServerRequest {
     pub ready_within: Duration,
     /// Where it listens.
     pub listen: ListenOn,
+    /// Further keys that may log in as the user, besides the endpoint's: those of the tasks of clients under test. A server
+    /// that already runs takes none.
+    pub task_keys: Arc<[KeyPair]>,
+}
+
+impl ServerRequest {
+    /// The text of `authorized_keys`: the endpoint's own key first, so that its logins do not pay for the others.
+    fn authorized_keys(&self, own: &KeyPair) -> String {
+        let keys = std::iter::once(own).chain(self.task_keys.iter());
+        keys.map(|key| format!("{}\n", key.public_line())).collect()
+    }
 }
 
 /// Where a server under test listens. Nothing but loopback in any case.
@@ -231,4 +242,32 @@ pub enum Idle {
     Proven,
     /// Cannot be seen on this kind of target.
     Unknown,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sshchurn_core::scenario::MaxStartups;
+
+    #[test]
+    fn authorized_keys_has_a_line_for_each_key_and_the_endpoints_own_comes_first() {
+        let made = || KeyPair::generate().expect("randomness");
+        let (own, task_keys) = (made(), [made(), made()]);
+        let request = ServerRequest {
+            sshd: SshdConfig {
+                max_startups: MaxStartups::new(10, 30, 100).expect("valid"),
+                min_release: None,
+                keywords: Vec::new(),
+                monitoring_keywords: Vec::new(),
+            },
+            run_id: String::from("test"),
+            ready_within: Duration::ZERO,
+            listen: ListenOn::OneAddress,
+            task_keys: task_keys.clone().into(),
+        };
+        let text = request.authorized_keys(&own);
+        let expected = [&own, &task_keys[0], &task_keys[1]].map(KeyPair::public_line);
+        assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+        assert!(text.ends_with('\n'));
+    }
 }

@@ -13,7 +13,7 @@ use sshchurn_core::scenario::{MONITORING_SOURCE, SshdConfig};
 pub(super) struct Paths<'a> {
     /// The one host key.
     pub(super) host_key: &'a str,
-    /// The one user key; absolute, so that no home directory matters.
+    /// The user's keys; absolute, so that no home directory matters.
     pub(super) authorized_keys: &'a str,
 }
 

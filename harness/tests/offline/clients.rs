@@ -138,10 +138,118 @@ fn one_program_for_all_tasks_is_told_apart_by_the_addresses_it_is_given() {
     );
     assert_eq!(clients(&report)["unattributed"], 2);
     assert!(
-        finished
-            .stdout
-            .contains("2 of 2 connections went to an address that is no task's")
+        finished.stdout.contains(
+            "2 of 2 connections belong to no task: neither an address nor a key names one"
+        )
     );
+}
+
+/// The same to an address that the client has hard-wired, after which it is another connection of some task.
+const HARD_WIRED: &str = "ssh -F $SSHCHURN_SSH_CONFIG 127.0.0.1 true </dev/null";
+
+#[test]
+fn client_with_a_hard_wired_address_is_told_apart_by_its_key() {
+    if !has_ssh() {
+        return;
+    }
+    let script = format!(
+        "n=$((SSHCHURN_TASK % 5)); while [ $n -gt 0 ]; do {HARD_WIRED} || exit 1; n=$((n - 1)); done"
+    );
+    let case = Case::script(20, &script, "");
+    let finished = case.run(&[]).code(0);
+    let report = finished.report();
+    books_balance(&report);
+    let command = strategy(&report, "command");
+    let expected: Vec<u64> = (0..20).map(|task| task % 5).collect();
+    assert_eq!(
+        command["per_round"][0]["task_connections"],
+        Value::from(expected)
+    );
+    assert_eq!(command["totals"]["total"]["handshakes_per_task"]["max"], 4);
+    assert_eq!(clients(&report)["logins_by_key"], 40);
+    assert_eq!(clients(&report)["unattributed"], 0);
+    let told = "40 of 40 logins belong to a task by the key that they used";
+    assert!(finished.stdout.contains(told), "{}", finished.stdout);
+    for name in ["report.md", "report.html"] {
+        let text = std::fs::read_to_string(finished.directory.join(name)).unwrap();
+        assert!(text.contains(told), "{name} does not say it");
+    }
+    // The ledger alone has it.
+    std::fs::remove_file(finished.directory.join("report.json")).unwrap();
+    let directory = finished.directory.display().to_string();
+    let again = sshchurn(&["report", &directory, "--format", "json"]).code(0);
+    let again: Value = serde_json::from_str(&again.stdout).unwrap();
+    assert_eq!(again["strategies"], report["strategies"]);
+    nothing_is_left(&case.folder.path().join("here"));
+}
+
+#[test]
+fn refusals_at_a_hard_wired_address_stay_the_rounds_and_logins_are_told_apart() {
+    if !has_ssh() {
+        return;
+    }
+    // One slot: of twelve at once most are refused, and each goes on until it is in.
+    let script = format!("until {HARD_WIRED}; do :; done");
+    let argv = format!("argv = [\"sh\", \"-c\", {}]", Value::from(script));
+    let case = Case::with(12, &argv, "max_startups = \"1:100:1\"", "");
+    let finished = case
+        .run(&[
+            "--threshold",
+            "handshakes_per_task.max <= 1",
+            "--threshold",
+            "handshakes_per_task.min >= 1",
+        ])
+        .code(0);
+    let report = finished.report();
+    books_balance(&report);
+    let command = strategy(&report, "command");
+    let refused = count(&command["totals"]["total"], "banner_eof");
+    assert!(refused > 0, "{command:#}");
+    assert_eq!(clients(&report)["logins_by_key"], 12);
+    assert_eq!(clients(&report)["unattributed_refusals"], refused);
+    assert_eq!(clients(&report)["unattributed_logins"], 0);
+    assert_eq!(command["per_round"][0]["task_connections"], Value::Null);
+    let attempts = &command["totals"]["total"]["attempts_per_task"];
+    assert_eq!(attempts["max"], Value::Null);
+    let said = format!("{refused} of them refused: neither an address nor a key names one");
+    assert!(finished.stdout.contains(&said), "{}", finished.stdout);
+}
+
+#[test]
+fn one_program_with_one_host_for_all_tasks_is_told_apart_by_the_keys_it_is_given() {
+    if !has_ssh() {
+        return;
+    }
+    // As many connections with a key as its place in the list.
+    let script = "n=0; for key in $(echo {keys} | tr , ' '); do n=$((n + 1)); i=0; \
+                  while [ $i -lt $n ]; do i=$((i + 1)); \
+                  ssh -F {ssh_config} -i $key {host} true </dev/null || exit 1; done; done";
+    let case = Case::script(4, script, "per = \"round\"");
+    let report = case.run(&[]).code(0).report();
+    books_balance(&report);
+    let round = &strategy(&report, "command")["per_round"][0];
+    assert_eq!(round["task_connections"], Value::from(vec![1, 2, 3, 4]));
+    assert_eq!(clients(&report)["logins_by_key"], 10);
+}
+
+#[test]
+fn list_that_is_too_long_for_the_environment_breaks_no_round_and_is_whole_on_standard_input() {
+    if !has_ssh() {
+        return;
+    }
+    let script = "test -z \"$SSHCHURN_KEYS\" && test -n \"$SSHCHURN_HOSTS\" || exit 7; \
+                  set -- $(tr , ' '); test $# = 600 || exit 8; \
+                  ssh -F {ssh_config} -i ${600} {host} true </dev/null";
+    let case = Case::script(600, script, "per = \"round\"\nstdin = \"{keys}\"");
+    // Six hundred paths of more than 220 characters are more than a variable takes.
+    let here = case.folder.path().join("x".repeat(200));
+    let args = [case.scenario.to_str().unwrap(), "--target", "embedded"];
+    let report = driver::run(&here, &args).code(0).report();
+    let round = &strategy(&report, "command")["per_round"][0];
+    let mut expected = vec![0; 600];
+    expected[599] = 1;
+    assert_eq!(round["task_connections"], Value::from(expected));
+    nothing_is_left(&here);
 }
 
 #[test]
@@ -418,6 +526,10 @@ fn what_can_never_work_is_an_error_before_anything_is_started() {
         (
             "argv = [\"x\", \"{hosts}\"]",
             &["{hosts}", "per = \"round\""],
+        ),
+        (
+            "argv = [\"x\", \"{keys}\"]",
+            &["{keys}", "`{key}`", "per = \"round\""],
         ),
         (
             "argv = [\"x\", \"{task}\"]\nper = \"round\"",

@@ -44,7 +44,7 @@ impl Server {
             settings: EmbeddedSettings::read(&scenario.sshd).unwrap(),
             host_key,
             user: USER.to_owned(),
-            authorised_key: key.russh().public_key().clone(),
+            authorised_keys: vec![key.russh().public_key().clone()],
             home: folder.to_owned(),
             login_shell: PathBuf::from("/bin/sh"),
             environment: Vec::new(),

@@ -127,6 +127,36 @@ fn ansible_shares_connections_only_with_control_persist_and_its_masters_are_ende
 }
 
 #[test]
+fn client_that_insists_on_localhost_is_told_apart_by_its_key() {
+    if !there(&["ssh", "-V"]) {
+        return;
+    }
+    let Some(_alone) = Kind::Local.alone() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hard-wired.toml");
+    let script = "n=$((SSHCHURN_TASK % 5)); while [ $n -gt 0 ]; do \
+                  ssh -F $SSHCHURN_SSH_CONFIG 127.0.0.1 true </dev/null || exit 1; n=$((n - 1)); done";
+    let scenario = format!(
+        "name = \"hard-wired\"\ntasks = 15\n[[strategy]]\nkind = \"command\"\n\
+         argv = [\"sh\", \"-c\", {}]\n[sshd]\nmax_startups = \"100:30:200\"\n",
+        Value::from(script)
+    );
+    std::fs::write(&path, scenario).unwrap();
+    let here = folder.path().join("here");
+    let finished = run(&here, &[path.to_str().unwrap(), "--target", "local"]).code(0);
+    let report = finished.report();
+    books_balance(&report);
+    let expected: Vec<u64> = (0..15).map(|task| task % 5).collect();
+    assert_eq!(connections(&report, "command"), expected);
+    let clients = &strategy(&report, "command")["totals"]["clients"];
+    assert_eq!(clients["logins_by_key"], 30);
+    assert_eq!(clients["unattributed"], 0);
+    nothing_is_left(&here);
+}
+
+#[test]
 fn real_refusals_of_a_client_are_sshds_own_lines() {
     let Some(_alone) = Kind::Local.alone() else {
         return;

@@ -134,6 +134,7 @@ async fn container(network: DockerNetwork, shared_folder: bool) -> DockerServer 
         run_id: "log-follow-test".to_owned(),
         ready_within: SOON,
         listen: sshchurn_server::ListenOn::OneAddress,
+        task_keys: [].into(),
     };
     let mut options = ServerOptions::new(RECIPE).docker;
     options.network = network;

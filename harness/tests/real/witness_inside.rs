@@ -23,6 +23,7 @@ async fn container() -> DockerServer {
         run_id: "witness-inside-test".to_owned(),
         ready_within: WITHIN,
         listen: sshchurn_server::ListenOn::OneAddress,
+        task_keys: [].into(),
     };
     DockerServer::start(&request, None, &ServerOptions::new(RECIPE).docker, &|_| {})
         .await

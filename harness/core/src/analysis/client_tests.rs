@@ -34,7 +34,18 @@ fn of_client() -> Manifest {
 
 /// A round of three tasks with these lines in sshd's log, and so many drops of the listening socket.
 fn run(lines: &[String], queue_drops: u64) -> RunSummary {
-    let mut ledger = LedgerBuilder::new(of_client());
+    run_of(of_client(), lines, queue_drops)
+}
+
+/// The same where each task has a key.
+fn run_with_keys(lines: &[String]) -> RunSummary {
+    let mut manifest = of_client();
+    manifest.task_keys = (0..3).map(|task| format!("SHA256:{task}")).collect();
+    run_of(manifest, lines, 0)
+}
+
+fn run_of(manifest: Manifest, lines: &[String], queue_drops: u64) -> RunSummary {
+    let mut ledger = LedgerBuilder::new(manifest);
     ledger.round(NAME, 1, 3);
     let round = RoundId(1);
     let sampled = |drops| Event::ServerSampled {
@@ -98,6 +109,19 @@ fn begins(task: u32, port: u16) -> String {
 
 fn logs_in(port: u16) -> String {
     format!("Accepted publickey for runner from 127.0.0.1 port {port} ssh2: ED25519 SHA256:x")
+}
+
+/// To an address that is no task's.
+fn begins_elsewhere(port: u16) -> String {
+    format!("Connection from 127.0.0.1 port {port} on 127.0.0.1 port 22 rdomain \"lo\"")
+}
+
+fn logs_in_as(task: u32, port: u16) -> String {
+    format!("Accepted publickey for runner from 127.0.0.1 port {port} ssh2: ED25519 SHA256:{task}")
+}
+
+fn dropped_elsewhere(port: u16) -> String {
+    format!("drop connection #12 from [127.0.0.1]:{port} on [127.0.0.1]:22 past MaxStartups")
 }
 
 fn dropped(task: u32, port: u16) -> String {
@@ -172,10 +196,9 @@ fn each_connection_is_counted_once_by_what_became_of_it_and_belongs_to_its_task(
 
 #[test]
 fn connection_without_a_task_leaves_the_mean_and_nothing_else_per_task() {
-    let elsewhere = "Connection from 127.0.0.1 port 9001 on 127.0.0.1 port 22 rdomain \"lo\"";
     let run = run(
         &[
-            elsewhere.to_owned(),
+            begins_elsewhere(9001),
             logs_in(9001),
             begins(0, 9002),
             logs_in(9002),
@@ -195,13 +218,93 @@ fn connection_without_a_task_leaves_the_mean_and_nothing_else_per_task() {
 }
 
 #[test]
+fn logins_at_an_address_of_nobody_are_counted_for_the_tasks_whose_keys_they_used() {
+    let run = run_with_keys(&[
+        begins_elsewhere(9001),
+        logs_in_as(0, 9001),
+        begins_elsewhere(9002),
+        logs_in_as(2, 9002),
+        begins_elsewhere(9003),
+        logs_in_as(2, 9003),
+        begins(2, 9004),
+        logs_in_as(2, 9004),
+    ]);
+    assert_eq!(client(&run).rounds[0].task_connections, Some(vec![1, 0, 3]));
+    let clients = client(&run).numbers.clients.as_ref().expect("clients");
+    assert_eq!((clients.logins_by_key, clients.unattributed), (3, 0));
+    assert_eq!(clients.tasks_unseen, Some(1));
+    assert!(client(&run).rounds[0].start.spread_ns.is_some());
+    for threshold in [
+        "handshakes_per_task.max == 3",
+        "handshakes_per_task.min == 0",
+        "attempts_per_task.max == 3",
+    ] {
+        assert_eq!(outcome(&run, threshold), GateOutcome::Pass, "{threshold}");
+    }
+    assert_eq!(broken(&run), Vec::<LawId>::new());
+}
+
+#[test]
+fn refusals_at_an_address_of_nobody_stay_the_rounds_and_logins_are_told_apart_all_the_same() {
+    let lines = [
+        begins_elsewhere(9001),
+        logs_in_as(0, 9001),
+        dropped_elsewhere(9002),
+        dropped_elsewhere(9003),
+        begins_elsewhere(9004),
+        leaves(9004),
+        begins_elsewhere(9005),
+        logs_in_as(1, 9005),
+    ];
+    let run = run_with_keys(&lines);
+    let numbers = &client(&run).numbers;
+    let clients = numbers.clients.as_ref().expect("clients");
+    assert_eq!(
+        (
+            clients.unattributed,
+            clients.unattributed_refusals,
+            clients.unattributed_logins
+        ),
+        (3, 2, 0)
+    );
+    // Any of the three may have been the first of any task.
+    assert_eq!(client(&run).rounds[0].task_connections, None);
+    assert_eq!(clients.tasks_unseen, None);
+    assert_eq!(client(&run).rounds[0].start.spread_ns, None);
+    for (threshold, expected) in [
+        ("handshakes_per_task.max == 1", GateOutcome::Pass),
+        ("handshakes_per_task.min == 0", GateOutcome::Pass),
+        ("attempts_per_task.max <= 5", GateOutcome::Inconclusive),
+        ("banner_eof == 2", GateOutcome::Pass),
+    ] {
+        assert_eq!(outcome(&run, threshold), expected, "{threshold}");
+    }
+    assert_eq!(numbers.total.attempts_per_task.mean(), Some(5.0 / 3.0));
+    assert_eq!(broken(&run), Vec::<LawId>::new());
+
+    // One login that is no task's may be any task's.
+    let more = [&lines[..], &[begins_elsewhere(9006), logs_in(9006)]].concat();
+    let run = run_with_keys(&more);
+    assert_eq!(
+        outcome(&run, "handshakes_per_task.max == 1"),
+        GateOutcome::Inconclusive
+    );
+    let clients = client(&run).numbers.clients.as_ref().expect("clients");
+    assert_eq!((clients.unattributed, clients.unattributed_logins), (4, 1));
+}
+
+#[test]
 fn what_sshd_could_not_serve_is_a_refusal_without_a_task() {
     let fork = "fork: Resource temporarily unavailable".to_owned();
     let run = run(&[begins(0, 9001), logs_in(9001), fork], 0);
     let numbers = &client(&run).numbers;
     assert_eq!(numbers.total.counts.banner_eof, 1);
     assert_eq!(numbers.total.makers.expect("told").unserved, 1);
-    assert_eq!(numbers.clients.as_ref().expect("clients").unattributed, 1);
+    let clients = numbers.clients.as_ref().expect("clients");
+    assert_eq!(
+        (clients.unattributed, clients.unattributed_refusals),
+        (1, 1)
+    );
 }
 
 #[test]

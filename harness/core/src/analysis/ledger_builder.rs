@@ -86,6 +86,7 @@ pub fn manifest() -> Manifest {
             ephemeral_ports: Some((32_768, 60_999)),
             warnings: Vec::new(),
         },
+        task_keys: Vec::new(),
     }
 }
 

@@ -2,28 +2,29 @@
 //! before anything is counted.
 //!
 //! `views` is what one witness can say and which witnesses a round has, `server` makes views of sshd's lines, `align`
-//! finds the attempt a line belongs to, `account` says why one side may stand alone and who refused. Pure. It must not
-//! count: metrics and laws are the analysis'.
+//! finds the attempt a line belongs to, `whose` the task of one that only sshd saw, `account` says why one side may stand
+//! alone and who refused. Pure. It must not count: metrics and laws are the analysis'.
 
 mod account;
 mod align;
 mod server;
 mod views;
-
-use std::net::IpAddr;
+mod whose;
 
 use crate::ids::TaskId;
-use crate::scenario::client::task_of;
 
 pub use account::{Account, Maker, Means, SSH_LISTEN_BACKLOG};
 pub use server::{ServerViews, SshdView, Unfinished};
 pub use views::{ClientView, KernelView, Seen, Views};
+pub use whose::{TaskKeys, Told};
 
 /// One connection attempt as its witnesses saw it. At least one of client and server did.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attempt {
     /// The task it was made for; `None` where only the server saw it and nothing says whose it was.
     pub task: Option<TaskId>,
+    /// What tells the task, of one that only the server saw; `None` where nothing does, and where the client says it itself.
+    pub told: Option<Told>,
     /// The client's own record.
     pub client: Option<ClientView>,
     /// What sshd logged.
@@ -35,14 +36,12 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Of a client that keeps no record: sshd's lines are all there is, and the address that they name says whose it was.
-    fn seen_by_server(server: SshdView) -> Self {
-        let task = match server.local {
-            Some(IpAddr::V4(host)) => task_of(host),
-            Some(IpAddr::V6(_)) | None => None,
-        };
+    /// Of a client that keeps no record: sshd's lines are all there is.
+    fn seen_by_server(server: SshdView, owners: &whose::Owners) -> Self {
+        let (task, told) = owners.whose(&server).unzip();
         Attempt {
             task,
+            told,
             client: None,
             server: Some(server),
             kernel: None,
@@ -76,8 +75,12 @@ pub struct Sides {
 pub fn join(sides: Sides, views: Views, means: Means) -> Joined {
     let Sides { clients, server } = sides;
     if !views.client {
+        let owners = whose::Owners::of(&server);
         return Joined {
-            attempts: server.into_iter().map(Attempt::seen_by_server).collect(),
+            attempts: server
+                .into_iter()
+                .map(|view| Attempt::seen_by_server(view, &owners))
+                .collect(),
         };
     }
     let (pairs, strays) = if views.by_port {
@@ -91,6 +94,7 @@ pub fn join(sides: Sides, views: Views, means: Means) -> Joined {
         .zip(pairs)
         .map(|(client, found)| Attempt {
             task: Some(client.task),
+            told: None,
             kernel: views.kernel.then(|| KernelView::of(&client)).flatten(),
             server: found.map(|index: usize| server[index].clone()),
             client: Some(client),
@@ -99,6 +103,7 @@ pub fn join(sides: Sides, views: Views, means: Means) -> Joined {
         .collect();
     attempts.extend(strays.into_iter().map(|index| Attempt {
         task: None,
+        told: None,
         client: None,
         server: Some(server[index].clone()),
         kernel: None,

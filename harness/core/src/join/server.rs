@@ -4,11 +4,14 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use crate::ids::TaskId;
 use crate::instant::RunInstant;
 use crate::server_log::{DropRule, Peer, Refusal, ServerLogCounts, ServerLogMessage, parse_line};
 
 use super::views::Seen;
+use super::whose::{TaskKeys, address};
 
 /// What sshd logged of one connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +34,8 @@ pub struct SshdView {
     pub accepted: bool,
     /// When that was read.
     pub accepted_at: Option<RunInstant>,
+    /// The task whose key it logged in with; `None` where the key is no task's.
+    pub key: Option<TaskId>,
     /// How it ended before a login, as far as its lines say.
     pub failed: Option<Unfinished>,
 }
@@ -73,6 +78,7 @@ impl SshdView {
 #[derive(Debug)]
 pub struct ServerViews {
     counts: ServerLogCounts,
+    keys: Arc<TaskKeys>,
     views: Vec<SshdView>,
     /// The connections of each client address and port that may still be spoken of, in the order of their beginning. There
     /// are several where the same port leads to several addresses of the server: four numbers make a connection, and most
@@ -83,11 +89,13 @@ pub struct ServerViews {
 }
 
 impl ServerViews {
-    /// At the beginning of a round; without a rule the causes of drops worded alike cannot be told apart.
+    /// At the beginning of a round; without a rule the causes of drops worded alike cannot be told apart. A login with
+    /// one of `keys` is its task's.
     #[must_use]
-    pub fn new(rule: Option<DropRule>) -> Self {
+    pub fn new(rule: Option<DropRule>, keys: Arc<TaskKeys>) -> Self {
         ServerViews {
             counts: ServerLogCounts::new(rule),
+            keys,
             views: Vec::new(),
             open: HashMap::new(),
             alike: Vec::new(),
@@ -111,12 +119,19 @@ impl ServerViews {
                 let refusal = refusal.map(|refusal| (slots, refusal));
                 self.begin(source, Some(local), read_at, Seen::Dropped, refusal);
             }
-            ServerLogMessage::Authenticated { source, .. } => {
+            ServerLogMessage::Authenticated {
+                source,
+                key: fingerprint,
+                ..
+            } => {
+                let task = fingerprint.and_then(|fingerprint| self.keys.task_of(fingerprint));
                 let open = self
-                    .unsettled(key(source))
+                    .unsettled(key(source), task)
                     .unwrap_or_else(|| self.begin(source, None, read_at, Seen::Unannounced, None));
-                self.views[open].accepted = true;
-                self.views[open].accepted_at = Some(read_at);
+                let view = &mut self.views[open];
+                view.accepted = true;
+                view.accepted_at = Some(read_at);
+                view.key = task;
             }
             ServerLogMessage::AuthenticationFailed { source, .. }
             | ServerLogMessage::InvalidUser { source }
@@ -168,12 +183,12 @@ impl ServerViews {
     #[must_use]
     pub fn finish(mut self) -> (ServerLogCounts, Vec<SshdView>) {
         for alike in std::mem::take(&mut self.alike) {
-            let first = &self.views[alike[0]];
-            let (accepted, failed) = (first.accepted, first.failed);
-            let same = |index: &usize| {
+            let became = |index: &usize| {
                 let view = &self.views[*index];
-                (view.accepted, view.failed) == (accepted, failed)
+                (view.accepted, view.failed, view.key.is_some())
             };
+            let first = became(&alike[0]);
+            let same = |index: &usize| became(index) == first;
             // Which of them it was makes no difference when all came to the same; else it cannot be said.
             if !alike.iter().all(same) {
                 for index in alike {
@@ -197,7 +212,7 @@ impl ServerViews {
         {
             return;
         }
-        if let Some(index) = self.unsettled(key) {
+        if let Some(index) = self.unsettled(key, None) {
             self.views[index].failed = Some(why);
         }
     }
@@ -212,8 +227,9 @@ impl ServerViews {
         }
     }
 
-    /// The connection that a line about this address and port speaks of: the first that has neither logged in nor failed.
-    fn unsettled(&mut self, key: (Option<IpAddr>, u16)) -> Option<usize> {
+    /// The connection that a line about this address and port speaks of, of those that have neither logged in nor failed:
+    /// the one to the address of the task whose key the line names, or else one to no other task's, or else the first.
+    fn unsettled(&mut self, key: (Option<IpAddr>, u16), task: Option<TaskId>) -> Option<usize> {
         let candidates: Vec<usize> = self
             .open
             .get(&key)?
@@ -221,11 +237,16 @@ impl ServerViews {
             .copied()
             .filter(|index| !self.views[*index].settled())
             .collect();
-        let first = candidates.first().copied();
-        if candidates.len() > 1 {
+        let rank = |index: &usize| match (task, address(&self.views[*index])) {
+            (Some(task), Some(owner)) if task == owner => 0,
+            (Some(_), Some(_)) => 2,
+            (Some(_), None) | (None, _) => 1,
+        };
+        let likeliest = candidates.iter().copied().min_by_key(rank)?;
+        if candidates.len() > 1 && rank(&likeliest) > 0 {
             self.alike.push(candidates);
         }
-        first
+        Some(likeliest)
     }
 
     fn begin(
@@ -248,6 +269,7 @@ impl ServerViews {
             refusal,
             accepted: false,
             accepted_at: None,
+            key: None,
             failed: None,
         });
         let open = self.open.entry(key).or_default();

@@ -1,5 +1,6 @@
 //! Attempts of every kind beside the lines they should have, those they must not have, and ports used twice.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -8,6 +9,7 @@ use super::*;
 use crate::ids::AttemptId;
 use crate::instant::RunInstant;
 use crate::reading::TcpReading;
+use crate::scenario::client::host_of;
 use crate::vocabulary::{AttemptOutcome, AttemptTrace, Close, Phase};
 
 const RESET: AttemptOutcome = AttemptOutcome::BannerEof {
@@ -79,7 +81,7 @@ fn login_line(port: u16) -> String {
 }
 
 fn logged(lines: &[(u64, String)]) -> Vec<SshdView> {
-    let mut views = ServerViews::new(None);
+    let mut views = ServerViews::new(None, Arc::default());
     for (at, line) in lines {
         views.fold(ms(*at), line);
     }
@@ -461,4 +463,111 @@ fn lives_are_told_by_when_connect_was_called() {
     let mut late = client(4000, 0, AttemptOutcome::Handshake, None);
     late.trace.connect_called = Some(late.started + Duration::from_millis(50));
     assert_eq!(late.begun(), ms(50));
+}
+
+/// A login with the key of a task, `SHA256:0` and so on.
+fn key_login_line(port: u16, task: u32) -> String {
+    format!("{}: ED25519 SHA256:{task}", login_line(port))
+}
+
+/// A connection to the address of a task.
+fn own_from_line(port: u16, task: u32) -> String {
+    let host = host_of(TaskId(task));
+    format!("Connection from 127.0.0.1 port {port} on {host} port 22")
+}
+
+/// Whose sshd's connections are, in the order of its log, when it is the only witness and four tasks have keys.
+fn owners(lines: &[String]) -> Vec<Option<(u32, Told)>> {
+    let keys: Vec<String> = (0..4).map(|task| format!("SHA256:{task}")).collect();
+    let mut views = ServerViews::new(None, Arc::new(TaskKeys::new(&keys)));
+    for (at, line) in (0..).zip(lines) {
+        views.fold(ms(at), line);
+    }
+    let sides = Sides {
+        clients: Vec::new(),
+        server: views.finish().1,
+    };
+    let joined = join(sides, Views::LOGGED, Means::default());
+    joined
+        .attempts
+        .iter()
+        .map(|attempt| Some((attempt.task?.0, attempt.told?)))
+        .collect()
+}
+
+#[test]
+fn key_tells_the_task_of_a_login_where_the_address_is_no_tasks_and_of_nothing_else() {
+    let told = owners(&[
+        from_line(1),
+        key_login_line(1, 2),
+        from_line(2),
+        key_login_line(2, 9),
+        drop_line(3),
+        from_line(4),
+        own_from_line(5, 1),
+        key_login_line(5, 1),
+        own_from_line(6, 3),
+        key_login_line(6, 9),
+        own_from_line(7, 3),
+    ]);
+    assert_eq!(
+        told,
+        [
+            Some((2, Told::Key)),
+            // A key that is no task's, a refusal, and one that has not logged in.
+            None,
+            None,
+            None,
+            Some((1, Told::Address)),
+            Some((3, Told::Address)),
+            Some((3, Told::Address)),
+        ]
+    );
+}
+
+#[test]
+fn key_is_believed_before_the_address_and_one_that_others_use_tells_nothing_more() {
+    let dropped_at = |port: u16, task: u32| {
+        drop_line(port).replace("on [127.0.0.1]", &format!("on [{}]", host_of(TaskId(task))))
+    };
+    let told = owners(&[
+        dropped_at(1, 0),
+        dropped_at(2, 1),
+        own_from_line(3, 0),
+        key_login_line(3, 2),
+        own_from_line(4, 0),
+        key_login_line(4, 0),
+    ]);
+    assert_eq!(
+        told,
+        [
+            // On task 0's address task 2 has logged in: who was refused there is not known.
+            None,
+            Some((1, Told::Address)),
+            Some((2, Told::Key)),
+            Some((0, Told::Address)),
+        ]
+    );
+}
+
+#[test]
+fn of_two_connections_from_one_port_a_login_is_the_one_to_the_address_of_its_keys_task() {
+    let told = owners(&[
+        from_line(1),
+        own_from_line(1, 3),
+        key_login_line(1, 3),
+        "Connection closed by 127.0.0.1 port 1 [preauth]".to_owned(),
+    ]);
+    assert_eq!(told, [None, Some((3, Told::Address))]);
+}
+
+#[test]
+fn two_logins_from_one_port_of_which_only_one_key_is_a_tasks_leave_the_other_without_one() {
+    let told = owners(&[
+        own_from_line(1, 0),
+        own_from_line(1, 1),
+        key_login_line(1, 2),
+        key_login_line(1, 9),
+    ]);
+    assert_eq!(told, [Some((2, Told::Key)), None]);
 }

@@ -146,6 +146,9 @@ pub enum ServerLogMessage<'a> {
         user: &'a str,
         /// The client.
         source: Peer<'a>,
+        /// Fingerprint of the key, as sshd prints it (`SHA256:…`); `None` of another method, and of a certificate, whose
+        /// line goes on with words of its maker's choice (auth2-pubkey.c:format_key).
+        key: Option<&'a str>,
     },
     /// `Failed METHOD for …`.
     AuthenticationFailed {
@@ -263,11 +266,13 @@ impl<'a> ServerLogMessage<'a> {
             "Accepted" if text.starts_with("Accepted key ") => M::Incidental,
             "Accepted" => {
                 let (method, rest) = at_first(text.strip_prefix("Accepted ")?, " for ")?;
-                let (user, source) = user_and_peer(before_last(rest, " ssh2")?)?;
+                let (before, after) = at_last(rest, " ssh2")?;
+                let (user, source) = user_and_peer(before)?;
                 M::Authenticated {
                     method,
                     user,
                     source,
+                    key: fingerprint(after),
                 }
             }
             "Failed" => {
@@ -539,6 +544,12 @@ fn before_last<'a>(text: &'a str, marker: &str) -> Option<&'a str> {
 fn user_and_peer(text: &str) -> Option<(&str, Peer<'_>)> {
     let (user, peer) = at_last(text, " from ")?;
     Some((user, peer_at_end(peer)?))
+}
+
+/// The fingerprint in `: TYPE FINGERPRINT`.
+fn fingerprint(text: &str) -> Option<&str> {
+    let (_, fingerprint) = at_first(text.strip_prefix(": ")?, " ")?;
+    (!fingerprint.contains(' ')).then_some(fingerprint)
 }
 
 /// The last `R port rp` of a text.

@@ -472,3 +472,34 @@ proptest! {
         let _ = parse_line(&format!("{}{rest}", beginnings[pick]));
     }
 }
+
+#[test]
+fn key_of_a_login_is_sshds_own_last_word_and_neither_a_users_name_nor_a_certificates() {
+    let login = |rest: &str| {
+        let line = format!("Accepted {rest}");
+        match parse_line(&line).message {
+            ServerLogMessage::Authenticated { source, key, .. } => {
+                (source.port, key.map(str::to_owned))
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    let key = |text: &str| Some(text.to_owned());
+    for (rest, expected) in [
+        (
+            "publickey for runner from 127.0.0.1 port 5 ssh2: ED25519 SHA256:a+b/c",
+            key("SHA256:a+b/c"),
+        ),
+        (
+            "publickey for x from 10.0.0.9 port 9 ssh2: ED25519 SHA256:stolen from 127.0.0.1 port 5 ssh2: RSA MD5:0a:1b",
+            key("MD5:0a:1b"),
+        ),
+        ("password for runner from 127.0.0.1 port 5 ssh2", None),
+        (
+            "publickey for runner from 127.0.0.1 port 5 ssh2: ED25519-CERT SHA256:a ID SHA256:b (serial 0) CA ED25519 SHA256:c",
+            None,
+        ),
+    ] {
+        assert_eq!(login(rest), (5, expected), "{rest}");
+    }
+}

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::{fmt, io};
 
 use russh::keys::ssh_key::LineEnding;
-use russh::keys::{Algorithm, PrivateKey, PublicKey};
+use russh::keys::{Algorithm, HashAlg, PrivateKey, PublicKey};
 
 /// Why a key could not be made, read or written.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +87,13 @@ impl KeyPair {
             .public_key()
             .to_openssh()
             .unwrap_or_else(|_| String::from("(unencodable key)"))
+    }
+
+    /// The public key's fingerprint as sshd logs it, `SHA256:…`.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let key = self.private.public_key();
+        key.fingerprint(HashAlg::Sha256).to_string()
     }
 
     /// Accepts this key and no other as a host key.

@@ -23,7 +23,7 @@ pub(super) struct Page {
     verdict_word: String,
     scenario: String,
     sentence: String,
-    refused_by: Vec<String>,
+    remarks: Vec<String>,
     reasons: Vec<String>,
     headlines: Vec<Headline>,
     setup: Vec<String>,
@@ -112,9 +112,10 @@ pub(super) fn page(report: &RunReport) -> Page {
         verdict_word: report.verdict.as_str().to_uppercase(),
         scenario: report.scenario.name.clone(),
         sentence: story::sentence(report),
-        refused_by: story::refused_by(report)
+        remarks: story::refused_by(report)
             .into_iter()
             .chain(story::listen_queue(report))
+            .chain(story::clients(report))
             .collect(),
         reasons: reasons(report),
         headlines: headlines(report),

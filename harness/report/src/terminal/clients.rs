@@ -52,6 +52,9 @@ pub(super) fn rows(rows: &mut Rows<'_>) {
     row("  connections of no task", false, &|clients| {
         some(clients.unattributed)
     });
+    row("  logins told by their key", false, &|clients| {
+        some(clients.logins_by_key)
+    });
     row("  channels over MaxSessions", false, &|clients| {
         some(clients.sessions_refused)
     });

@@ -341,7 +341,7 @@ fn container(
         )
         .with_copy_to(
             "/etc/sshchurn/authorized_keys",
-            format!("{}\n", files.user_key.public_line()).into_bytes(),
+            request.authorized_keys(&files.user_key).into_bytes(),
         )
         .with_mount(Mount::tmpfs_mount("/run"))
         .with_ulimit("nofile", descriptors, Some(descriptors))

@@ -165,7 +165,10 @@ impl EmbeddedServer {
             settings: settings.clone(),
             host_key: host_key.clone(),
             user: USER.to_owned(),
-            authorised_key: key.russh().public_key().clone(),
+            authorised_keys: std::iter::once(&key)
+                .chain(request.task_keys.iter())
+                .map(|key| key.russh().public_key().clone())
+                .collect(),
             home: ward.path().to_owned(),
             login_shell: login_shell.clone(),
             environment: vec![(MARK.to_owned(), ward.path().to_string_lossy().into_owned())],

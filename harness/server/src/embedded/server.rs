@@ -8,6 +8,7 @@
 //! russh's own, no threads, so that thousands of connections are possible; but every figure of speed
 //! measured against it contains the server's share.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use russh::keys::ssh_key::public::KeyData;
 use russh::keys::{HashAlg, PublicKey};
 use russh::server::Config;
 use russh::{MethodKind, MethodSet, Preferred, SshId, kex};
@@ -61,8 +63,8 @@ pub struct ServerConfig {
     pub host_key: KeyPair,
     /// The one user that can log in.
     pub user: String,
-    /// The one key that can log in.
-    pub authorised_key: PublicKey,
+    /// The keys that can log in.
+    pub authorised_keys: Vec<PublicKey>,
     /// Home and working directory of commands; it must exist.
     pub home: PathBuf,
     /// What every command is given to.
@@ -81,8 +83,8 @@ pub struct ServerConfig {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) config: ServerConfig,
-    /// Type and fingerprint of the authorised key, as auth.c:auth_log prints them.
-    pub(super) authorised_text: String,
+    /// Type and fingerprint of each authorised key, as auth.c:auth_log prints them.
+    pub(super) authorised: HashMap<KeyData, String>,
     pub(super) shutdown: CancellationToken,
     pub(super) tasks: TaskTracker,
     russh: Arc<Config>,
@@ -92,10 +94,14 @@ pub(super) struct Shared {
 /// it started was ended and reaped. Jobs that commands detached live on: they are the caller's.
 pub async fn run(listener: TcpListener, config: ServerConfig, shutdown: CancellationToken) {
     let shared = Arc::new(Shared {
-        authorised_text: format!(
-            "ED25519 {}",
-            config.authorised_key.fingerprint(HashAlg::Sha256)
-        ),
+        authorised: config
+            .authorised_keys
+            .iter()
+            .map(|key| {
+                let text = format!("ED25519 {}", key.fingerprint(HashAlg::Sha256));
+                (key.key_data().clone(), text)
+            })
+            .collect(),
         russh: Arc::new(russh_config(&config)),
         config,
         shutdown,

@@ -1,4 +1,4 @@
-//! What one client may do: log in with the one key, open sessions up to `MaxSessions`, run commands.
+//! What one client may do: log in with a key that may, open sessions up to `MaxSessions`, run commands.
 //!
 //! Owns russh's `Handler` and the table of sessions of a connection. It must not run anything itself
 //! (`exec`) and must not decide who is admitted (`server`).
@@ -29,6 +29,8 @@ pub(super) struct ServerSession {
     /// Held from `accept` until authenticated or gone.
     slot: Option<Slot>,
     authenticated: CancellationToken,
+    /// Type and fingerprint of the key that it logs in with.
+    key: String,
     sessions: Arc<Sessions>,
 }
 
@@ -49,13 +51,14 @@ impl ServerSession {
             peer,
             slot: Some(slot),
             authenticated,
+            key: String::new(),
             sessions,
         }
     }
 
     fn judge(&self, user: &str, key: &PublicKey) -> Auth {
         let config = &self.shared.config;
-        if user == config.user && key.key_data() == config.authorised_key.key_data() {
+        if user == config.user && self.shared.authorised.contains_key(key.key_data()) {
             return Auth::Accept;
         }
         config.log.line(&Line::Failed {
@@ -91,7 +94,11 @@ impl Handler for ServerSession {
         key: VerifiedPublicKey<'_>,
     ) -> Result<Auth, Self::Error> {
         // russh calls this only after the signature was verified.
-        Ok(self.judge(user, key.public_key))
+        let verdict = self.judge(user, key.public_key);
+        if let Some(text) = self.shared.authorised.get(key.public_key.key_data()) {
+            self.key.clone_from(text);
+        }
+        Ok(verdict)
     }
 
     async fn auth_succeeded(&mut self, _session: &mut Session) -> Result<(), Self::Error> {
@@ -103,7 +110,7 @@ impl Handler for ServerSession {
         self.shared.config.log.line(&Line::Accepted {
             user: &self.shared.config.user,
             peer: self.peer,
-            key: &self.shared.authorised_text,
+            key: &self.key,
         });
         Ok(())
     }

@@ -156,7 +156,7 @@ impl LocalServer {
         )?;
         write(
             &path.join("authorized_keys"),
-            format!("{}\n", user_key.public_line()).as_bytes(),
+            request.authorized_keys(&user_key).as_bytes(),
             0o600,
         )?;
         let port = identification::free_port().map_err(io_error("find a free port"))?;

@@ -3,16 +3,18 @@
 //! Owns the way from a scenario's words to the `client` crate's rounds. Processes are that crate's.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use sshchurn_client::{Access, Bounds, ClientError, ClientRound, bounds};
+use sshchurn_client::{Access, Bounds, ClientError, ClientRound, WayIn, bounds};
 use sshchurn_core::ledger::RoundEnd;
 use sshchurn_core::manifest::{FileRecord, ProgramRecord};
-use sshchurn_core::scenario::Scenario;
-use sshchurn_core::scenario::client::ClientProgram;
+use sshchurn_core::scenario::client::{ClientProgram, MOST_TASK_KEYS};
+use sshchurn_core::scenario::{Per, Scenario};
 use sshchurn_engine::collector::Collector;
+use sshchurn_engine::ssh::keys::{KeyError, KeyPair};
 use sshchurn_engine::{RoundPlan, StopSignal, intended_starts};
-use sshchurn_server::{ClientWard, Endpoint};
+use sshchurn_server::{ClientWard, Endpoint, ServerChoice, ServerError};
 
 use super::directory::RunDirectory;
 use super::error::SessionError;
@@ -26,15 +28,16 @@ pub(super) struct Clients<'a> {
     scenario: &'a Scenario,
     access: Access,
     directory: &'a RunDirectory,
-    /// A private key is in it.
+    /// Private keys are in it.
     ward: ClientWard,
 }
 
 impl<'a> Clients<'a> {
-    /// Writes what they are given; `None` where the scenario has no client under test.
+    /// Writes what they are given, with these keys for the tasks; `None` where the scenario has no client under test.
     pub(super) fn prepare(
         scenario: &'a Scenario,
         endpoint: &Endpoint,
+        task_keys: &[KeyPair],
         directory: &'a RunDirectory,
     ) -> Result<Option<Self>, SessionError> {
         if scenario.programs().next().is_none() {
@@ -48,19 +51,21 @@ impl<'a> Clients<'a> {
             )
         };
         let ward = ClientWard::create().map_err(io)?;
-        let key = endpoint
-            .key
-            .private_pem()
-            .map_err(|error| io(std::io::Error::other(error)))?;
-        let access = Access::write(
-            ward.path(),
-            endpoint.address.port(),
-            &endpoint.user,
-            &key,
-            &endpoint.host_key.public_line().unwrap_or_default(),
-            scenario.tasks,
-        )
-        .map_err(io)?;
+        let key_error = |error| io(std::io::Error::other(error));
+        let pems: Result<Vec<String>, KeyError> =
+            task_keys.iter().map(KeyPair::private_pem).collect();
+        let way = WayIn {
+            port: endpoint.address.port(),
+            user: &endpoint.user,
+            host_key: &endpoint.host_key.public_line().unwrap_or_default(),
+            key: &endpoint.key.private_pem().map_err(key_error)?,
+            task_keys: &pems.map_err(key_error)?,
+            tasks: scenario.tasks,
+            for_each_task: scenario
+                .programs()
+                .any(|(_, program)| program.per == Per::Task),
+        };
+        let access = Access::write(ward.path(), &way).map_err(io)?;
         Ok(Some(Clients {
             scenario,
             access,
@@ -94,6 +99,25 @@ impl<'a> Clients<'a> {
         .run()
         .await
     }
+}
+
+/// Makes the keys that tasks log in with, in the order of their numbers; none where no client under test wants them, where
+/// there would be too many, and for a server that already runs, which lets in nobody but its user.
+pub(super) fn task_keys(
+    scenario: &Scenario,
+    server: ServerChoice,
+) -> Result<Arc<[KeyPair]>, SessionError> {
+    let wanted = scenario.programs().next().is_some()
+        && scenario.tasks <= MOST_TASK_KEYS
+        && server != ServerChoice::External;
+    let tasks = if wanted { scenario.tasks } else { 0 };
+    let keys: Result<Arc<[KeyPair]>, KeyError> = (0..tasks).map(|_| KeyPair::generate()).collect();
+    keys.map_err(|error| {
+        SessionError::Server(ServerError::Io {
+            action: "make the clients' keys".to_owned(),
+            source: std::io::Error::other(error),
+        })
+    })
 }
 
 /// Where the scenario's file lies; the working folder for one that comes from no file.
@@ -229,4 +253,34 @@ fn digest(name: &str, path: &Path) -> Option<FileRecord> {
         name: name.to_owned(),
         sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scenario(tasks: u32, kind: &str) -> Scenario {
+        let text = format!(
+            "name = \"x\"\ntasks = {tasks}\n[[strategy]]\n{kind}\n[sshd]\nmax_startups = \"10:30:100\"\n"
+        );
+        Scenario::parse("x.toml", &text).expect("a scenario")
+    }
+
+    #[test]
+    fn tasks_of_a_client_under_test_have_different_keys_where_there_are_not_too_many() {
+        let client = "kind = \"command\"\nargv = [\"true\"]";
+        let made =
+            |tasks, kind, server| task_keys(&scenario(tasks, kind), server).expect("randomness");
+        let keys = made(MOST_TASK_KEYS, client, ServerChoice::Local);
+        let fingerprints: std::collections::HashSet<String> =
+            keys.iter().map(KeyPair::fingerprint).collect();
+        assert_eq!(fingerprints.len(), MOST_TASK_KEYS as usize);
+        for (tasks, kind, server) in [
+            (MOST_TASK_KEYS + 1, client, ServerChoice::Local),
+            (3, "kind = \"one-shot\"", ServerChoice::Local),
+            (3, client, ServerChoice::External),
+        ] {
+            assert!(made(tasks, kind, server).is_empty(), "{tasks} {kind}");
+        }
+    }
 }

@@ -10,6 +10,7 @@ use sshchurn_core::manifest::{Manifest, ScenarioRecord, ServerDescription, Strat
 use sshchurn_core::quantity::nanoseconds;
 use sshchurn_core::scenario::Scenario;
 use sshchurn_engine::clock::RunClock;
+use sshchurn_engine::ssh::keys::KeyPair;
 use sshchurn_server::{ServerChoice, ServerOptions};
 
 use super::baseline::Baseline;
@@ -41,7 +42,12 @@ pub struct RunOrder {
 
 impl RunOrder {
     /// The first record of its ledger.
-    pub(super) fn manifest(&self, server: ServerDescription, clock: &RunClock) -> Manifest {
+    pub(super) fn manifest(
+        &self,
+        server: ServerDescription,
+        task_keys: &[KeyPair],
+        clock: &RunClock,
+    ) -> Manifest {
         Manifest {
             run_id: self.run_id.clone(),
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -53,6 +59,7 @@ impl RunOrder {
             baseline: self.baseline.as_ref().map(Baseline::run_id),
             target: server,
             environment: doctor::environment(&self.findings),
+            task_keys: task_keys.iter().map(KeyPair::fingerprint).collect(),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Owns the order in which they begin and end, so that the server is taken down and the ledger closed on every way out.
 //! What belongs to one round is `round`'s.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sshchurn_core::ledger::{Event, RoundEnd, RunEnd};
@@ -11,12 +12,13 @@ use sshchurn_core::quantity::nanoseconds;
 use sshchurn_engine::clock::RunClock;
 use sshchurn_engine::collector::{Collector, LedgerWriter};
 use sshchurn_engine::ssh::RusshConnector;
+use sshchurn_engine::ssh::keys::KeyPair;
 use sshchurn_engine::{self as engine, Engine, HealthSampler, StopLevel};
 use sshchurn_server::{self as server, ListenOn, LogWatch, RunningServer, ServerRequest};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::clients::Clients;
+use super::clients::{self, Clients};
 use super::conclude::{Conclusion, conclude};
 use super::directory::RunFile;
 use super::error::SessionError;
@@ -47,6 +49,8 @@ impl RunOrder {
         interrupts.enter(Stage::Preparing);
         let stop = RunStop::new();
         let following = interrupts.follow(&stop);
+        let task_keys = clients::task_keys(&self.scenario, self.server)
+            .inspect_err(|_| self.directory.discard())?;
         let ledger = LedgerWriter::start(&self.directory.file(RunFile::Ledger), RunClock::start())
             .inspect_err(|_| self.directory.discard())?;
         let running = Running {
@@ -54,6 +58,7 @@ impl RunOrder {
             collector: ledger.collector(),
             stop: &stop,
             observer,
+            task_keys,
         };
         observer.notice(Notice::ScenarioBegins {
             name: self.scenario.name.clone(),
@@ -106,6 +111,8 @@ struct Running<'a> {
     collector: &'a Collector,
     stop: &'a RunStop,
     observer: &'a dyn Observer,
+    /// What the tasks of clients under test log in with; none where there are no such clients.
+    task_keys: Arc<[KeyPair]>,
 }
 
 impl Running<'_> {
@@ -119,6 +126,7 @@ impl Running<'_> {
                 Some(_) => ListenOn::AllOfLoopback,
                 None => ListenOn::OneAddress,
             },
+            task_keys: Arc::clone(&self.task_keys),
         };
         let progress = |text: &str| {
             self.observer
@@ -147,7 +155,9 @@ impl Running<'_> {
         for warning in &description.warnings {
             self.observer.notice(Notice::Warning(warning.clone()));
         }
-        let manifest = self.order.manifest(description, self.collector.clock());
+        let manifest = self
+            .order
+            .manifest(description, &self.task_keys, self.collector.clock());
         self.collector.record(Event::RunStarted {
             manifest: Box::new(manifest),
         });
@@ -194,7 +204,12 @@ impl Running<'_> {
             self.collector.clone(),
             self.stop.signal().clone(),
         );
-        let clients = Clients::prepare(scenario, server.endpoint(), &self.order.directory)?;
+        let clients = Clients::prepare(
+            scenario,
+            server.endpoint(),
+            &self.task_keys,
+            &self.order.directory,
+        )?;
         let rounds = Rounds {
             engine: &engine,
             clients: clients.as_ref(),

@@ -41,9 +41,15 @@ pub struct Clients {
     pub output_bytes: u64,
     /// Lines of that output that speak of a refusal. Information: a client may say nothing, or say it more than once.
     pub recognised: u64,
-    /// Connections to an address that is no task's.
+    /// Connections that belong to no task: neither the address that they were made to nor a key names one.
     pub unattributed: u64,
-    /// Tasks on whose address no connection was seen; `null` when some connections cannot be told apart by task.
+    /// Those of them that logged in.
+    pub unattributed_logins: u64,
+    /// Those of them that were refused.
+    pub unattributed_refusals: u64,
+    /// Logins whose task is told by its key and not by the address.
+    pub logins_by_key: u64,
+    /// Tasks of which no connection was seen; `null` when some connections cannot be told apart by task.
     pub tasks_unseen: Option<u64>,
     /// `no more sessions`: channels beyond `MaxSessions` that a shared connection was refused.
     pub sessions_refused: u64,
@@ -158,6 +164,9 @@ impl Clients {
         self.output_bytes += other.output_bytes;
         self.recognised += other.recognised;
         self.unattributed += other.unattributed;
+        self.unattributed_logins += other.unattributed_logins;
+        self.unattributed_refusals += other.unattributed_refusals;
+        self.logins_by_key += other.logins_by_key;
         self.tasks_unseen = sum(self.tasks_unseen, other.tasks_unseen, |a, b| a + b);
         self.sessions_refused += other.sessions_refused;
         let room = FAILURES_KEPT.saturating_sub(self.failures.len());

@@ -3,6 +3,7 @@
 //! Owns how the events of one round become its numbers. Which round an event belongs to is `summarizer`'s.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::books::{RoundBooks, StartNumbers};
@@ -18,7 +19,9 @@ use crate::analysis::timeline::{TaskEnd, TimeLine, TimeLineBuilder};
 use crate::analysis::witness::WitnessBuilder;
 use crate::ids::{AttemptId, RoundId, StrategyName, TaskId};
 use crate::instant::RunInstant;
-use crate::join::{Attempt, ClientView, Means, Seen, ServerViews, Sides, SshdView, Views, join};
+use crate::join::{
+    Attempt, ClientView, Means, Seen, ServerViews, Sides, SshdView, TaskKeys, Told, Views, join,
+};
 use crate::ledger::RoundEnd;
 use crate::manifest::ProgramRecord;
 use crate::quantity::nanoseconds;
@@ -134,7 +137,7 @@ impl RoundState {
                 reconciliation: None,
             },
             clients: Vec::new(),
-            log: ServerViews::new(None),
+            log: ServerViews::new(None, Arc::default()),
             views: Views::CLIENT,
             settings: None,
             clients_cleared: 0,
@@ -164,10 +167,11 @@ impl RoundState {
         mut self,
         views: Views,
         rule: Option<DropRule>,
+        keys: Arc<TaskKeys>,
         settings: Option<KernelSettings>,
     ) -> Self {
         self.views = views;
-        self.log = ServerViews::new(rule);
+        self.log = ServerViews::new(rule, keys);
         self.settings = settings;
         self
     }
@@ -388,7 +392,15 @@ impl RoundState {
                 task.attempts[0] += 1;
                 task.handshakes[0] += u64::from(view.accepted);
             }
-            None => self.clients_of_round().unattributed += 1,
+            None => {
+                let clients = self.clients_of_round();
+                clients.unattributed += 1;
+                clients.unattributed_logins += u64::from(view.accepted);
+                clients.unattributed_refusals += u64::from(view.seen == Seen::Dropped);
+            }
+        }
+        if attempt.told == Some(Told::Key) {
+            self.clients_of_round().logins_by_key += 1;
         }
     }
 
@@ -400,7 +412,9 @@ impl RoundState {
         if let Some(makers) = &mut total.makers {
             makers.unserved += unserved;
         }
-        self.clients_of_round().unattributed += unserved;
+        let clients = self.clients_of_round();
+        clients.unattributed += unserved;
+        clients.unattributed_refusals += unserved;
     }
 
     fn count_client(&mut self, attempt: &Attempt, client: &ClientView) {
@@ -586,7 +600,7 @@ impl RoundState {
                 scope.makers = Some(Makers::default());
             }
         }
-        let log = std::mem::replace(&mut self.log, ServerViews::new(None));
+        let log = std::mem::replace(&mut self.log, ServerViews::new(None, Arc::default()));
         let (counts, connections) = log.finish();
         let kernel = self.summary.kernel.as_ref();
         let means = Means::of(
@@ -762,7 +776,12 @@ impl RoundState {
             } else {
                 let counts = numbers.total.counts;
                 numbers.total.attempts_per_task.blur(counts.attempts);
-                numbers.total.handshakes_per_task.blur(counts.handshakes);
+                // Keys tell logins and nothing else: they are whole where only what did not log in is no task's.
+                if clients.unattributed_logins > 0 {
+                    numbers.total.handshakes_per_task.blur(counts.handshakes);
+                }
+                // One that is no task's may have been the first of any.
+                self.first_connects.clear();
             }
             if self.clients_cleared != clients.started {
                 (clients.cpu_ns, clients.memory_bytes) = (None, None);

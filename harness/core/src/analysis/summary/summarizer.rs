@@ -4,6 +4,7 @@
 //! fails: what does not fit is counted as stray and breaks a law later.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::books::LedgerBooks;
@@ -12,7 +13,7 @@ use super::numbers::{GeneratorHealth, Numbers, RoundSummary, RunSummary, Strateg
 use super::round::{Ending, OpenAttempt, RoundState};
 use crate::ids::{AttemptId, CommandId, RoundId, StrategyName};
 use crate::instant::RunInstant;
-use crate::join::Views;
+use crate::join::{TaskKeys, Views};
 use crate::ledger::{Event, Record, RunEnd};
 use crate::manifest::Manifest;
 use crate::model::Admission;
@@ -35,6 +36,7 @@ struct OpenCommand {
 #[derive(Default)]
 pub struct Summarizer {
     manifest: Option<Manifest>,
+    task_keys: Arc<TaskKeys>,
     ledger: LedgerBooks,
     next_seq: u64,
     last_at: RunInstant,
@@ -77,6 +79,7 @@ impl Summarizer {
         let fits = match &record.event {
             Event::RunStarted { manifest } => {
                 self.ledger.opened = self.ledger.records == 1;
+                self.task_keys = Arc::new(TaskKeys::new(&manifest.task_keys));
                 self.manifest = Some((**manifest).clone());
                 self.ledger.opened
             }
@@ -359,7 +362,7 @@ impl Summarizer {
         });
         state
             .at_most(scenario.max_in_flight)
-            .witnessed(views, rule, server.kernel)
+            .witnessed(views, rule, Arc::clone(&self.task_keys), server.kernel)
             .under_test(scenario.program_of(strategy))
     }
 

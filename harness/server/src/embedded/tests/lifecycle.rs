@@ -3,11 +3,16 @@
 use super::*;
 
 async fn start(parent: &Path, sshd: SshdConfig) -> EmbeddedServer {
+    start_with_keys(parent, sshd, &[]).await
+}
+
+async fn start_with_keys(parent: &Path, sshd: SshdConfig, keys: &[KeyPair]) -> EmbeddedServer {
     let request = ServerRequest {
         sshd,
         run_id: String::from("test"),
         ready_within: SOON,
         listen: ListenOn::OneAddress,
+        task_keys: keys.into(),
     };
     EmbeddedServer::start_in(&request, parent)
         .await
@@ -113,6 +118,27 @@ async fn one_login_and_one_command_leave_the_lines_of_an_openssh_log() {
         )
     );
     assert!(fingerprint.to_string().starts_with("SHA256:"));
+    target.stop().await.expect("stopped");
+}
+
+#[tokio::test]
+async fn login_is_logged_with_the_key_that_it_used_and_a_key_that_nobody_named_is_refused() {
+    let parent = tempfile::tempdir().expect("temporary folder");
+    let keys = [(); 3].map(|()| KeyPair::generate().expect("randomness"));
+    let target = start_with_keys(parent.path(), sshd("10:30:100", &[]), &keys[..2]).await;
+    let endpoint = target.endpoint();
+    for key in [&keys[1], &keys[0], &*endpoint.key] {
+        let before = log_of(&target);
+        let client = Client::connect(endpoint.address, &endpoint.user, key).await;
+        client.expect("logged in").disconnect().await;
+        let log = log_of(&target);
+        let said = format!("ssh2: ED25519 {}\r\n", key.fingerprint());
+        let new = log.strip_prefix(&before).expect("it only grows");
+        assert_eq!(new.matches("Accepted publickey").count(), 1, "{new}");
+        assert!(new.contains(&said), "no {said} in {new}");
+    }
+    let stranger = Client::connect(endpoint.address, &endpoint.user, &keys[2]).await;
+    assert!(stranger.is_none(), "a key of nobody's was accepted");
     target.stop().await.expect("stopped");
 }
 
@@ -258,6 +284,7 @@ async fn keyword_value_sshd_would_refuse_keeps_the_target_from_starting() {
         run_id: String::from("test"),
         ready_within: SOON,
         listen: ListenOn::OneAddress,
+        task_keys: [].into(),
     };
     let refused = EmbeddedServer::start_in(&request, parent.path()).await;
     assert!(matches!(refused, Err(ServerError::ConfigRefused { .. })));

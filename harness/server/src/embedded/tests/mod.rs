@@ -76,7 +76,7 @@ impl Server {
             settings,
             host_key: KeyPair::generate().expect("randomness"),
             user: USER.to_owned(),
-            authorised_key: key.russh().public_key().clone(),
+            authorised_keys: vec![key.russh().public_key().clone()],
             home: home.path().to_owned(),
             login_shell: login_shell(None).expect("/bin/sh is there"),
             environment: Vec::new(),
