@@ -151,7 +151,7 @@ pub fn check_login_shell(asked: Option<&LoginShell>) -> Result<(), ServerError> 
         None => Ok(()),
         Some(shell) => Err(ServerError::Unavailable {
             what: format!(
-                "the login shell of an external server's account cannot be chosen, and the scenario asks for {shell}                  (`sshd.login_shell`)"
+                "the login shell of an external server's account cannot be chosen, and the scenario asks for {shell} (`sshd.login_shell`)"
             ),
             fix: String::from("use `--target docker`, or take the key out of the scenario"),
         }),

@@ -127,6 +127,22 @@ fn ansible_shares_connections_only_with_control_persist_and_its_masters_are_ende
 }
 
 #[test]
+fn airflows_provider_makes_the_connections_that_our_models_make() {
+    let both = "for python in \"${AIRFLOW_OLD_PYTHON:-python3}\" \"${AIRFLOW_NEW_PYTHON:-python3}\"; do \
+                \"$python\" -c 'import airflow.providers.ssh' || exit 1; done";
+    if let Some(report) = passes("airflow", &["sh", "-c", both]) {
+        for (real, model, expected) in [
+            ("provider-old", "model-old", 12),
+            ("provider-new", "model-new", 3),
+        ] {
+            assert_eq!(connections(&report, real), [expected; 20], "{real}");
+            let totals = &strategy(&report, model)["totals"]["total"];
+            assert_eq!(count(totals, "handshakes"), 20 * expected, "{model}");
+        }
+    }
+}
+
+#[test]
 fn client_that_insists_on_localhost_is_told_apart_by_its_key() {
     if !there(&["ssh", "-V"]) {
         return;
