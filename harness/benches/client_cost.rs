@@ -39,6 +39,8 @@ fn main() {
             min_release: None,
             packages: sshchurn_core::scenario::Packages::new(),
             login_shell: None,
+            slow_auth: None,
+            separate_cores: false,
             keywords: Vec::new(),
             monitoring_keywords: Vec::new(),
         },
@@ -46,6 +48,7 @@ fn main() {
         ready_within: Duration::from_secs(20),
         listen: sshchurn_server::ListenOn::OneAddress,
         task_keys: [].into(),
+        cores: None,
     };
     let target = match runtime.block_on(LocalServer::start(&request, None)) {
         Ok(target) => target,

@@ -29,6 +29,8 @@ fn handshakes(c: &mut Criterion) {
             min_release: None,
             packages: sshchurn_core::scenario::Packages::new(),
             login_shell: None,
+            slow_auth: None,
+            separate_cores: false,
             keywords: Vec::new(),
             monitoring_keywords: Vec::new(),
         },
@@ -36,6 +38,7 @@ fn handshakes(c: &mut Criterion) {
         ready_within: Duration::from_secs(10),
         listen: sshchurn_server::ListenOn::OneAddress,
         task_keys: [].into(),
+        cores: None,
     };
     let target = runtime
         .block_on(EmbeddedServer::start(&request))

@@ -65,6 +65,9 @@ pub struct ScenarioRecord {
     pub max_startups: String,
     /// The thresholds the run is judged by, as written (file first, then command line).
     pub thresholds: Vec<String>,
+    /// What the scenario expects to show, as written; decides nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expectations: Vec<String>,
 }
 
 impl ScenarioRecord {
@@ -211,6 +214,9 @@ pub struct ServerDescription {
     pub release: Option<String>,
     /// Image reference and digest, docker only.
     pub image: Option<String>,
+    /// Which CPUs are the clients' and which the server's; `None` where they share them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cores: Option<String>,
     /// The login shell of the jobs' user; `None` where nobody could look.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub login_shell: Option<String>,

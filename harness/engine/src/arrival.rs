@@ -17,6 +17,12 @@ pub fn intended_starts(scenario: &Scenario, repetition: u32) -> Vec<Duration> {
             let gaps = tasks.saturating_sub(1).max(1);
             (0..tasks).map(|task| over * task / gaps).collect()
         }
+        ArrivalShape::Batches { size, every } => {
+            let every = scenario.scaled(*every);
+            (0..tasks)
+                .map(|task| every.saturating_mul(task / size.max(&1)))
+                .collect()
+        }
         ArrivalShape::Poisson { rate_per_s } => {
             let mut draws = Draws::for_repetition(scenario.seed, repetition, Purpose::Arrival);
             let mut at = Duration::ZERO;
@@ -80,6 +86,15 @@ mod tests {
             starts(ArrivalShape::Ramp { over }, 1, 1.0),
             [Duration::ZERO],
             "one task has nothing to wait for"
+        );
+    }
+
+    #[test]
+    fn batches_begin_together_and_the_last_one_may_be_smaller() {
+        let every = Duration::from_secs(4);
+        assert_eq!(
+            starts(ArrivalShape::Batches { size: 3, every }, 7, 0.5),
+            [0, 0, 0, 2, 2, 2, 4].map(Duration::from_secs)
         );
     }
 

@@ -209,10 +209,13 @@ pub(crate) fn scenario(kind: StrategyKind, tasks: u32) -> Scenario {
             min_release: None,
             packages: sshchurn_core::scenario::Packages::new(),
             login_shell: None,
+            slow_auth: None,
+            separate_cores: false,
             keywords: Vec::new(),
             monitoring_keywords: Vec::new(),
         },
         gate: Vec::new(),
+        expectations: Vec::new(),
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Findings {
     pub validity: Vec<Check>,
     /// From [`sshchurn_core::gate::judge`].
     pub gates: Vec<GateResult>,
+    /// What the scenario expects to show, likewise.
+    pub expectations: Vec<GateResult>,
     /// From [`sshchurn_core::gate::decide`].
     pub decision: Decision,
 }
@@ -42,6 +44,7 @@ pub fn build(manifest: &Manifest, run: &RunSummary, findings: Findings) -> RunRe
         laws,
         validity,
         gates,
+        expectations,
         decision,
     } = findings;
     let warnings = manifest
@@ -73,6 +76,7 @@ pub fn build(manifest: &Manifest, run: &RunSummary, findings: Findings) -> RunRe
         baseline: None,
         embedded_stand_in: manifest.target.kind == ServerKind::Embedded,
         gates,
+        expectations,
         environment: manifest.environment.clone(),
         target: manifest.target.clone(),
         scenario: manifest.scenario.clone(),

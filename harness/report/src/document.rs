@@ -24,12 +24,12 @@ use sshchurn_core::exit_code::ExitCode;
 use sshchurn_core::gate::{GateResult, Verdict};
 use sshchurn_core::ids::{RoundId, RunId, StrategyName};
 use sshchurn_core::ledger::{RoundEnd, RunEnd};
-use sshchurn_core::manifest::{EnvironmentRecord, ScenarioRecord, ServerDescription};
+use sshchurn_core::manifest::{EnvironmentRecord, ScenarioRecord, ServerDescription, ServerKind};
 use sshchurn_core::server_log::DropCounts;
 use sshchurn_core::vocabulary::CleanupPolicy;
 
 /// Version of the document.
-pub const SCHEMA_VERSION: u32 = 5;
+pub const SCHEMA_VERSION: u32 = 6;
 
 /// Everything a run has to say.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -61,6 +61,8 @@ pub struct RunReport {
     pub embedded_stand_in: bool,
     /// Thresholds with their actual values.
     pub gates: Vec<GateResult>,
+    /// What the scenario expects to show, with actual values; decides nothing.
+    pub expectations: Vec<GateResult>,
     /// The machine of the client.
     pub environment: EnvironmentRecord,
     /// The server under test.
@@ -85,6 +87,18 @@ pub struct RunReport {
     pub validity: Vec<Check>,
     /// Warnings of target, environment and run.
     pub warnings: Vec<String>,
+}
+
+impl RunReport {
+    /// `MaxStartups` in force, or as requested of a server of ours; `None` of a server that is somebody else's.
+    #[must_use]
+    pub fn max_startups(&self) -> Option<&str> {
+        let ours = self.target.kind != ServerKind::External;
+        self.target
+            .effective_max_startups
+            .as_deref()
+            .or_else(|| ours.then_some(self.scenario.max_startups.as_str()))
+    }
 }
 
 /// The program.

@@ -110,11 +110,7 @@ pub fn fidelity(
         run_id: report.run_id.clone(),
         server: report.target.choice.clone(),
         tasks: report.scenario.tasks,
-        max_startups: report
-            .target
-            .effective_max_startups
-            .clone()
-            .unwrap_or_else(|| report.scenario.max_startups.clone()),
+        max_startups: report.max_startups().unwrap_or("not known").to_owned(),
         real: real.clone(),
         model: model.clone(),
         saturated,
@@ -145,11 +141,14 @@ fn limitations(report: &RunReport, real: &StrategyReport, saturated: Option<bool
             let cost = cpu.map_or_else(String::new, |cpu| {
                 format!(" Its own processes used {} of CPU for each login.", time(cpu))
             });
-            limitations.push(format!(
-                "The client or the machine was saturated: client and sshd share {} cores, and what the client's own work \
-                 delays, the model does not delay.{cost}",
-                report.environment.cpus
-            ));
+            limitations.push(match &report.target.cores {
+                Some(cores) => format!("The client was saturated ({cores}).{cost}"),
+                None => format!(
+                    "The client or the machine was saturated: client and sshd share {} cores, and what the client's own work \
+                     delays, the model does not delay (`sshd.separate_cores` gives each its own).{cost}",
+                    report.environment.cpus
+                ),
+            });
         }
         (Some(_), _) => {}
     }
@@ -162,6 +161,11 @@ fn limitations(report: &RunReport, real: &StrategyReport, saturated: Option<bool
         limitations.push(
             "The kernel turned connections of the client away before sshd saw them: its counts are lower bounds.".to_owned(),
         );
+    }
+    if let (Some(cores), Some(false)) = (&report.target.cores, saturated) {
+        limitations.push(format!(
+            "Clients and server had CPUs of their own: {cores}. A client elsewhere has that, one beside its server has not."
+        ));
     }
     if report.embedded_stand_in {
         limitations.push("The server was the embedded stand-in, not OpenSSH.".to_owned());

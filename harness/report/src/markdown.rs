@@ -7,10 +7,10 @@ use std::fmt::Write as _;
 
 use super::document::RunReport;
 use super::story::{self, Fact};
-use super::terminal::{gate_value, next_step, table, time};
+use super::terminal::{counted, gate_value, next_step, table, time};
 use sshchurn_core::analysis::laws::LawStatus;
 use sshchurn_core::analysis::validity::CheckStatus;
-use sshchurn_core::gate::{GateOutcome, Verdict};
+use sshchurn_core::gate::{GateOutcome, GateResult, Verdict};
 
 /// Longest text from outside, characters.
 const TEXT: usize = 400;
@@ -26,6 +26,7 @@ pub fn render(report: &RunReport) -> String {
     }
     let verdict = match report.verdict {
         Verdict::Pass => "✅ PASS",
+        Verdict::Measured => "📏 measured, nothing judged",
         Verdict::Fail => "❌ FAIL",
         Verdict::Inconclusive => "⚠️ INCONCLUSIVE",
     };
@@ -39,18 +40,20 @@ pub fn render(report: &RunReport) -> String {
     line(&mut out, &format!("{}\n", text(&story::sentence(report))));
     let reasons = match report.verdict {
         Verdict::Inconclusive => report.reasons.get(1..).unwrap_or_default(),
-        Verdict::Pass | Verdict::Fail => &[],
+        Verdict::Pass | Verdict::Measured | Verdict::Fail => &[],
     };
     list(&mut out, reasons.iter().map(|reason| text(reason)));
     list(
         &mut out,
-        story::refused_by(report)
+        story::answers(report)
             .into_iter()
+            .chain(story::refused_by(report))
             .chain(story::listen_queue(report))
             .chain(story::clients(report))
             .map(|sentence| text(&sentence)),
     );
     gates(&mut out, report);
+    expectations(&mut out, report);
     headlines(&mut out, report);
     vouchers(&mut out, report);
     all_numbers(&mut out, report);
@@ -122,17 +125,38 @@ fn head(out: &mut String, first: &str, report: &RunReport) {
 
 fn gates(out: &mut String, report: &RunReport) {
     if report.gates.is_empty() {
-        line(out, "No threshold was set.\n");
+        line(out, "No threshold was set, so nothing is judged.\n");
         return;
     }
-    line(out, "| | Threshold | Actual |");
+    thresholds(out, "Threshold", &report.gates, |outcome| match outcome {
+        GateOutcome::Pass => "✅ pass",
+        GateOutcome::Fail => "❌ FAIL",
+        GateOutcome::Inconclusive => "⚠️ no data",
+    });
+}
+
+/// What a demonstration is expected to show; it decides nothing.
+fn expectations(out: &mut String, report: &RunReport) {
+    if !report.expectations.is_empty() {
+        let title = "Expected of this scenario (decides nothing)";
+        thresholds(out, title, &report.expectations, |outcome| match outcome {
+            GateOutcome::Pass => "met",
+            GateOutcome::Fail => "not met",
+            GateOutcome::Inconclusive => "no data",
+        });
+    }
+}
+
+fn thresholds(
+    out: &mut String,
+    title: &str,
+    results: &[GateResult],
+    mark: impl Fn(GateOutcome) -> &'static str,
+) {
+    line(out, &format!("| | {title} | Actual |"));
     line(out, "|:--|:--|:--|");
-    for gate in report.gates.iter().take(LINES) {
-        let mark = match gate.outcome {
-            GateOutcome::Pass => "✅ pass",
-            GateOutcome::Fail => "❌ FAIL",
-            GateOutcome::Inconclusive => "⚠️ no data",
-        };
+    for gate in results.iter().take(LINES) {
+        let mark = mark(gate.outcome);
         let checks: Vec<String> = gate
             .checks
             .iter()
@@ -156,10 +180,10 @@ fn gates(out: &mut String, report: &RunReport) {
             ),
         );
     }
-    if report.gates.len() > LINES {
+    if results.len() > LINES {
         line(
             out,
-            &format!("| | … and {} more | |", report.gates.len() - LINES),
+            &format!("| | … and {} more | |", results.len() - LINES),
         );
     }
     out.push('\n');
@@ -205,17 +229,9 @@ fn headlines(out: &mut String, report: &RunReport) {
 
 fn vouchers(out: &mut String, report: &RunReport) {
     let laws = |status| report.laws.iter().filter(move |law| law.status == status);
-    let mut books = format!(
-        "**Books**: {} of {} laws hold",
-        laws(LawStatus::Holds).count(),
-        report.laws.len()
-    );
+    let mut books = format!("**Books**: {}", story::laws(report));
     for law in laws(LawStatus::Broken).take(LINES) {
         let _ = write!(books, "; **broken**: {}", text(&law.description));
-    }
-    let unknown = laws(LawStatus::NotCheckable).count();
-    if unknown > 0 {
-        let _ = write!(books, "; {unknown} cannot be checked on this target");
     }
     let checks = |status| report.validity.iter().filter(move |c| c.status == status);
     let mut validity = format!(
@@ -223,24 +239,18 @@ fn vouchers(out: &mut String, report: &RunReport) {
         checks(CheckStatus::Ok).count(),
         report.validity.len()
     );
-    for (status, word) in [
-        (CheckStatus::Invalid, "**invalid**"),
-        (CheckStatus::Warn, "warning"),
-    ] {
-        for check in checks(status).take(LINES) {
-            let _ = write!(
-                validity,
-                "; {word}: {} (limit {})",
-                text(&check.actual),
-                text(&check.limit)
-            );
-        }
+    for check in checks(CheckStatus::Invalid).take(LINES) {
+        let _ = write!(
+            validity,
+            "; **invalid**: {} (limit {})",
+            text(&check.actual),
+            text(&check.limit)
+        );
     }
     line(out, &format!("{books}.<br>{validity}.\n"));
     list(
         out,
-        report
-            .warnings
+        story::warnings(report)
             .iter()
             .map(|warning| format!("warning: {}", text(warning))),
     );
@@ -269,18 +279,14 @@ fn all_numbers(out: &mut String, report: &RunReport) {
 
 fn setup(out: &mut String, report: &RunReport) {
     let (scenario, target) = (&report.scenario, &report.target);
-    let limits = target
-        .effective_max_startups
-        .as_ref()
-        .unwrap_or(&scenario.max_startups);
     let release = target.release.as_ref().unwrap_or(&target.identification);
     line(out, "<details><summary>What was run, on what</summary>\n");
     let lines = [
         format!(
-            "{} tasks, {} rounds of each strategy, MaxStartups {}",
+            "{} tasks, {} of each strategy, MaxStartups {}",
             scenario.tasks,
-            scenario.rounds,
-            text(limits)
+            counted(u64::from(scenario.rounds), "round"),
+            text(report.max_startups().unwrap_or("not known"))
         ),
         format!(
             "target {} ({}), path {}; {} CPUs, {}",

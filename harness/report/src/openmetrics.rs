@@ -122,10 +122,7 @@ fn about(text: &mut Exposition, report: &RunReport) {
         ),
         (
             "max_startups",
-            target
-                .effective_max_startups
-                .clone()
-                .unwrap_or_else(|| report.scenario.max_startups.clone()),
+            report.max_startups().unwrap_or("not known").to_owned(),
         ),
         ("embedded_stand_in", report.embedded_stand_in.to_string()),
     ];
@@ -160,7 +157,13 @@ fn about(text: &mut Exposition, report: &RunReport) {
         "From the start of the run to its last record.",
         vec![("", Vec::new(), seconds(report.duration_ns))],
     );
-    let states = [Verdict::Pass, Verdict::Fail, Verdict::Inconclusive].map(|verdict| {
+    let states = [
+        Verdict::Pass,
+        Verdict::Measured,
+        Verdict::Fail,
+        Verdict::Inconclusive,
+    ]
+    .map(|verdict| {
         let labels = vec![("sshchurn_verdict", verdict.as_str().to_owned())];
         let is = if verdict == report.verdict { 1.0 } else { 0.0 };
         ("", labels, is)

@@ -37,6 +37,7 @@ pub(super) fn report_of(
             laws,
             validity,
             gates,
+            expectations: Vec::new(),
             decision,
         },
     )

@@ -3,9 +3,12 @@
 //! Owns the words. Plain text: every renderer escapes it for its own format. Computes nothing but shares of counts.
 
 use super::document::{RunReport, StrategyReport};
+use sshchurn_core::analysis::laws::LawStatus;
 use sshchurn_core::analysis::summary::{Clients, Spread};
+use sshchurn_core::analysis::validity::CheckStatus;
 use sshchurn_core::gate::{GateOutcome, Verdict};
 use sshchurn_core::quantity::number;
+use sshchurn_core::scenario::Life;
 
 /// The first line of everything that comes from the stand-in.
 pub(super) const EMBEDDED: &str = "EMBEDDED STAND-IN: not an OpenSSH server; refusals follow OpenSSH's rule, rates and latencies do not";
@@ -78,7 +81,9 @@ pub(super) fn sentence(report: &RunReport) -> String {
         .filter(|gate| gate.outcome == GateOutcome::Fail)
         .count();
     let lead = match (report.verdict, all) {
-        (Verdict::Pass, 0) => "No threshold was set".to_owned(),
+        (Verdict::Measured, _) => "Measured, and nothing judged".to_owned(),
+        // A comparison with a baseline alone.
+        (Verdict::Pass, 0) => "No worse than the baseline".to_owned(),
         (Verdict::Pass, 1) => "The threshold holds".to_owned(),
         (Verdict::Pass, 2) => "Both thresholds hold".to_owned(),
         (Verdict::Pass, _) => format!("All {all} thresholds hold"),
@@ -102,11 +107,154 @@ pub(super) fn sentence(report: &RunReport) -> String {
     } else {
         lead
     };
+    let lead = match lost(report) {
+        Some(lost) => format!("{lost} {lead}"),
+        None => lead,
+    };
     let strategies: Vec<String> = report.strategies.iter().map(clause).collect();
     if strategies.is_empty() {
         return format!("{lead}; nothing was run.");
     }
     format!("{lead}: {}.", strategies.join("; "))
+}
+
+/// Tasks that failed and were not meant to: a job that ends badly or is killed on purpose is the scenario's own.
+fn lost_of(strategy: &StrategyReport) -> u64 {
+    let failures = &strategy.totals.failures;
+    let meant = failures.job_exit + failures.killed;
+    strategy.totals.tasks.tasks_failed.saturating_sub(meant)
+}
+
+/// Whether its tasks do something; those that hold startup slots are refused on purpose.
+fn has_work(report: &RunReport, strategy: &StrategyReport) -> bool {
+    let kind = report.scenario.kind_of(&strategy.strategy);
+    !kind.is_some_and(|kind| matches!(kind.life(), Life::Hold(_)))
+}
+
+/// The tasks that were lost, before anything else is said; `None` where there are none.
+fn lost(report: &RunReport) -> Option<String> {
+    let lost: Vec<String> = report
+        .strategies
+        .iter()
+        .filter(|strategy| has_work(report, strategy) && lost_of(strategy) > 0)
+        .map(|strategy| {
+            let tasks = strategy.totals.tasks.tasks_scheduled;
+            format!(
+                "{} lost {} of {tasks} tasks",
+                strategy.strategy,
+                lost_of(strategy)
+            )
+        })
+        .collect();
+    (!lost.is_empty()).then(|| format!("{}.", lost.join(", ")))
+}
+
+/// Whether the limit would do for these tasks, in a sentence for each strategy; none where that was not seen: a server whose
+/// limit is not known, books that do not balance, a run that was broken off.
+pub(super) fn answers(report: &RunReport) -> Vec<String> {
+    let Some(limit) = report.max_startups() else {
+        return Vec::new();
+    };
+    if report.verdict == Verdict::Inconclusive {
+        return Vec::new();
+    }
+    report
+        .strategies
+        .iter()
+        .filter(|strategy| has_work(report, strategy))
+        .filter_map(|strategy| answer(report, strategy, limit))
+        .collect()
+}
+
+fn answer(report: &RunReport, strategy: &StrategyReport, limit: &str) -> Option<String> {
+    let totals = &strategy.totals;
+    let attempts = totals.total.counts.attempts;
+    let refused = match (&totals.total.makers, &totals.server.server_drops_by_cause) {
+        (Some(makers), _) => makers.refused_by_max_startups,
+        (None, Some(drops)) => drops.max_startups_draw + drops.max_startups_full,
+        (None, None) => return None,
+    };
+    if attempts == 0 {
+        return None;
+    }
+    let lost = lost_of(strategy);
+    let tasks = totals.tasks.tasks_scheduled;
+    let name = &strategy.strategy;
+    let seen = match totals.server.startups_peak {
+        // The gauge is read a hundred times a second: more may have been in use in between.
+        Some(peak) => format!("at most {peak} startup slots were seen in use at once"),
+        None => "how many startup slots were in use was not seen".to_owned(),
+    };
+    let lower = totals
+        .clients
+        .as_ref()
+        .is_some_and(|clients| clients.lower_bound);
+    let at_least = if lower { "at least " } else { "" };
+    let other = totals.total.counts.handshakes < attempts.saturating_sub(refused);
+    let verdict = match (refused, lost, other) {
+        (0, 0, false) => format!("MaxStartups {limit} was enough: it refused nobody, and {seen}"),
+        (0, 0, true) => format!(
+            "MaxStartups {limit} refused nobody, and {seen}; something else kept connections out"
+        ),
+        (0, lost, _) => format!(
+            "MaxStartups {limit} refused nobody, and {seen}; {lost} of {tasks} tasks were lost to something else"
+        ),
+        (refused, 0, _) => format!(
+            "MaxStartups {limit} was enough only with retries: it refused {at_least}{refused} of {attempts} connection attempts, and no \
+             task was lost; {seen}"
+        ),
+        (refused, lost, _) => format!(
+            "MaxStartups {limit} was not enough: it refused {at_least}{refused} of {attempts} connection attempts, and {lost} of \
+             {tasks} tasks were lost{}; {seen}",
+            // Which refusal cost which task is not known.
+            if other {
+                ", not all of them to it for certain"
+            } else {
+                ""
+            }
+        ),
+    };
+    let stand_in = if report.embedded_stand_in {
+        " (stand-in)"
+    } else {
+        ""
+    };
+    Some(format!("{name}{stand_in}: {verdict}."))
+}
+
+/// Everything that a reader has to know before believing the numbers: what bounds them, with its advice, and what was warned
+/// of.
+pub(super) fn warnings(report: &RunReport) -> Vec<String> {
+    let bounds = report
+        .validity
+        .iter()
+        .filter(|check| check.status == CheckStatus::Warn)
+        .map(|check| {
+            let advice = check.advice.as_deref().unwrap_or_default();
+            format!("{} (limit {}): {advice}", check.actual, check.limit)
+        });
+    bounds.chain(report.warnings.iter().cloned()).collect()
+}
+
+/// How the books stand.
+pub(super) fn laws(report: &RunReport) -> String {
+    let of = |status| {
+        report
+            .laws
+            .iter()
+            .filter(|law| law.status == status)
+            .count()
+    };
+    let unknown = of(LawStatus::NotCheckable);
+    let held = format!(
+        "{} of {} laws hold",
+        of(LawStatus::Holds),
+        report.laws.len() - unknown
+    );
+    match unknown {
+        0 => held,
+        unknown => format!("{held}; {unknown} more cannot be checked on this target"),
+    }
 }
 
 fn clause(strategy: &StrategyReport) -> String {

@@ -16,6 +16,7 @@ use super::witness::Witness;
 use super::{
     Endpoint, Idle, JobDirectory, ServerError, ServerRequest, io_error, key_error, too_old,
 };
+use crate::cores::Cores;
 use sshchurn_core::manifest::{NetworkPath, ServerDescription, ServerKind};
 use sshchurn_core::release::{Release, release_word};
 use sshchurn_core::scenario::{LoginShell, PackageName, Packages};
@@ -54,6 +55,7 @@ impl ExternalServer {
     ) -> Result<Self, ServerError> {
         check_consent(options)?;
         check_login_shell(request.sshd.login_shell.as_ref())?;
+        Cores::refused(request.cores.as_ref(), "it is somebody else's")?;
         check_mode(&options.key)?;
         let key = KeyPair::read(&options.key).map_err(key_error)?;
         let identification = identification::read(options.address, request.ready_within)
@@ -267,6 +269,7 @@ fn describe(
         release: release_word(&identification).map(str::to_owned),
         identification,
         image: None,
+        cores: None,
         login_shell: None,
         packages: None,
         effective_max_startups: None,
@@ -351,6 +354,8 @@ mod tests {
                 min_release: None,
                 packages: Packages::new(),
                 login_shell: None,
+                slow_auth: None,
+                separate_cores: false,
                 keywords: Vec::new(),
                 monitoring_keywords: Vec::new(),
             },
@@ -358,6 +363,7 @@ mod tests {
             ready_within: Duration::from_secs(1),
             listen: crate::ListenOn::OneAddress,
             task_keys: [].into(),
+            cores: None,
         };
         let folder = || {
             let options = options("192.0.2.7:22", None);

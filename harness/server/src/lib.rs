@@ -15,6 +15,7 @@ use sshchurn_core::scenario::client::Pattern;
 use sshchurn_engine::ssh::RusshConnector;
 use sshchurn_engine::ssh::keys::{HostKeyCheck, KeyError, KeyPair};
 
+mod cores;
 pub mod docker;
 pub mod embedded;
 pub mod external;
@@ -23,11 +24,13 @@ pub mod local;
 mod log_follower;
 mod owner;
 mod running;
+mod slow_auth;
 mod sshd_config;
 mod this_machine;
 mod ward;
 mod witness;
 
+pub use cores::Cores;
 pub use log_follower::{LogLost, LogWatch};
 pub use running::{RunningServer, ServerChoice, ServerOptions, missing_here, start};
 pub use ward::ClientWard;
@@ -68,6 +71,8 @@ pub struct ServerRequest {
     /// Further keys that may log in as the user, besides the endpoint's: those of the tasks of clients under test. A server
     /// that already runs takes none.
     pub task_keys: Arc<[KeyPair]>,
+    /// Whose CPUs are whose; `None` where they are shared.
+    pub cores: Option<Cores>,
 }
 
 impl ServerRequest {
@@ -257,6 +262,10 @@ mod tests {
             sshd: SshdConfig {
                 max_startups: MaxStartups::new(10, 30, 100).expect("valid"),
                 min_release: None,
+                packages: sshchurn_core::scenario::Packages::new(),
+                login_shell: None,
+                slow_auth: None,
+                separate_cores: false,
                 keywords: Vec::new(),
                 monitoring_keywords: Vec::new(),
             },
@@ -264,6 +273,7 @@ mod tests {
             ready_within: Duration::ZERO,
             listen: ListenOn::OneAddress,
             task_keys: task_keys.clone().into(),
+            cores: None,
         };
         let text = request.authorized_keys(&own);
         let expected = [&own, &task_keys[0], &task_keys[1]].map(KeyPair::public_line);

@@ -15,6 +15,17 @@ pub(super) struct Paths<'a> {
     pub(super) host_key: &'a str,
     /// The user's keys; absolute, so that no home directory matters.
     pub(super) authorized_keys: &'a str,
+    /// What is asked for them instead.
+    pub(super) key_command: Option<KeyCommand<'a>>,
+}
+
+/// A script that prints the keys. sshd wants a command to be root's, in folders of root's: the shell is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KeyCommand<'a> {
+    /// Its file.
+    pub(super) script: &'a str,
+    /// Who runs it.
+    pub(super) user: &'a str,
 }
 
 /// What the server listens on.
@@ -73,15 +84,23 @@ pub(super) fn render(
         ("ListenAddress", listen.address.to_owned()),
         ("HostKey", quoted(paths.host_key)),
         ("PidFile", String::from("none")),
-        (
-            "AuthorizedKeysFile",
-            // Tokens are expanded in it (sshd_config(5), TOKENS).
-            quoted(&paths.authorized_keys.replace('%', "%%")),
-        ),
         ("PubkeyAuthentication", String::from("yes")),
         ("MaxStartups", sshd.max_startups.to_string()),
         ("LogLevel", String::from("VERBOSE")),
     ];
+    // Tokens are expanded in both (sshd_config(5), TOKENS).
+    let file = |path: &str| quoted(&path.replace('%', "%%"));
+    match paths.key_command {
+        None => lines.push(("AuthorizedKeysFile", file(paths.authorized_keys))),
+        Some(command) => lines.extend([
+            ("AuthorizedKeysFile", String::from("none")),
+            (
+                "AuthorizedKeysCommand",
+                format!("/bin/sh {}", file(command.script)),
+            ),
+            ("AuthorizedKeysCommandUser", command.user.to_owned()),
+        ]),
+    }
     if release >= since::LOG_VERBOSE {
         lines.push(("LogVerbose", LOG_VERBOSE.to_owned()));
     }
@@ -248,6 +267,7 @@ mod tests {
     const PATHS: Paths<'static> = Paths {
         host_key: "/run/private/host_key",
         authorized_keys: "/run/private/authorized_keys",
+        key_command: None,
     };
 
     fn sshd(keywords: &[(&str, &str)]) -> SshdConfig {
@@ -256,6 +276,8 @@ mod tests {
             min_release: None,
             packages: sshchurn_core::scenario::Packages::new(),
             login_shell: None,
+            slow_auth: None,
+            separate_cores: false,
             keywords: keywords
                 .iter()
                 .map(|(keyword, value)| ((*keyword).to_owned(), (*value).to_owned()))

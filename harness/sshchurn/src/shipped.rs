@@ -28,6 +28,10 @@ pub const SCENARIOS: Library = Library(&[
     ),
     ("one-shot", include_str!("../../../scenarios/one-shot.toml")),
     (
+        "slow-auth",
+        include_str!("../../../scenarios/slow-auth.toml"),
+    ),
+    (
         "multiplexed",
         include_str!("../../../scenarios/multiplexed.toml"),
     ),

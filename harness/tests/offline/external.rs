@@ -47,6 +47,7 @@ impl Server {
             authorised_keys: vec![key.russh().public_key().clone()],
             home: folder.to_owned(),
             login_shell: PathBuf::from("/bin/sh"),
+            slow_auth: None,
             environment: Vec::new(),
             log: ServerLog::create(&log_path).unwrap(),
             gauges: Gauges::default(),

@@ -16,3 +16,4 @@ mod html;
 mod interrupted_report;
 mod reference_runs;
 mod runs;
+mod verdicts;

@@ -135,6 +135,7 @@ async fn container(network: DockerNetwork, shared_folder: bool) -> DockerServer 
         ready_within: SOON,
         listen: sshchurn_server::ListenOn::OneAddress,
         task_keys: [].into(),
+        cores: None,
     };
     let mut options = ServerOptions::new(RECIPE).docker;
     options.network = network;

@@ -15,4 +15,5 @@ mod packages;
 mod releases;
 mod runs;
 mod safety;
+mod slow_auth;
 mod witness_inside;

@@ -286,6 +286,7 @@ fn processes_of_jobs_whose_directory_is_gone_are_ended_between_rounds() {
         ready_within: Duration::from_secs(60),
         listen: sshchurn_server::ListenOn::OneAddress,
         task_keys: [].into(),
+        cores: None,
     };
     let options = ServerOptions::new(RECIPE);
     let target = runtime

@@ -24,6 +24,7 @@ async fn container() -> DockerServer {
         ready_within: WITHIN,
         listen: sshchurn_server::ListenOn::OneAddress,
         task_keys: [].into(),
+        cores: None,
     };
     DockerServer::start(&request, None, &ServerOptions::new(RECIPE).docker, &|_| {})
         .await

@@ -53,6 +53,7 @@ pub fn manifest() -> Manifest {
             ],
             max_startups: "10:30:100".to_owned(),
             thresholds: Vec::new(),
+            expectations: Vec::new(),
         },
         baseline: None,
         target: ServerDescription {
@@ -62,6 +63,7 @@ pub fn manifest() -> Manifest {
             identification: "SSH-2.0-OpenSSH_9.2p1".to_owned(),
             release: Some("OpenSSH_9.2p1".to_owned()),
             image: None,
+            cores: None,
             login_shell: None,
             packages: None,
             effective_max_startups: Some("10:30:100".to_owned()),

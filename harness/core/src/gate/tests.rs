@@ -159,9 +159,9 @@ fn no_data_is_inconclusive_and_never_a_pass() {
 }
 
 #[test]
-fn a_sound_run_without_gates_passes() {
+fn a_sound_run_without_gates_is_measured_and_does_not_pass() {
     let decision = decision(&small_run(manifest()).summary(), &[]);
-    assert_eq!(decision.verdict, Verdict::Pass);
+    assert_eq!(decision.verdict, Verdict::Measured);
     assert_eq!(decision.exit_code, ExitCode::Success);
     assert_eq!(decision.reasons, Vec::<String>::new());
 }

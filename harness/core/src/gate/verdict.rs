@@ -7,7 +7,8 @@
 //!    measured with books that do not balance is no measurement either;
 //! 4. a gate failed: fail, exit 1, even when another had no data;
 //! 5. a gate had no data: inconclusive, exit 3;
-//! 6. otherwise: pass, exit 0.
+//! 6. nothing was there to judge: measured, exit 0;
+//! 7. otherwise: pass, exit 0.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,8 @@ use crate::ledger::RunEnd;
 pub enum Verdict {
     /// Valid, and every gate holds.
     Pass,
+    /// Valid, and no gate was set: nothing was judged.
+    Measured,
     /// Valid, and a gate does not hold.
     Fail,
     /// It could not be measured.
@@ -37,6 +40,7 @@ impl Verdict {
     pub fn as_str(self) -> &'static str {
         match self {
             Verdict::Pass => "pass",
+            Verdict::Measured => "measured",
             Verdict::Fail => "fail",
             Verdict::Inconclusive => "inconclusive",
         }
@@ -51,7 +55,7 @@ pub struct Decision {
     pub verdict: Verdict,
     /// Exit code of the program.
     pub exit_code: ExitCode,
-    /// Every reason against a pass, strongest first; empty for a pass.
+    /// Every reason against a pass, strongest first; empty for a pass and where nothing was judged.
     pub reasons: Vec<String>,
 }
 
@@ -108,6 +112,7 @@ pub fn decide(run: &RunSummary, laws: &[Law], checks: &[Check], gates: &[GateRes
         () if of(GateOutcome::Inconclusive).next().is_some() => {
             (Verdict::Inconclusive, ExitCode::Inconclusive)
         }
+        () if gates.is_empty() => (Verdict::Measured, ExitCode::Success),
         () => (Verdict::Pass, ExitCode::Success),
     };
     Decision {
@@ -130,5 +135,7 @@ pub fn join(own: Verdict, exit: ExitCode, compared: Verdict) -> (Verdict, ExitCo
             (Verdict::Inconclusive, ExitCode::Inconclusive)
         }
         (ExitCode::Success, Verdict::Pass) => (Verdict::Pass, ExitCode::Success),
+        // No comparison says this: each judges.
+        (ExitCode::Success, Verdict::Measured) => (own, ExitCode::Success),
     }
 }

@@ -42,8 +42,10 @@ pub struct Scenario {
     pub max_duration: Duration,
     /// How the server under test is configured.
     pub sshd: SshdConfig,
-    /// Thresholds as written, in file order.
+    /// Thresholds that the run is judged by, as written and in file order.
     pub gate: Vec<String>,
+    /// What a demonstration is expected to show, in the same words. Said to be met or not; decides nothing.
+    pub expectations: Vec<String>,
     /// Where its file lies: what relative paths in it count from. `None` for one that comes from no file.
     pub folder: Option<PathBuf>,
 }
@@ -104,6 +106,13 @@ pub enum ArrivalShape {
     Poisson {
         /// Mean arrivals per second.
         rate_per_s: f64,
+    },
+    /// So many at the same instant, again and again, as a scheduler's ticks make them (scaled).
+    Batches {
+        /// Tasks of one batch; the last one may be smaller.
+        size: u32,
+        /// From one batch to the next.
+        every: Duration,
     },
 }
 
@@ -351,6 +360,10 @@ pub struct SshdConfig {
     pub packages: Packages,
     /// Login shell of the jobs' user, which sshd gives every command to; `None` leaves it as it is there.
     pub login_shell: Option<LoginShell>,
+    /// What every login waits for before sshd knows its keys, with its startup slot held: a directory service that is slow.
+    pub slow_auth: Option<SlowAuth>,
+    /// Whether clients and server have CPUs of their own.
+    pub separate_cores: bool,
     /// Further `sshd_config` keywords as the scenario spells them, in order; none of those the harness owns
     /// (`MaxStartups`, `Port`, `ListenAddress`, `HostKey`, `AuthorizedKeysFile`, `PidFile`, `LogLevel`, `LogVerbose`, …).
     pub keywords: Vec<(String, String)>,
@@ -358,6 +371,25 @@ pub struct SshdConfig {
     /// [`MONITORING_SOURCE`], as a triggerer on a host of its own would, and the server applies them to that
     /// address (`Match Address`).
     pub monitoring_keywords: Vec<(String, String)>,
+}
+
+/// How long looking up the keys of a login takes. It is the server's, and so it is not scaled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlowAuth {
+    /// In all for one login, whether sshd looks once or twice (a client may ask first whether a key would do).
+    pub mean: Duration,
+    /// How it varies between logins.
+    pub shape: SlowAuthShape,
+}
+
+/// How the time of a look-up varies between logins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SlowAuthShape {
+    /// Always the same.
+    Fixed,
+    /// Exponentially distributed: mostly short, sometimes long.
+    Exponential,
 }
 
 /// Source address of monitoring connections when the server is to tell them from the submitting ones.

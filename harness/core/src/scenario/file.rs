@@ -12,8 +12,8 @@ use toml::de::DeTable;
 
 use super::client::{self, ClientProgram};
 use super::config::{
-    ArrivalConfig, ArrivalShape, JobConfig, Life, MaxStartups, Scenario, SshdConfig,
-    StrategyConfig, StrategyKind, Tunables,
+    ArrivalConfig, ArrivalShape, JobConfig, Life, MaxStartups, Scenario, SlowAuth, SlowAuthShape,
+    SshdConfig, StrategyConfig, StrategyKind, Tunables,
 };
 use super::machine::Packages;
 use super::problem::ScenarioErrors;
@@ -121,19 +121,8 @@ fn read(root: Table<'_, '_>) -> Option<Scenario> {
     } else {
         None
     };
-    let gate = root
-        .tables("gate")
-        .into_iter()
-        .filter_map(|table| {
-            table.required(
-                "threshold",
-                "threshold = \"reused-session.banner_eof == 0\"",
-            );
-            let threshold = table.string("threshold");
-            table.finish();
-            threshold
-        })
-        .collect();
+    let gate = thresholds(&root, "gate");
+    let expectations = thresholds(&root, "expectation");
     if let (Some(tasks), Some(limit)) = (
         tasks,
         arrival.as_ref().and_then(|arrival| arrival.max_in_flight),
@@ -192,8 +181,24 @@ fn read(root: Table<'_, '_>) -> Option<Scenario> {
         max_duration,
         sshd: sshd?,
         gate,
+        expectations,
         folder: None,
     })
+}
+
+fn thresholds(root: &Table<'_, '_>, key: &'static str) -> Vec<String> {
+    root.tables(key)
+        .into_iter()
+        .filter_map(|table| {
+            table.required(
+                "threshold",
+                "threshold = \"reused-session.banner_eof == 0\"",
+            );
+            let threshold = table.string("threshold");
+            table.finish();
+            threshold
+        })
+        .collect()
 }
 
 fn arrival(table: Table<'_, '_>) -> Option<ArrivalConfig> {
@@ -202,16 +207,16 @@ fn arrival(table: Table<'_, '_>) -> Option<ArrivalConfig> {
         Burst,
         Ramp,
         Poisson,
+        Batches,
     }
+    let names = [
+        ("burst", Shape::Burst),
+        ("ramp", Shape::Ramp),
+        ("poisson", Shape::Poisson),
+        ("batches", Shape::Batches),
+    ];
     table.required("shape", "shape = \"burst\"");
-    let shape = table.word(
-        "shape",
-        &[
-            ("burst", Shape::Burst),
-            ("ramp", Shape::Ramp),
-            ("poisson", Shape::Poisson),
-        ],
-    );
+    let shape = table.word("shape", &names);
     let max_in_flight = table.integer("max_in_flight", 1..=100_000);
     let over = table.positive_duration("over");
     let rate_per_s = table.number(
@@ -219,12 +224,17 @@ fn arrival(table: Table<'_, '_>) -> Option<ArrivalConfig> {
         |rate| rate >= LEAST_RATE_PER_S,
         "at least 0.000001",
     );
+    let size = table.integer("size", 1..=100_000);
+    let every = table.positive_duration("every");
     for (key, given, of) in [
         ("over", over.is_some(), Shape::Ramp),
         ("rate_per_s", rate_per_s.is_some(), Shape::Poisson),
+        ("size", size.is_some(), Shape::Batches),
+        ("every", every.is_some(), Shape::Batches),
     ] {
         if given && shape.is_some_and(|shape| shape != of) {
-            let name = if of == Shape::Ramp { "ramp" } else { "poisson" };
+            let name = names.iter().find(|(_, shape)| *shape == of);
+            let name = name.map_or("", |(name, _)| name);
             table.problem(
                 key,
                 &format!("belongs to shape `{name}` only"),
@@ -241,6 +251,12 @@ fn arrival(table: Table<'_, '_>) -> Option<ArrivalConfig> {
         Shape::Poisson => {
             table.required("rate_per_s", "rate_per_s = 10");
             rate_per_s.map(|rate_per_s| ArrivalShape::Poisson { rate_per_s })
+        }
+        Shape::Batches => {
+            table.required("size", "size = 10");
+            table.required("every", "every = \"5s\"");
+            size.zip(every)
+                .map(|(size, every)| ArrivalShape::Batches { size, every })
         }
     };
     table.finish();
@@ -449,11 +465,35 @@ fn sshd(table: Table<'_, '_>) -> Option<SshdConfig> {
         min_release: parsed(&table, "min_release"),
         packages: packages(&table),
         login_shell: parsed(&table, "login_shell"),
+        slow_auth: slow_auth(&table),
+        separate_cores: table.boolean("separate_cores").unwrap_or(false),
         keywords: options(&table, "options", keywords::check),
         monitoring_keywords: options(&table, "monitoring_options", keywords::check_in_match),
     };
     table.finish();
     max_startups.map(|_| sshd)
+}
+
+fn slow_auth(table: &Table<'_, '_>) -> Option<SlowAuth> {
+    let mean = table.duration("slow_auth");
+    let shape = table.word(
+        "slow_auth_shape",
+        &[
+            ("fixed", SlowAuthShape::Fixed),
+            ("exponential", SlowAuthShape::Exponential),
+        ],
+    );
+    if shape.is_some() && mean.is_none() {
+        table.problem(
+            "slow_auth_shape",
+            "says how `slow_auth` varies, and there is none",
+            Some("slow_auth = \"200ms\"".to_owned()),
+        );
+    }
+    Some(SlowAuth {
+        mean: mean.filter(|mean| !mean.is_zero())?,
+        shape: shape.unwrap_or(SlowAuthShape::Fixed),
+    })
 }
 
 /// A string that is of a form of its own.

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::client::Per;
-use super::config::{ArrivalShape, Scenario, StrategyConfig, StrategyKind};
+use super::config::{ArrivalShape, Scenario, SlowAuthShape, StrategyConfig, StrategyKind};
 use super::tunables;
 use super::units::format_duration;
 use crate::vocabulary::CleanupPolicy;
@@ -74,6 +74,10 @@ pub(super) struct ScenarioFile {
     #[schemars(default)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     gate: Vec<GateFile>,
+    /// What a demonstration is expected to show. Said to be met or not; decides nothing.
+    #[schemars(default)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    expectation: Vec<GateFile>,
 }
 
 #[derive(Debug, Default, Serialize, JsonSchema)]
@@ -83,6 +87,7 @@ enum ShapeFile {
     Burst,
     Ramp,
     Poisson,
+    Batches,
 }
 
 #[derive(Debug, Default, Serialize, JsonSchema)]
@@ -97,6 +102,13 @@ struct ArrivalFile {
     #[schemars(range(min = 0.000_001))]
     #[serde(skip_serializing_if = "Option::is_none")]
     rate_per_s: Option<f64>,
+    /// `batches`: tasks that begin at the same instant.
+    #[schemars(range(min = 1, max = 100_000))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u32>,
+    /// `batches`: from one batch to the next, such as `5s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    every: Option<String>,
     /// At most this many tasks at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     max_in_flight: Option<u32>,
@@ -288,6 +300,18 @@ struct SshdFile {
     #[schemars(regex(pattern = r"^/[A-Za-z0-9/._+-]*[A-Za-z0-9._+-]$"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     login_shell: Option<String>,
+    /// How long sshd looks for the keys of each login, with its startup slot held, as with a slow directory service. Default:
+    /// no time at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slow_auth: Option<String>,
+    /// How that varies between logins. Default `fixed`.
+    #[schemars(default, with = "SlowAuthShape")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slow_auth_shape: Option<SlowAuthShape>,
+    /// Whether the clients have the first half of the CPUs for themselves, and the server the others. Default: they share them.
+    #[schemars(default)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    separate_cores: bool,
     /// Further sshd_config keywords.
     #[schemars(default, with = "BTreeMap<String, OptionFile>")]
     #[serde(skip_serializing_if = "toml::Table::is_empty")]
@@ -320,11 +344,26 @@ struct GateFile {
 
 impl From<&Scenario> for ScenarioFile {
     fn from(scenario: &Scenario) -> Self {
-        let (shape, over, rate_per_s) = match &scenario.arrival.shape {
-            ArrivalShape::Burst => (ShapeFile::Burst, None, None),
-            ArrivalShape::Ramp { over } => (ShapeFile::Ramp, Some(format_duration(*over)), None),
-            ArrivalShape::Poisson { rate_per_s } => (ShapeFile::Poisson, None, Some(*rate_per_s)),
+        let mut arrival = ArrivalFile {
+            max_in_flight: scenario.arrival.max_in_flight,
+            ..ArrivalFile::default()
         };
+        match &scenario.arrival.shape {
+            ArrivalShape::Burst => {}
+            ArrivalShape::Ramp { over } => {
+                arrival.shape = ShapeFile::Ramp;
+                arrival.over = Some(format_duration(*over));
+            }
+            ArrivalShape::Poisson { rate_per_s } => {
+                arrival.shape = ShapeFile::Poisson;
+                arrival.rate_per_s = Some(*rate_per_s);
+            }
+            ArrivalShape::Batches { size, every } => {
+                arrival.shape = ShapeFile::Batches;
+                arrival.size = Some(*size);
+                arrival.every = Some(format_duration(*every));
+            }
+        }
         ScenarioFile {
             name: scenario.name.clone(),
             description: scenario.description.clone(),
@@ -333,12 +372,7 @@ impl From<&Scenario> for ScenarioFile {
             seed: scenario.seed,
             time_scale: scenario.time_scale,
             max_duration: format_duration(scenario.max_duration),
-            arrival: ArrivalFile {
-                shape,
-                over,
-                rate_per_s,
-                max_in_flight: scenario.arrival.max_in_flight,
-            },
+            arrival,
             job: JobFile {
                 duration: format_duration(scenario.job.duration),
                 log_lines: scenario.job.log_lines,
@@ -357,18 +391,28 @@ impl From<&Scenario> for ScenarioFile {
                     .map(ToString::to_string)
                     .collect(),
                 login_shell: scenario.sshd.login_shell.as_ref().map(ToString::to_string),
+                slow_auth: scenario
+                    .sshd
+                    .slow_auth
+                    .map(|slow| format_duration(slow.mean)),
+                slow_auth_shape: scenario.sshd.slow_auth.map(|slow| slow.shape),
+                separate_cores: scenario.sshd.separate_cores,
                 options: option_table(&scenario.sshd.keywords),
                 monitoring_options: option_table(&scenario.sshd.monitoring_keywords),
             },
-            gate: scenario
-                .gate
-                .iter()
-                .map(|threshold| GateFile {
-                    threshold: threshold.clone(),
-                })
-                .collect(),
+            gate: threshold_tables(&scenario.gate),
+            expectation: threshold_tables(&scenario.expectations),
         }
     }
+}
+
+fn threshold_tables(thresholds: &[String]) -> Vec<GateFile> {
+    thresholds
+        .iter()
+        .map(|threshold| GateFile {
+            threshold: threshold.clone(),
+        })
+        .collect()
 }
 
 fn option_table(keywords: &[(String, String)]) -> toml::Table {

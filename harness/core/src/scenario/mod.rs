@@ -22,7 +22,8 @@ mod units;
 pub use client::{ClientProgram, Per};
 pub use config::{
     ArrivalConfig, ArrivalShape, HoldLife, InvalidMaxStartups, JobConfig, JobLife, Life,
-    MONITORING_SOURCE, MaxStartups, Scenario, SshdConfig, StrategyConfig, StrategyKind, Tunables,
+    MONITORING_SOURCE, MaxStartups, Scenario, SlowAuth, SlowAuthShape, SshdConfig, StrategyConfig,
+    StrategyKind, Tunables,
 };
 pub use keywords::KeywordError;
 pub use library::Library;

@@ -334,7 +334,7 @@ fn every_key_of_the_schema_is_read() {
     };
     let mut text = String::new();
     for key in keys(&schema["properties"]) {
-        if !["arrival", "job", "strategy", "sshd", "gate"].contains(&key.as_str()) {
+        if !["arrival", "job", "strategy", "sshd", "gate", "expectation"].contains(&key.as_str()) {
             text.push_str(&format!("{key} = \"x\"\n"));
         }
     }
@@ -343,6 +343,7 @@ fn every_key_of_the_schema_is_read() {
         ("[job]", "JobFile"),
         ("[[strategy]]", "StrategyFile"),
         ("[[gate]]", "GateFile"),
+        ("[[expectation]]", "GateFile"),
         ("[sshd]", "SshdFile"),
     ] {
         text.push_str(&format!("{header}\n"));
@@ -385,6 +386,7 @@ proptest! {
         scenario.sshd.keywords = vec![("MaxSessions".to_owned(), "7".to_owned())];
         scenario.sshd.monitoring_keywords = vec![("MaxSessions".to_owned(), "0".to_owned())];
         scenario.gate = vec!["reused-session.banner_eof == 0".to_owned()];
+        scenario.expectations = vec!["reused-session.attempts >= 1".to_owned()];
         let text = scenario.to_toml();
         match Scenario::parse("again.toml", &text) {
             Ok(again) => prop_assert_eq!(again, scenario),

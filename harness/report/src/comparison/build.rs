@@ -26,13 +26,31 @@ pub struct CompareRequest {
     pub minimum: MinimumEffect,
     /// Compare different experiments, with a warning.
     pub allow_different: bool,
+    /// Keys of the scenario that the comparison is about: a difference in them is shown, and refuses nothing.
+    pub varied: Vec<String>,
+}
+
+impl CompareRequest {
+    /// Takes what the comparison is about out of what would refuse it.
+    pub fn weigh(&self, differences: &mut [Difference]) {
+        for difference in differences {
+            if self
+                .varied
+                .iter()
+                .any(|key| is_about(key, &difference.what))
+            {
+                difference.weight = Weight::Varied;
+            }
+        }
+    }
 }
 
 /// Compares a new report with its baseline. Pure: the same arguments give the same document.
 #[must_use]
 pub fn compare(base: &RunReport, new: &RunReport, request: &CompareRequest) -> CompareReport {
     let (base_side, new_side) = (side(base), side(new));
-    let differences = compare::differences(&base_side, &new_side);
+    let mut differences = compare::differences(&base_side, &new_side);
+    request.weigh(&mut differences);
     let refused = !request.allow_different && differences.iter().any(is_experiment);
     let Comparison {
         verdict,
@@ -44,7 +62,7 @@ pub fn compare(base: &RunReport, new: &RunReport, request: &CompareRequest) -> C
         compare::compare(&base_side, &new_side, &request.gates, &request.minimum)
     };
     let exit = match verdict {
-        Verdict::Pass => ExitCode::Success,
+        Verdict::Pass | Verdict::Measured => ExitCode::Success,
         Verdict::Fail => ExitCode::GateFailed,
         Verdict::Inconclusive => ExitCode::Inconclusive,
     };
@@ -78,6 +96,13 @@ pub fn compare(base: &RunReport, new: &RunReport, request: &CompareRequest) -> C
         differences,
         metrics,
     }
+}
+
+/// Whether a difference is one in this key of a scenario, written with its table or without. MaxStartups is told by the
+/// server as well.
+fn is_about(key: &str, what: &str) -> bool {
+    let last = |path: &str| path.rsplit('.').next() == Some(key);
+    what == key || last(what) || (key.ends_with("max_startups") && what == "MaxStartups in force")
 }
 
 fn is_experiment(difference: &Difference) -> bool {

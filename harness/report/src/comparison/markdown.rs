@@ -17,7 +17,7 @@ pub fn render(report: &CompareReport) -> String {
         out.push_str("**Embedded stand-in: not an OpenSSH server.** Refusals follow OpenSSH's rule, rates and latencies do not.\n\n");
     }
     let word = match report.verdict {
-        Verdict::Pass => "pass",
+        Verdict::Pass | Verdict::Measured => "pass",
         Verdict::Fail => "FAIL",
         Verdict::Inconclusive => "inconclusive",
     };

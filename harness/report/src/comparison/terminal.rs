@@ -56,6 +56,7 @@ fn differences(out: &mut String, report: &CompareReport, paint: &Paint) {
             Weight::Experiment => paint.warn("ANOTHER EXPERIMENT"),
             Weight::Conditions => paint.warn("warning"),
             Weight::Client => "client".to_owned(),
+            Weight::Varied => "varied".to_owned(),
         };
         line(out, &format!("  {word}  {}", difference.text()));
     }
@@ -123,7 +124,7 @@ fn word(finding: Finding) -> &'static str {
 
 fn verdict(out: &mut String, report: &CompareReport, paint: &Paint) {
     let word = match report.verdict {
-        Verdict::Pass => paint.good("PASS"),
+        Verdict::Pass | Verdict::Measured => paint.good("PASS"),
         Verdict::Fail => paint.bad("FAIL"),
         Verdict::Inconclusive => paint.warn("INCONCLUSIVE"),
     };

@@ -25,6 +25,7 @@ fn report(run_id: &str, attempts: [f64; 3]) -> RunReport {
         laws,
         validity,
         gates: Vec::new(),
+        expectations: Vec::new(),
         decision,
     };
     let mut report = build(&manifest, &run, findings);

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::document::{RoundReport, RunReport, StrategyReport};
 use crate::plot::DataTable;
+use crate::story;
 use crate::terminal::{decimal, time};
-use sshchurn_core::analysis::laws::LawStatus;
 use sshchurn_core::analysis::reconciliation::{Joined, Sides};
 use sshchurn_core::analysis::validity::CheckStatus;
 use sshchurn_core::analysis::witness::CostSource;
@@ -77,28 +77,10 @@ fn duration(value: Option<u64>) -> String {
 
 /// The books in one line.
 pub(super) fn books_line(report: &RunReport) -> String {
-    let of = |status| {
-        report
-            .laws
-            .iter()
-            .filter(|law| law.status == status)
-            .count()
-    };
-    let mut text = format!(
-        "{} of {} laws hold",
-        of(LawStatus::Holds),
-        report.laws.len()
-    );
-    for (status, what) in [
-        (LawStatus::Broken, "broken"),
-        (LawStatus::NotCheckable, "cannot be checked on this target"),
-    ] {
-        if of(status) > 0 {
-            text.push_str(&format!(", {} {what}", of(status)));
-        }
-    }
-    text.push_str(". Every number must be accounted for on both sides; a broken law makes the run inconclusive.");
-    text
+    format!(
+        "{}. Every number must be accounted for on both sides; a broken law makes the run inconclusive.",
+        story::laws(report)
+    )
 }
 
 /// The client's attempts beside sshd's log, with every unmatched case.

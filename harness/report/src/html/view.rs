@@ -8,7 +8,7 @@ use super::parts::{self, Part};
 use crate::document::RunReport;
 use crate::plot::{self, DataTable, Figure};
 use crate::story;
-use crate::terminal::{gate_value, next_step, table, time};
+use crate::terminal::{counted, gate_value, next_step, table, time};
 use sshchurn_core::analysis::laws::{Law, LawStatus};
 use sshchurn_core::analysis::validity::CheckStatus;
 use sshchurn_core::gate::{GateOutcome, GateResult, Verdict};
@@ -29,6 +29,7 @@ pub(super) struct Page {
     setup: Vec<String>,
     warnings: Vec<String>,
     gates: Vec<Gate>,
+    expectations: Vec<Gate>,
     comparison: Vec<Figure>,
     fates: Figure,
     rounds: Vec<Figure>,
@@ -112,16 +113,18 @@ pub(super) fn page(report: &RunReport) -> Page {
         verdict_word: report.verdict.as_str().to_uppercase(),
         scenario: report.scenario.name.clone(),
         sentence: story::sentence(report),
-        remarks: story::refused_by(report)
+        remarks: story::answers(report)
             .into_iter()
+            .chain(story::refused_by(report))
             .chain(story::listen_queue(report))
             .chain(story::clients(report))
             .collect(),
         reasons: reasons(report),
         headlines: headlines(report),
         setup: setup(report),
-        warnings: report.warnings.clone(),
+        warnings: story::warnings(report),
         gates: report.gates.iter().map(gate).collect(),
+        expectations: report.expectations.iter().map(expectation).collect(),
         comparison: plot::comparison(report),
         fates: plot::fates(report),
         rounds,
@@ -166,7 +169,7 @@ fn started(rfc3339: &str) -> String {
 /// The sentence names the first reason of a run without conclusion, and failed thresholds are listed below.
 fn reasons(report: &RunReport) -> Vec<String> {
     match report.verdict {
-        Verdict::Pass => Vec::new(),
+        Verdict::Pass | Verdict::Measured => Vec::new(),
         Verdict::Fail => report.reasons.clone(),
         Verdict::Inconclusive => report.reasons.iter().skip(1).cloned().collect(),
     }
@@ -199,15 +202,13 @@ fn setup(report: &RunReport) -> Vec<String> {
     let release = target.release.as_ref().unwrap_or(&target.identification);
     let mut parts = vec![
         format!(
-            "{} tasks, {} rounds of each strategy",
-            scenario.tasks, scenario.rounds
+            "{} tasks, {} of each strategy",
+            scenario.tasks,
+            counted(u64::from(scenario.rounds), "round")
         ),
         format!(
             "MaxStartups {}",
-            target
-                .effective_max_startups
-                .as_ref()
-                .unwrap_or(&scenario.max_startups)
+            report.max_startups().unwrap_or("not known")
         ),
         format!("{} target, {release}", target.kind.as_str()),
         format!("path {}", target.network_path.as_str()),
@@ -231,7 +232,20 @@ fn outcome(outcome: GateOutcome) -> (&'static str, &'static str) {
 }
 
 fn gate(gate: &GateResult) -> Gate {
-    let (class, word) = outcome(gate.outcome);
+    judged(gate, outcome(gate.outcome))
+}
+
+/// What a demonstration is expected to show decides nothing: it has none of the colours of what does.
+fn expectation(result: &GateResult) -> Gate {
+    let word = match result.outcome {
+        GateOutcome::Pass => "met",
+        GateOutcome::Fail => "not met",
+        GateOutcome::Inconclusive => "no data",
+    };
+    judged(result, ("expected", word))
+}
+
+fn judged(gate: &GateResult, (class, word): (&'static str, &'static str)) -> Gate {
     Gate {
         class,
         word,

@@ -21,6 +21,7 @@ fn report() -> RunReport {
             laws,
             validity,
             gates: Vec::new(),
+            expectations: Vec::new(),
             decision,
         },
     )

@@ -33,7 +33,15 @@ pub fn render_with(report: &RunReport, colour: bool) -> String {
         line(&mut out, &paint.warn(super::story::EMBEDDED));
     }
     header(&mut out, report);
+    let answers = super::story::answers(report);
+    for sentence in &answers {
+        line(&mut out, sentence);
+    }
+    if !answers.is_empty() {
+        line(&mut out, "");
+    }
     gates(&mut out, report, &paint);
+    expectations(&mut out, report, &paint);
     line(
         &mut out,
         "Sums over all rounds, with [min median max] of a round; task times from the intended start",
@@ -97,14 +105,11 @@ fn header(out: &mut String, report: &RunReport) {
     line(
         out,
         &format!(
-            "{}: {} tasks, {} rounds of each strategy, MaxStartups {}",
+            "{}: {} tasks, {} of each strategy, MaxStartups {}",
             scenario.name,
             scenario.tasks,
-            scenario.rounds,
-            target
-                .effective_max_startups
-                .as_ref()
-                .unwrap_or(&scenario.max_startups)
+            counted(u64::from(scenario.rounds), "round"),
+            report.max_startups().unwrap_or("not known")
         ),
     );
     let release = target.release.as_ref().unwrap_or(&target.identification);
@@ -126,17 +131,36 @@ fn header(out: &mut String, report: &RunReport) {
 
 fn gates(out: &mut String, report: &RunReport, paint: &Paint) {
     if report.gates.is_empty() {
-        line(out, "Gates: none");
+        line(out, "Gates: none, so nothing is judged");
     } else {
         line(out, "Gates");
     }
-    for gate in &report.gates {
-        let mark = match gate.outcome {
-            GateOutcome::Pass => paint.good("pass        "),
-            GateOutcome::Fail => paint.bad("FAIL        "),
-            GateOutcome::Inconclusive => paint.warn("inconclusive"),
-        };
-        line(out, &format!("  {mark}  {}", gate.expression));
+    thresholds(out, &report.gates, |outcome| match outcome {
+        GateOutcome::Pass => paint.good("pass        "),
+        GateOutcome::Fail => paint.bad("FAIL        "),
+        GateOutcome::Inconclusive => paint.warn("inconclusive"),
+    });
+}
+
+/// What a demonstration is expected to show; it decides nothing, so it is not in the colours of what does.
+fn expectations(out: &mut String, report: &RunReport, paint: &Paint) {
+    if report.expectations.is_empty() {
+        return;
+    }
+    line(out, "Expected of this scenario (decides nothing)");
+    thresholds(out, &report.expectations, |outcome| match outcome {
+        GateOutcome::Pass => "met         ".to_owned(),
+        GateOutcome::Fail => paint.warn("not met     "),
+        GateOutcome::Inconclusive => "no data     ".to_owned(),
+    });
+}
+
+fn thresholds(out: &mut String, results: &[GateResult], mark: impl Fn(GateOutcome) -> String) {
+    for gate in results {
+        line(
+            out,
+            &format!("  {}  {}", mark(gate.outcome), gate.expression),
+        );
         for check in &gate.checks {
             line(
                 out,
@@ -175,6 +199,14 @@ pub(super) fn decimal(value: f64) -> String {
     }
 }
 
+/// A number of things, in words.
+pub(super) fn counted(count: u64, thing: &str) -> String {
+    match count {
+        1 => format!("1 {thing}"),
+        _ => format!("{count} {thing}s"),
+    }
+}
+
 /// Nanoseconds as a person reads them.
 pub(super) fn time(ns: u64) -> String {
     let ns = quantity::number(ns);
@@ -191,11 +223,7 @@ fn vouchers(out: &mut String, report: &RunReport, paint: &Paint) {
     line(out, "");
     server::admission(out, report);
     let count = |status| report.laws.iter().filter(move |law| law.status == status);
-    let holding = count(LawStatus::Holds).count();
-    line(
-        out,
-        &format!("Books: {holding} of {} laws hold", report.laws.len()),
-    );
+    line(out, &format!("Books: {}", super::story::laws(report)));
     for law in count(LawStatus::Broken) {
         line(
             out,
@@ -262,6 +290,7 @@ fn vouchers(out: &mut String, report: &RunReport, paint: &Paint) {
 fn verdict(out: &mut String, report: &RunReport, paint: &Paint) {
     let word = match report.verdict {
         Verdict::Pass => paint.good("PASS"),
+        Verdict::Measured => "measured, nothing judged".to_owned(),
         Verdict::Fail => paint.bad("FAIL"),
         Verdict::Inconclusive => paint.warn("INCONCLUSIVE"),
     };

@@ -75,6 +75,16 @@ fn host() -> String {
         .unwrap_or_else(|| String::from("unix:///var/run/docker.sock (DOCKER_HOST is not set)"))
 }
 
+/// The socket of an engine at `host`, where this user may not use it. The engine's client says nothing of that but that it
+/// cannot connect.
+fn forbidden_socket(host: &str) -> Option<&str> {
+    let path = host.strip_prefix("unix://")?.split(' ').next()?;
+    match std::os::unix::net::UnixStream::connect(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Some(path),
+        _ => None,
+    }
+}
+
 /// Whether a container's loopback ports of the engine at `host` are this machine's.
 fn is_here(host: &str) -> bool {
     match host.split_once("://") {
@@ -115,6 +125,14 @@ impl Engine {
                 what: format!("the Docker engine at {host} is not on this machine"),
                 fix: String::from(
                     "unset DOCKER_HOST, or run sshchurn where the engine is: the harness connects to loopback only",
+                ),
+            });
+        }
+        if let Some(socket) = forbidden_socket(&host) {
+            return Err(ServerError::Unavailable {
+                what: format!("this user may not use the Docker engine's socket {socket}"),
+                fix: String::from(
+                    "add the user to the socket's group (`docker`, as a rule) and log in again, or use `--target local`",
                 ),
             });
         }

@@ -10,7 +10,7 @@ use sshchurn_core::scenario::SshdConfig;
 /// `login_shell` empty.
 pub(super) const INIT: &str = "
 echo \"$2 $(cat /proc/sys/kernel/random/boot_id)\" > /var/log/init || exit 77
-mkdir -p /run/sshd && chmod 755 /run/sshd
+mkdir -p /run/sshd /run/sshchurn-seen && chmod 755 /run/sshd
 mkdir -p /tmp/airflow-ssh-jobs && chown runner:runner /tmp/airflow-ssh-jobs
 chown root:root /etc/sshchurn/* && chmod 600 /etc/sshchurn/host_key && chmod 644 /etc/sshchurn/authorized_keys
 ulimit -n \"$1\" 2>/dev/null
@@ -107,6 +107,8 @@ mod tests {
             min_release: None,
             packages: sshchurn_core::scenario::Packages::new(),
             login_shell: None,
+            slow_auth: None,
+            separate_cores: false,
             keywords: max_sessions
                 .map(|value| ("maxsessions".to_owned(), value.to_owned()))
                 .into_iter()

@@ -17,15 +17,21 @@ use super::image::Ready;
 use super::inside::{INIT, Limits};
 use super::outbox::{INNER, Outbox, Sharing};
 use super::{DockerNetwork, DockerOptions, DockerServer, JOBS, OWNER_LABEL, RUN_LABEL, stopped};
+use crate::cores::Cores;
 use crate::identification::{self, NoIdentification};
 use crate::owner::Owner;
-use crate::sshd_config::{self, Listen, Paths};
+use crate::slow_auth;
+use crate::sshd_config::{self, KeyCommand, Listen, Paths};
 use crate::{Endpoint, ServerError, ServerRequest, io_error, key_error, witness};
 use sshchurn_core::manifest::{NetworkPath, ServerDescription, ServerKind};
 use sshchurn_core::reading::KernelSettings;
 use sshchurn_engine::ssh::keys::KeyPair;
 
 const CONFIG: &str = "/etc/sshchurn/sshd_config";
+const AUTHORIZED_KEYS: &str = "/etc/sshchurn/authorized_keys";
+const SLOW_AUTH: &str = "/etc/sshchurn/slow_auth.sh";
+/// Made by process 1: `/run` begins empty.
+const SLOW_AUTH_SEEN: &str = "/run/sshchurn-seen";
 /// Port inside the container when it is published.
 const INNER_PORT: u16 = 2222;
 /// Where sshd, the jobs' commands, their libraries and the job directories are. With fuse-overlayfs each process keeps some
@@ -73,7 +79,11 @@ impl DockerServer {
                 },
                 Paths {
                     host_key: "/etc/sshchurn/host_key",
-                    authorized_keys: "/etc/sshchurn/authorized_keys",
+                    authorized_keys: AUTHORIZED_KEYS,
+                    key_command: request.sshd.slow_auth.map(|_| KeyCommand {
+                        script: SLOW_AUTH,
+                        user: "root",
+                    }),
                 },
             ),
             host_key: KeyPair::generate().map_err(key_error)?,
@@ -145,6 +155,7 @@ impl DockerServer {
                 identification,
                 release: Some(release_text.clone()),
                 image: Some(format!("{}@{}", image.name, image.id)),
+                cores: request.cores.as_ref().map(ToString::to_string),
                 login_shell: Some(login_shell),
                 packages: packages.clone(),
                 effective_max_startups: Some(effective.max_startups),
@@ -340,16 +351,25 @@ fn container(
                 .into_bytes(),
         )
         .with_copy_to(
-            "/etc/sshchurn/authorized_keys",
+            AUTHORIZED_KEYS,
             request.authorized_keys(&files.user_key).into_bytes(),
         )
         .with_mount(Mount::tmpfs_mount("/run"))
         .with_ulimit("nofile", descriptors, Some(descriptors))
         .with_startup_timeout(request.ready_within);
+    let container = match request.sshd.slow_auth {
+        Some(slow) => {
+            let script = slow_auth::script(slow, AUTHORIZED_KEYS, SLOW_AUTH_SEEN);
+            container.with_copy_to(SLOW_AUTH, script.into_bytes())
+        }
+        None => container,
+    };
     // Left alone it would be the daemon's own limit, and a server that cannot fork refuses without a word.
     let processes = Some(i64::from(limits.processes));
     let volumes = engine.files_by_one_process.then_some(BUSY);
+    let cpus = request.cores.as_ref().map(Cores::server_list);
     let container = container.with_host_config_modifier(move |config| {
+        config.cpuset_cpus.clone_from(&cpus);
         config.pids_limit = processes;
         let mounts = config.mounts.get_or_insert_default();
         mounts.extend(volumes.into_iter().flatten().map(volume));

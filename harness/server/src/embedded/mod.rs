@@ -21,6 +21,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::cores::Cores;
 use crate::log_follower::{self, LogWatch};
 use crate::this_machine::{is_executable, packages_are_here};
 use crate::ward::processes::JOBS;
@@ -138,6 +139,10 @@ impl EmbeddedServer {
 
     async fn start_in(request: &ServerRequest, parent: &Path) -> Result<Self, ServerError> {
         check_release(request.sshd.min_release)?;
+        Cores::refused(
+            request.cores.as_ref(),
+            "the stand-in is in the clients' process",
+        )?;
         let settings = EmbeddedSettings::read(&request.sshd)?;
         let packages = packages_are_here(&request.sshd.packages).await?;
         let login_shell = login_shell(request.sshd.login_shell.as_ref())?;
@@ -171,6 +176,7 @@ impl EmbeddedServer {
                 .collect(),
             home: ward.path().to_owned(),
             login_shell: login_shell.clone(),
+            slow_auth: request.sshd.slow_auth,
             environment: vec![(MARK.to_owned(), ward.path().to_string_lossy().into_owned())],
             log: ServerLog::create(&ward.path().join(LOG))
                 .map_err(io_error("make the log of the embedded server"))?,
@@ -417,6 +423,7 @@ fn describe(settings: &EmbeddedSettings, address: SocketAddr, jobs: &Path) -> Se
         identification: server::IDENTIFICATION.to_owned(),
         release: None,
         image: None,
+        cores: None,
         login_shell: None,
         packages: None,
         effective_max_startups: Some(settings.admission.max_startups().to_string()),

@@ -25,6 +25,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use sshchurn_core::scenario::SlowAuth;
+
 use super::gauges::{Gauges, Served, Slot};
 use super::log::{Line, ServerLog};
 use super::session::ServerSession;
@@ -69,6 +71,8 @@ pub struct ServerConfig {
     pub home: PathBuf,
     /// What every command is given to.
     pub login_shell: PathBuf,
+    /// How long the keys of a login are looked for.
+    pub slow_auth: Option<SlowAuth>,
     /// Further environment of commands, besides what sshd sets.
     pub environment: Vec<(String, String)>,
     /// Where lines go.

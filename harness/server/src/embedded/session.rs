@@ -20,6 +20,8 @@ use super::exec::{self, Reply};
 use super::gauges::Slot;
 use super::log::Line;
 use super::server::Shared;
+use rand::RngExt as _;
+use sshchurn_core::scenario::SlowAuthShape;
 
 /// One connection as russh sees it.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub(super) struct ServerSession {
     authenticated: CancellationToken,
     /// Type and fingerprint of the key that it logs in with.
     key: String,
+    /// Whether it has waited for its keys to be looked up.
+    looked_up: bool,
     sessions: Arc<Sessions>,
 }
 
@@ -52,8 +56,27 @@ impl ServerSession {
             slot: Some(slot),
             authenticated,
             key: String::new(),
+            looked_up: false,
             sessions,
         }
+    }
+
+    /// Waits as the first look-up of its keys does; a client that only asks makes it wait just as one that signs at once.
+    async fn look_up(&mut self) {
+        let Some(slow) = self.shared.config.slow_auth else {
+            return;
+        };
+        if std::mem::replace(&mut self.looked_up, true) {
+            return;
+        }
+        let wait = match slow.shape {
+            SlowAuthShape::Fixed => slow.mean,
+            SlowAuthShape::Exponential => {
+                let draw: f64 = rand::rng().random();
+                slow.mean.mul_f64(-(1.0 - draw).ln())
+            }
+        };
+        tokio::time::sleep(wait).await;
     }
 
     fn judge(&self, user: &str, key: &PublicKey) -> Auth {
@@ -85,6 +108,7 @@ impl Handler for ServerSession {
         user: &str,
         offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, Self::Error> {
+        self.look_up().await;
         Ok(self.judge(user, offer.public_key))
     }
 
@@ -93,6 +117,7 @@ impl Handler for ServerSession {
         user: &str,
         key: VerifiedPublicKey<'_>,
     ) -> Result<Auth, Self::Error> {
+        self.look_up().await;
         // russh calls this only after the signature was verified.
         let verdict = self.judge(user, key.public_key);
         if let Some(text) = self.shared.authorised.get(key.public_key.key_data()) {

@@ -186,6 +186,8 @@ mod tests {
             min_release: None,
             packages: sshchurn_core::scenario::Packages::new(),
             login_shell: None,
+            slow_auth: None,
+            separate_cores: false,
             keywords: keywords
                 .iter()
                 .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))

@@ -20,7 +20,8 @@ use self::sshd::{Account, Sshd};
 use self::supervisor::Supervisor;
 use super::identification::{self, NoIdentification};
 use super::log_follower::{self, LogWatch};
-use super::sshd_config::{self, Listen, Paths};
+use super::slow_auth;
+use super::sshd_config::{self, KeyCommand, Listen, Paths};
 use super::this_machine::packages_are_here;
 use super::ward::processes::{self, JOBS, Table};
 use super::ward::{self, Kind, MARK, Ward};
@@ -159,6 +160,14 @@ impl LocalServer {
             request.authorized_keys(&user_key).as_bytes(),
             0o600,
         )?;
+        let script = path.join("slow_auth.sh").to_string_lossy().into_owned();
+        if let Some(slow) = request.sshd.slow_auth {
+            let seen = path.join("seen");
+            fs::create_dir(&seen).map_err(io_error("create a folder for look-ups of keys"))?;
+            let keys = path.join("authorized_keys");
+            let text = slow_auth::script(slow, &keys.to_string_lossy(), &seen.to_string_lossy());
+            write(Path::new(&script), text.as_bytes(), 0o600)?;
+        }
         let port = identification::free_port().map_err(io_error("find a free port"))?;
         let mut sshd_settings = request.sshd.clone();
         if sshd.release >= SET_ENV {
@@ -174,6 +183,10 @@ impl LocalServer {
             Paths {
                 host_key: &path.join("host_key").to_string_lossy(),
                 authorized_keys: &path.join("authorized_keys").to_string_lossy(),
+                key_command: request.sshd.slow_auth.map(|_| KeyCommand {
+                    script: &script,
+                    user: &found.account.name,
+                }),
             },
         );
         let config_path = path.join("sshd_config");
@@ -182,8 +195,15 @@ impl LocalServer {
         let effective = sshd_config::verify(&request.sshd, &sshd.check(&config_path).await?)?;
 
         let descriptors = request.sshd.max_startups.full + SPARE_DESCRIPTORS;
-        let supervisor =
-            Supervisor::start(&ward, &sshd.path, descriptors, privsep.as_deref()).await?;
+        let cores = request.cores.clone();
+        let supervisor = Supervisor::start(
+            &ward,
+            &sshd.path,
+            descriptors,
+            privsep.as_deref(),
+            cores.as_ref(),
+        )
+        .await?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut target = LocalServer {
             endpoint: Endpoint {
@@ -199,6 +219,7 @@ impl LocalServer {
                 identification: String::new(),
                 release: Some(sshd.release_text.clone()),
                 image: None,
+                cores: cores.as_ref().map(ToString::to_string),
                 login_shell: Some(found.account.login_shell.to_string_lossy().into_owned()),
                 packages: found.packages.clone(),
                 effective_max_startups: Some(effective.max_startups),

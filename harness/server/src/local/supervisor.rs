@@ -11,6 +11,7 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::watch;
 
 use super::{LOOK_AGAIN, STOP_WITHIN};
+use crate::cores::Cores;
 use crate::ward::{MARK, Ward};
 use crate::{ServerError, io_error};
 
@@ -33,7 +34,12 @@ impl Supervisor {
         sshd: &Path,
         descriptors: u32,
         privsep: Option<&Path>,
+        cores: Option<&Cores>,
     ) -> Result<Self, ServerError> {
+        let cpus = cores
+            .map(Cores::server_set)
+            .transpose()
+            .map_err(io_error("give sshd CPUs of its own"))?;
         let mut command = Command::new("/bin/sh");
         command
             .args(["-c", include_str!("supervisor.sh"), "supervisor"])
@@ -46,9 +52,12 @@ impl Supervisor {
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
         // The environment is passed on as it is: sshd shows its count of startups where its own environment was.
-        // SAFETY: both calls are plain system calls, which are all that is allowed between fork and exec.
+        // SAFETY: these calls are plain system calls, which are all that is allowed between fork and exec.
         unsafe {
-            command.pre_exec(|| {
+            command.pre_exec(move || {
+                if let Some(cpus) = &cpus {
+                    nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), cpus)?;
+                }
                 // A session of its own: a Ctrl-C at the terminal is for the harness, which ends sshd in its own time.
                 nix::unistd::setsid()?;
                 nix::sys::prctl::set_child_subreaper(true)?;

@@ -146,6 +146,40 @@ pub(super) struct OverrideArgs {
     /// A threshold to judge the run by, such as `reused-session.banner_eof == 0`; repeatable.
     #[arg(long = "threshold", value_name = "EXPR")]
     pub(super) thresholds: Vec<String>,
+    /// What to judge the run by, in words; repeatable. Short for thresholds on every strategy.
+    #[arg(long = "goal", value_name = "GOAL", value_enum, ignore_case = true)]
+    pub(super) goals: Vec<GoalArg>,
+}
+
+/// Goals that people ask for, each some thresholds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum GoalArg {
+    /// Every connection attempt is let in, by sshd and by the kernel.
+    #[value(name = "no-refusals", alias = "no refusals")]
+    Admitted,
+    /// Every task succeeds, retries included.
+    #[value(name = "no-lost-tasks", alias = "no lost tasks")]
+    Finished,
+    /// No job directory is left behind that should have been removed.
+    #[value(name = "no-leftovers", alias = "no leftovers")]
+    CleanedUp,
+}
+
+impl GoalArg {
+    /// The thresholds that it stands for.
+    pub(super) fn thresholds(self) -> Vec<String> {
+        let zero = |metrics: &[&str]| metrics.iter().map(|name| format!("{name} == 0")).collect();
+        match self {
+            GoalArg::Admitted => zero(&[
+                "banner_eof",
+                "banner_timeout",
+                "connect_refused",
+                "connect_timeout",
+            ]),
+            GoalArg::Finished => zero(&["tasks_failed"]),
+            GoalArg::CleanedUp => zero(&["leftover_dirs"]),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -372,6 +406,9 @@ pub(super) struct CompareSettingsArgs {
     /// Compare different experiments (scenario settings, stand-in against sshd) all the same, with a warning.
     #[arg(long)]
     pub(super) allow_different: bool,
+    /// What the two runs are meant to differ in: a key of the scenario, such as `max_startups` or `tasks`; repeatable.
+    #[arg(long, value_name = "KEY")]
+    pub(super) varied: Vec<String>,
 }
 
 impl CompareSettingsArgs {
@@ -383,6 +420,7 @@ impl CompareSettingsArgs {
             (self.min_per_task.is_some(), "--min-per-task"),
             (self.min_tasks.is_some(), "--min-tasks"),
             (self.allow_different, "--allow-different"),
+            (!self.varied.is_empty(), "--varied"),
         ]
         .into_iter()
         .find_map(|(given, name)| given.then_some(name))

@@ -54,6 +54,7 @@ pub(super) fn request(
             ..default
         },
         allow_different: settings.allow_different,
+        varied: settings.varied.clone(),
     })
 }
 

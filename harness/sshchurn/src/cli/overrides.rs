@@ -24,10 +24,19 @@ pub(super) fn resolve(name: &str, args: &OverrideArgs) -> Result<Resolved, CliEr
     let (mut scenario, origin) = SCENARIOS
         .resolve(name)
         .map_err(|errors| CliError::Scenario(errors.render()))?;
+    let mut changes = Vec::new();
+    let mut change = |what: &str, before: String, after: String| {
+        if before != after {
+            changes.push(format!("{what} {after} instead of {before}"));
+        }
+    };
     if let Some(tasks) = args.tasks {
+        change("tasks", scenario.tasks.to_string(), tasks.to_string());
         scenario.tasks = tasks;
     }
     if let Some(max_startups) = args.max_startups {
+        let before = scenario.sshd.max_startups.to_string();
+        change("MaxStartups", before, max_startups.to_string());
         scenario.sshd.max_startups = max_startups;
     }
     if let Some(rounds) = args.rounds {
@@ -37,18 +46,20 @@ pub(super) fn resolve(name: &str, args: &OverrideArgs) -> Result<Resolved, CliEr
         scenario.seed = seed;
     }
     if let Some(time_scale) = args.time_scale {
+        let before = scenario.time_scale.to_string();
+        change("time scale", before, time_scale.to_string());
         scenario.time_scale = time_scale;
     }
     if let Some(max_duration) = args.max_duration {
         scenario.max_duration = max_duration;
     }
-    let left_out = select_strategies(&mut scenario, &args.strategies)?
+    let mut left_out: Vec<Finding> = select_strategies(&mut scenario, &args.strategies)?
         .into_iter()
         .map(|threshold| {
             Finding::warning(
                 "threshold",
-                format!("not judged, since a strategy of it is left out: {threshold}"),
-                "leave `--strategy` away to judge it",
+                format!("not judged: `--strategy` leaves out one of its strategies: {threshold}"),
+                "omit `--strategy` to judge it",
             )
         })
         .collect();
@@ -57,7 +68,12 @@ pub(super) fn resolve(name: &str, args: &OverrideArgs) -> Result<Resolved, CliEr
             .sshd
             .set_keyword(keyword, value)
             .map_err(|error| CliError::Usage(format!("--sshd-option {keyword}: {error}")))?;
+        changes.push(format!("{keyword} {value}"));
     }
+    left_out.extend(another_experiment(&mut scenario, &changes));
+    scenario
+        .gate
+        .extend(args.goals.iter().flat_map(|goal| goal.thresholds()));
     scenario.gate.extend(args.thresholds.iter().cloned());
     scenario.gate.extend(implied_gates(&scenario));
     let changed = format!("{name}, with the changes of the command line");
@@ -68,6 +84,26 @@ pub(super) fn resolve(name: &str, args: &OverrideArgs) -> Result<Resolved, CliEr
         origin,
         left_out,
     })
+}
+
+/// An experiment that the command line has changed is not the one that the file describes: what that one is expected to
+/// show is not asked of it, and its description is not put over it.
+fn another_experiment(scenario: &mut Scenario, changes: &[String]) -> Vec<Finding> {
+    if changes.is_empty() {
+        return Vec::new();
+    }
+    let changes = changes.join(", ");
+    scenario.description = format!("`{}` with {changes}.", scenario.name);
+    std::mem::take(&mut scenario.expectations)
+        .into_iter()
+        .map(|expectation| {
+            Finding::warning(
+                "expectation",
+                format!("not asked: it is about the scenario without {changes}: {expectation}"),
+                "set a threshold of your own (`--threshold`, `--goal`) to judge this run",
+            )
+        })
+        .collect()
 }
 
 /// A client under test that fails is never a pass: where no threshold says how many may, none may.
@@ -120,6 +156,8 @@ fn select_strategies(scenario: &mut Scenario, wanted: &[String]) -> Result<Vec<S
         .into_iter()
         .partition(|text| parses(text, &left) || !parses(text, &all));
     scenario.gate = kept;
+    // They decide nothing, so that nothing is lost with them.
+    scenario.expectations.retain(|text| parses(text, &left));
     Ok(dropped)
 }
 
@@ -153,5 +191,23 @@ mod tests {
             ]
         );
         assert_eq!(scenario.strategies.len(), 1);
+    }
+
+    #[test]
+    fn changed_experiment_loses_expectations_and_description_and_an_unchanged_one_keeps_both() {
+        let shipped = SCENARIOS.resolve("airflow-68115").expect("shipped").0;
+        assert!(!shipped.expectations.is_empty());
+        let mut same = shipped.clone();
+        assert!(another_experiment(&mut same, &[]).is_empty());
+        assert_eq!(same, shipped);
+        let mut other = shipped.clone();
+        let changes = ["tasks 200 instead of 120".to_owned()];
+        let left_out = another_experiment(&mut other, &changes);
+        assert_eq!(left_out.len(), shipped.expectations.len());
+        assert!(other.expectations.is_empty());
+        assert_eq!(
+            other.description,
+            "`airflow-68115` with tasks 200 instead of 120."
+        );
     }
 }

@@ -42,10 +42,20 @@ pub(super) fn check_options(args: &RunArgs, server: ServerChoice) -> Result<(), 
         (args.key.is_some(), "--key"),
         (args.consent.is_some(), "--consent"),
     ];
-    match external.into_iter().find(|(given, _)| *given) {
-        Some((_, option)) if server != ServerChoice::External => {
-            without(option, "--target external")
-        }
+    if let Some((_, option)) = external.into_iter().find(|(given, _)| *given)
+        && server != ServerChoice::External
+    {
+        return without(option, "--target external");
+    }
+    let overrides = &args.overrides;
+    let configures = [
+        (overrides.max_startups.is_some(), "--max-startups"),
+        (!overrides.sshd_options.is_empty(), "--sshd-option"),
+    ];
+    match configures.into_iter().find(|(given, _)| *given) {
+        Some((_, option)) if server == ServerChoice::External => Err(CliError::Usage(format!(
+            "{option} does nothing with --target external: that server has a configuration of its own"
+        ))),
         _ => Ok(()),
     }
 }

@@ -10,6 +10,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use nix::unistd::Pid;
 use procfs::{CurrentSI, KernelStats};
+use std::sync::OnceLock;
 
 use super::Finding;
 
@@ -91,10 +92,13 @@ fn spent() -> Option<Spent> {
     })
 }
 
-/// How many CPUs this process may use.
+/// How many CPUs this process might use when it was first asked: afterwards it may have left some of them to the server.
 pub(super) fn usable() -> u32 {
-    std::thread::available_parallelism()
-        .map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX))
+    static USABLE: OnceLock<u32> = OnceLock::new();
+    *USABLE.get_or_init(|| {
+        std::thread::available_parallelism()
+            .map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX))
+    })
 }
 
 /// Processes that ran or wanted to, averaged over the last minute.

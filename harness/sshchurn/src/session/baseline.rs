@@ -36,6 +36,7 @@ impl Baseline {
         let mut differences = scenario_differences(&report.scenario, scenario);
         differences
             .extend(kind(server).and_then(|server| kind_difference(report.target.kind, server)));
+        request.weigh(&mut differences);
         let differences = experiment_differences(&differences);
         if !differences.is_empty() && !request.allow_different {
             return Err(SessionError::OtherExperiment(differences));

@@ -102,6 +102,7 @@ pub fn scenario_record(scenario: &Scenario, origin: &str) -> ScenarioRecord {
             .collect(),
         max_startups: scenario.sshd.max_startups.to_string(),
         thresholds: scenario.gate.clone(),
+        expectations: scenario.expectations.clone(),
     }
 }
 
@@ -122,7 +123,13 @@ pub fn parse_thresholds(
 /// # Errors
 /// As [`parse_thresholds`], and [`SessionError::PhaseOfClient`].
 pub fn check_thresholds(scenario: &Scenario) -> Result<(), SessionError> {
-    let thresholds = parse_thresholds(&scenario.gate, &scenario.strategy_names())?;
+    let all: Vec<String> = scenario
+        .gate
+        .iter()
+        .chain(&scenario.expectations)
+        .cloned()
+        .collect();
+    let thresholds = parse_thresholds(&all, &scenario.strategy_names())?;
     let clients: Vec<StrategyName> = scenario
         .programs()
         .map(|(strategy, _)| strategy.name.clone())

@@ -109,10 +109,9 @@ pub fn curves(directory: &RunDirectory, expected: MaxStartups) -> Result<Curves,
 }
 
 fn judged(manifest: &Manifest, run: &RunSummary) -> Result<Replayed, SessionError> {
-    let thresholds = parse_thresholds(
-        &manifest.scenario.thresholds,
-        &manifest.scenario.strategy_names(),
-    )?;
+    let names = manifest.scenario.strategy_names();
+    let thresholds = parse_thresholds(&manifest.scenario.thresholds, &names)?;
+    let expectations = parse_thresholds(&manifest.scenario.expectations, &names)?;
     let laws = laws::check(run);
     let validity = validity::check(run);
     let gates = gate::judge(&thresholds, run);
@@ -124,6 +123,7 @@ fn judged(manifest: &Manifest, run: &RunSummary) -> Result<Replayed, SessionErro
             laws,
             validity,
             gates,
+            expectations: gate::judge(&expectations, run),
             decision,
         },
     );

@@ -3,6 +3,7 @@
 //! Owns the order in which they begin and end, so that the server is taken down and the ledger closed on every way out.
 //! What belongs to one round is `round`'s.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use sshchurn_engine::collector::{Collector, LedgerWriter};
 use sshchurn_engine::ssh::RusshConnector;
 use sshchurn_engine::ssh::keys::KeyPair;
 use sshchurn_engine::{self as engine, Engine, HealthSampler, StopLevel};
-use sshchurn_server::{self as server, ListenOn, LogWatch, RunningServer, ServerRequest};
+use sshchurn_server::{self as server, Cores, ListenOn, LogWatch, RunningServer, ServerRequest};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -51,6 +52,7 @@ impl RunOrder {
         let following = interrupts.follow(&stop);
         let task_keys = clients::task_keys(&self.scenario, self.server)
             .inspect_err(|_| self.directory.discard())?;
+        let cores = self.cores().inspect_err(|_| self.directory.discard())?;
         let ledger = LedgerWriter::start(&self.directory.file(RunFile::Ledger), RunClock::start())
             .inspect_err(|_| self.directory.discard())?;
         let running = Running {
@@ -59,6 +61,7 @@ impl RunOrder {
             stop: &stop,
             observer,
             task_keys,
+            cores,
         };
         observer.notice(Notice::ScenarioBegins {
             name: self.scenario.name.clone(),
@@ -105,6 +108,24 @@ impl RunOrder {
     }
 }
 
+impl RunOrder {
+    /// Gives the clients their CPUs, where they are to have their own; the server's are given to it when it starts.
+    fn cores(&self) -> Result<Option<Cores>, SessionError> {
+        if !self.scenario.sshd.separate_cores {
+            return Ok(None);
+        }
+        let cores = Cores::divide()?;
+        cores.keep_clients().map_err(|source| {
+            SessionError::io(
+                "keep the clients on CPUs of their own, by",
+                Path::new("/proc/self/task"),
+                source,
+            )
+        })?;
+        Ok(Some(cores))
+    }
+}
+
 /// What the steps of one run share.
 struct Running<'a> {
     order: &'a RunOrder,
@@ -113,6 +134,8 @@ struct Running<'a> {
     observer: &'a dyn Observer,
     /// What the tasks of clients under test log in with; none where there are no such clients.
     task_keys: Arc<[KeyPair]>,
+    /// Whose CPUs are whose, where that was asked for.
+    cores: Option<Cores>,
 }
 
 impl Running<'_> {
@@ -127,6 +150,7 @@ impl Running<'_> {
                 None => ListenOn::OneAddress,
             },
             task_keys: Arc::clone(&self.task_keys),
+            cores: self.cores.clone(),
         };
         let progress = |text: &str| {
             self.observer

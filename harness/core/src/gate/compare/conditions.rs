@@ -17,13 +17,14 @@ use crate::manifest::{
 use crate::quantity::number;
 
 /// Keys of a scenario that may differ without a word: they name the run, bound it, judge it, or repeat it.
-const FREE_KEYS: [&str; 7] = [
+const FREE_KEYS: [&str; 8] = [
     "name",
     "description",
     "seed",
     "rounds",
     "max_duration",
     "gate",
+    "expectation",
     "strategy",
 ];
 /// A bare command may cost this much more on one machine than on the other before it is worth a word.
@@ -43,6 +44,8 @@ pub enum Weight {
     Conditions,
     /// The client under test itself: shown, since it is what is compared.
     Client,
+    /// What the comparison was asked to be about: shown likewise.
+    Varied,
 }
 
 /// Something that is not the same in both runs.

@@ -182,7 +182,7 @@ fn shares(model: Model, (base, new): (usize, usize), factor: f64, comparisons: u
         match compared.verdict {
             crate::gate::Verdict::Fail => alarms += 1.0,
             crate::gate::Verdict::Inconclusive => unsure += 1.0,
-            crate::gate::Verdict::Pass => {}
+            crate::gate::Verdict::Pass | crate::gate::Verdict::Measured => {}
         }
     }
     let all = f64::from(comparisons);

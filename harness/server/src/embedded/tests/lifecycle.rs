@@ -13,6 +13,7 @@ async fn start_with_keys(parent: &Path, sshd: SshdConfig, keys: &[KeyPair]) -> E
         ready_within: SOON,
         listen: ListenOn::OneAddress,
         task_keys: keys.into(),
+        cores: None,
     };
     EmbeddedServer::start_in(&request, parent)
         .await
@@ -285,6 +286,7 @@ async fn keyword_value_sshd_would_refuse_keeps_the_target_from_starting() {
         ready_within: SOON,
         listen: ListenOn::OneAddress,
         task_keys: [].into(),
+        cores: None,
     };
     let refused = EmbeddedServer::start_in(&request, parent.path()).await;
     assert!(matches!(refused, Err(ServerError::ConfigRefused { .. })));

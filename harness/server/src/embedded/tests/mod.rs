@@ -37,6 +37,8 @@ fn sshd(max_startups: &str, keywords: &[(&str, &str)]) -> SshdConfig {
         min_release: None,
         packages: sshchurn_core::scenario::Packages::new(),
         login_shell: None,
+        slow_auth: None,
+        separate_cores: false,
         keywords: keywords
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
@@ -79,6 +81,7 @@ impl Server {
             authorised_keys: vec![key.russh().public_key().clone()],
             home: home.path().to_owned(),
             login_shell: login_shell(None).expect("/bin/sh is there"),
+            slow_auth: None,
             environment: Vec::new(),
             log: ServerLog::create(&home.path().join(LOG)).expect("a log"),
             gauges: Gauges::default(),
