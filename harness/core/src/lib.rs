@@ -4,6 +4,7 @@
 //! Pure: its manifest has no runtime, so that nothing here can wait, connect or print.
 
 pub mod analysis;
+pub mod diagnosis;
 pub mod exit_code;
 pub mod gate;
 pub mod ids;

@@ -2,12 +2,14 @@
 //!
 //! `document` is the versioned document; `build` makes it of a summary, laws, checks and gates; `terminal`, `json`,
 //! `html` (with `plot`), `markdown`, `junit` and `openmetrics` render it; `story` has the words they share; `matrix` puts
-//! the reports of several releases side by side, `comparison` those of two runs, `fidelity` a model beside the client that it models; `writer` is the only place that writes,
+//! the reports of several releases side by side, `comparison` those of two runs, `fidelity` a model beside the client that it models; `diagnose`
+//! shows what a log says; `writer` is the only place that writes,
 //! and writes whole files or nothing.
 
 mod build;
 pub mod comparison;
 pub mod config_check;
+pub mod diagnose;
 mod document;
 pub mod fidelity;
 pub mod html;

@@ -252,7 +252,7 @@ pub enum Idle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sshchurn_core::scenario::MaxStartups;
+    use sshchurn_core::scenario::{MaxStartups, Packages};
 
     #[test]
     fn authorized_keys_has_a_line_for_each_key_and_the_endpoints_own_comes_first() {
@@ -268,6 +268,8 @@ mod tests {
                 separate_cores: false,
                 keywords: Vec::new(),
                 monitoring_keywords: Vec::new(),
+                packages: Packages::default(),
+                login_shell: None,
             },
             run_id: String::from("test"),
             ready_within: Duration::ZERO,

@@ -9,6 +9,7 @@ mod ci_recipes;
 mod clients;
 mod command_line;
 mod comparisons;
+mod diagnose;
 #[path = "../driver.rs"]
 mod driver;
 mod external;

@@ -40,6 +40,16 @@ impl Operator {
         (">", Operator::Greater),
     ];
 
+    /// The two sides of the first operator in a text, and the operator.
+    #[must_use]
+    pub fn split(text: &str) -> Option<(&str, Operator, &str)> {
+        let start = text.find(['<', '>', '=', '!'])?;
+        let (sign, operator) = Operator::ALL
+            .into_iter()
+            .find(|(sign, _)| text[start..].starts_with(sign))?;
+        Some((&text[..start], operator, &text[start + sign.len()..]))
+    }
+
     /// Whether `actual op limit`.
     #[must_use]
     #[expect(clippy::float_cmp, reason = "counts are exact, and == is asked for")]

@@ -18,6 +18,9 @@ pub enum Severity {
     Debug(u8),
 }
 
+/// Names that sshd's processes log under: 9.8 split the program in two, 10.0 in three.
+pub(super) const SSHD_PROGRAMS: [&str; 3] = ["sshd", "sshd-session", "sshd-auth"];
+
 /// One line of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerLogEvent<'a> {
@@ -36,8 +39,14 @@ pub struct ServerLogEvent<'a> {
 /// Reads one line, without its line end. Never fails: what is not known is [`ServerLogMessage::Unknown`].
 #[must_use]
 pub fn parse_line(line: &str) -> ServerLogEvent<'_> {
-    let (mut pid, rest) = strip_syslog(line);
-    let (severity, rest) = strip_severity(rest);
+    let (pid, rest) = strip_syslog(line);
+    parse_message(pid, rest)
+}
+
+/// Reads what is inside of an envelope that named this process, without its line end. Never fails, as [`parse_line`].
+#[must_use]
+pub fn parse_message(mut pid: Option<u32>, text: &str) -> ServerLogEvent<'_> {
+    let (severity, rest) = strip_severity(text);
     let (tag, rest) = strip_tag(rest);
     if let Some(tag_pid) = tag.flatten() {
         pid = Some(tag_pid);
@@ -90,13 +99,12 @@ fn strip_syslog(line: &str) -> (Option<u32>, &str) {
     };
     let program = before.rsplit(' ').next().unwrap_or(before);
     match (program, pid.parse()) {
-        // 9.8 split the program in two, 10.0 in three.
-        ("sshd" | "sshd-session" | "sshd-auth", Ok(pid)) => (Some(pid), message),
+        (program, Ok(pid)) if SSHD_PROGRAMS.contains(&program) => (Some(pid), message),
         _ => (None, line),
     }
 }
 
-fn strip_severity(text: &str) -> (Severity, &str) {
+pub(super) fn strip_severity(text: &str) -> (Severity, &str) {
     const PREFIXES: [(&str, Severity); 5] = [
         ("debug1: ", Severity::Debug(1)),
         ("debug2: ", Severity::Debug(2)),

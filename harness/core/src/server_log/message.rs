@@ -420,6 +420,11 @@ impl<'a> ServerLogMessage<'a> {
                 text.strip_prefix("WARNING: connection from ")?;
                 M::Incidental
             }
+            // 7.9 and older, of a client that left before it had identified itself.
+            "Did" => {
+                text.strip_prefix("Did not receive identification string from ")?;
+                M::LeftBeforeIdentification { reset: false }
+            }
             "Postponed"
             | "Transferred:"
             | "Closing"
@@ -427,6 +432,8 @@ impl<'a> ServerLogMessage<'a> {
             | "User"
             | "terminating"
             | "syslogin_perform_logout:" => M::Incidental,
+            // What PAM's modules say through sshd (`pam_unix(sshd:session): …`).
+            module if module.starts_with("pam_") => M::Incidental,
             _ => return None,
         })
     }

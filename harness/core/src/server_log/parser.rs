@@ -9,16 +9,32 @@ use std::borrow::Cow;
 pub const MAX_LINE_BYTES: usize = 8 * 1024;
 
 /// Splits one log into lines while it grows.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LogLines {
     partial: Vec<u8>,
+    longest: usize,
+}
+
+impl Default for LogLines {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl LogLines {
     /// At the beginning of a log.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self::up_to(MAX_LINE_BYTES)
+    }
+
+    /// At the beginning of a log whose lines carry more than sshd's words; what is longer than `longest` bytes is cut.
+    #[must_use]
+    pub fn up_to(longest: usize) -> Self {
+        LogLines {
+            partial: Vec::new(),
+            longest,
+        }
     }
 
     /// Takes the next bytes of the log and hands every line they complete to `sink`. Blank lines are skipped.
@@ -27,10 +43,10 @@ impl LogLines {
             let (line, rest) = (&chunk[..end], &chunk[end + 1..]);
             chunk = rest;
             if self.partial.is_empty() {
-                emit(line, &mut sink);
+                emit(line, self.longest, &mut sink);
             } else {
                 self.keep(line);
-                emit(&self.partial, &mut sink);
+                emit(&self.partial, self.longest, &mut sink);
                 self.partial.clear();
             }
         }
@@ -41,20 +57,20 @@ impl LogLines {
     /// Returns whether there was one.
     pub fn finish(&mut self, mut sink: impl FnMut(&str)) -> bool {
         let cut = !self.partial.is_empty();
-        emit(&self.partial, &mut sink);
+        emit(&self.partial, self.longest, &mut sink);
         self.partial.clear();
         cut
     }
 
     fn keep(&mut self, bytes: &[u8]) {
-        let room = MAX_LINE_BYTES.saturating_sub(self.partial.len());
+        let room = self.longest.saturating_sub(self.partial.len());
         self.partial
             .extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 }
 
-fn emit(line: &[u8], sink: &mut impl FnMut(&str)) {
-    let line = &line[..line.len().min(MAX_LINE_BYTES)];
+fn emit(line: &[u8], longest: usize, sink: &mut impl FnMut(&str)) {
+    let line = &line[..line.len().min(longest)];
     // -E and -e lines end in CR LF (log.c:do_log), syslog's in LF.
     let line = line.trim_ascii_end();
     if line.is_empty() {

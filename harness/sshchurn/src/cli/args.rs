@@ -48,6 +48,8 @@ pub(super) enum Command {
     Report(ReportArgs),
     /// Compare a run with a baseline: what regressed, what improved, what cannot be said.
     Compare(CompareArgs),
+    /// Read sshd's log: what it refused, when, whom, and which limit was hit.
+    Diagnose(DiagnoseArgs),
     /// Hold a model against the client that it models: agrees, differs, or cannot be said.
     Fidelity(FidelityArgs),
     /// Check and list scenarios.
@@ -355,6 +357,52 @@ pub(super) struct FidelityArgs {
     /// What goes to stdout.
     #[arg(long, value_enum, default_value_t = CompareFormatArg::Text)]
     pub(super) format: CompareFormatArg,
+}
+
+/// What goes to stdout of a diagnosis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum DiagnoseFormatArg {
+    /// The answer and its tables.
+    Text,
+    /// The document.
+    Json,
+    /// Markdown, for an issue or a job's summary.
+    Md,
+    /// One self-contained page.
+    Html,
+}
+
+/// Read sshd's log: what it refused, when, whom, and which limit was hit.
+///
+/// Takes what you have: syslog (old and new), `journalctl` output (`short`, `short-iso`, `json`), `sshd -E` files, `docker logs` and
+/// json-file, `docker compose logs`, `kubectl logs`, logread, s6. Files may be compressed with gzip or zstd. Rotated files may be
+/// named in any order. Lines of other programs are skipped.
+///
+/// Thresholds are `metric op number`, such as `server_drops == 0`. Metrics: server_drops, refused_by_max_startups,
+/// refused_by_other_rule, throttling_episodes, unserved, server_accepted, grace_timeouts, sessions_refused, client_messages,
+/// unknown_lines.
+///
+/// Exit codes: 0 read, and every threshold passed; 1 a threshold failed; 2 no such file, or an unknown metric; 3 the log cannot
+/// say: it has no line from sshd, or the count may be higher than the log shows; 4 the result could not be written.
+#[derive(Debug, Args)]
+pub(super) struct DiagnoseArgs {
+    /// Log files; `-` is standard input.
+    #[arg(required = true, value_name = "LOG")]
+    pub(super) logs: Vec<PathBuf>,
+    /// What goes to stdout.
+    #[arg(long, value_enum, default_value_t = DiagnoseFormatArg::Text)]
+    pub(super) format: DiagnoseFormatArg,
+    /// A threshold to judge the log by, such as `server_drops == 0`; repeatable.
+    #[arg(long = "threshold", value_name = "EXPR")]
+    pub(super) thresholds: Vec<String>,
+    /// The server's MaxStartups, `start:rate:full`: tells some refusals by PerSourceMaxStartups apart, which sshd logs in the same
+    /// words.
+    #[arg(long, value_name = "A:R:B")]
+    pub(super) max_startups: Option<MaxStartups>,
+    /// The server's OpenSSH release, such as 9.2: at LogLevel INFO, a release before 8.4 logs no refusals, and the log may not show
+    /// which it was.
+    #[arg(long, value_name = "RELEASE")]
+    pub(super) release: Option<Release>,
 }
 
 /// Compare a new run with a baseline, round against round.

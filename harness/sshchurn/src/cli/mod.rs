@@ -4,6 +4,7 @@ mod args;
 mod check_config;
 mod compare;
 mod console;
+mod diagnose;
 mod doctor;
 mod error;
 mod fidelity;
@@ -60,6 +61,7 @@ pub fn main() -> ProcessExitCode {
         Command::CheckConfig(args) => in_runtime(|| check_config::command(args, console.clone())),
         Command::Report(args) => in_runtime(|| report::command(args, console.clone())),
         Command::Compare(args) => compare::command(&args, &console),
+        Command::Diagnose(args) => diagnose::command(&args, &console),
         Command::Fidelity(args) => fidelity::command(&args, &console),
         Command::Scenario(command) => scenario::command(&command, &console),
         Command::Image(command) => in_runtime(|| image::command(command, console.clone())),

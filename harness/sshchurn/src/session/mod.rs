@@ -1,7 +1,8 @@
 //! The life of a run, as a library: whatever the command line can do, a program or a test can do.
 //!
 //! [`RunOrder`] says what is to be run; [`RunOrder::run`] starts the server, executes every round into the ledger of a
-//! [`RunDirectory`], and concludes it. [`replay`] takes the way back from such a directory to its report. [`Interrupts`]
+//! [`RunDirectory`], and concludes it. [`replay`] takes the way back from such a directory to its report. [`logs`] reads logs
+//! that somebody else's sshd has written. [`Interrupts`]
 //! is the stop protocol, an [`Observer`] is told what happens. Nothing here prints, installs a signal handler or knows
 //! an argument of the command line.
 
@@ -12,6 +13,7 @@ pub mod config_check;
 mod directory;
 mod error;
 mod live;
+pub mod logs;
 mod notice;
 mod order;
 mod preflight;

@@ -1,0 +1,764 @@
+//! Recordings in every envelope, episodes line by line, and lines that are none of sshd's.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::gate::GateOutcome;
+use crate::release::Release;
+use crate::server_log::{LogLines, Moment, ServerLogCounts, parse_line};
+
+const REAL: [(&str, &str); 5] = [
+    (
+        "8.4",
+        include_str!("../server_log/fixtures/openssh-8.4-real.log"),
+    ),
+    (
+        "9.2",
+        include_str!("../server_log/fixtures/openssh-9.2-real.log"),
+    ),
+    (
+        "10.0",
+        include_str!("../server_log/fixtures/openssh-10.0-real.log"),
+    ),
+    (
+        "10.3",
+        include_str!("../server_log/fixtures/openssh-10.3-real.log"),
+    ),
+    (
+        "10.6",
+        include_str!("../server_log/fixtures/openssh-10.6-real.log"),
+    ),
+];
+const LIMITS: &str = include_str!("../server_log/fixtures/openssh-10.6-limits-real.log");
+
+/// 2026-04-05T04:35:07Z.
+const AT: i64 = 1_775_363_707;
+
+/// Reads lines as one file, written an hour after [`AT`].
+fn diagnose(log: &str) -> Diagnosis {
+    let mut diagnoser = Diagnoser::new(None, None);
+    read(&mut diagnoser, log);
+    diagnoser.finish()
+}
+
+fn read(diagnoser: &mut Diagnoser, log: &str) {
+    diagnoser.begin_file((AT + 3600) * 1_000_000);
+    let mut lines = LogLines::up_to(64 * 1024);
+    lines.feed(log.as_bytes(), |line| diagnoser.line(line));
+    lines.finish(|line| diagnoser.line(line));
+}
+
+/// A line that was logged some seconds after [`AT`], in one envelope.
+struct Wrapped {
+    name: &'static str,
+    wrap: fn(&str, Stamp) -> String,
+}
+
+/// The moment of a line in the parts that envelopes print.
+#[derive(Clone, Copy)]
+struct Stamp {
+    second: i64,
+}
+
+impl Stamp {
+    fn moment(self) -> Moment {
+        Moment {
+            micros: (AT + self.second) * 1_000_000,
+            zoned: true,
+        }
+    }
+    fn clock(self) -> String {
+        self.moment().clock().trim_end_matches('Z').to_owned()
+    }
+    fn iso(self) -> String {
+        format!("2026-04-05T{}", self.clock())
+    }
+    /// Two hours east.
+    fn east(self) -> String {
+        let east = Stamp {
+            second: self.second + 7200,
+        };
+        east.iso()
+    }
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).expect("a string")
+}
+
+const ENVELOPES: [Wrapped; 24] = [
+    Wrapped {
+        name: "plain",
+        wrap: |line, _| format!("{line}\r"),
+    },
+    Wrapped {
+        name: "syslog",
+        wrap: |line, at| format!("Apr  5 {} host-a sshd[620]: {line}", at.clock()),
+    },
+    Wrapped {
+        name: "syslog, session program",
+        wrap: |line, at| format!("Apr  5 {} host-a sshd-session[620]: {line}", at.clock()),
+    },
+    Wrapped {
+        name: "syslog without pid",
+        wrap: |line, at| format!("Apr  5 {} host-a sshd: {line}", at.clock()),
+    },
+    Wrapped {
+        name: "syslog with facility",
+        wrap: |line, at| format!("Apr  5 {} host-a auth.err sshd[620]: {line}", at.clock()),
+    },
+    Wrapped {
+        name: "syslog with priority",
+        wrap: |line, at| format!("<38>Apr  5 {} host-a sshd[620]: {line}", at.clock()),
+    },
+    Wrapped {
+        name: "logread",
+        wrap: |line, at| format!("Sun Apr  5 {} 2026 auth.info sshd[620]: {line}", at.clock()),
+    },
+    Wrapped {
+        name: "RFC 3339 syslog",
+        wrap: |line, at| format!("{}.123456+02:00 host-a sshd[620]: {line}", at.east()),
+    },
+    Wrapped {
+        name: "RFC 5424",
+        wrap: |line, at| format!("<38>1 {}.123Z host-a sshd 620 - - {line}", at.iso()),
+    },
+    Wrapped {
+        name: "RFC 5424 with data",
+        wrap: |line, at| {
+            format!(
+                "<38>1 {}Z host-a sshd 620 ID1 [a@1 b=\"c]\"] {line}",
+                at.iso()
+            )
+        },
+    },
+    Wrapped {
+        name: "journald short",
+        wrap: |line, at| format!("Apr 05 {} host-a sshd[620]: {line}", at.clock()),
+    },
+    Wrapped {
+        name: "journald short-iso",
+        wrap: |line, at| format!("{}+0200 host-a sshd[620]: {line}", at.east()),
+    },
+    Wrapped {
+        name: "journald short-full",
+        wrap: |line, at| format!("Sun 2026-04-05 {} UTC host-a sshd[620]: {line}", at.clock()),
+    },
+    Wrapped {
+        name: "journald json",
+        wrap: |line, at| {
+            format!(
+                r#"{{"__REALTIME_TIMESTAMP":"{}","_PID":"620","SYSLOG_IDENTIFIER":"sshd","_HOSTNAME":"host-a","MESSAGE":{},"PRIORITY":"6"}}"#,
+                at.moment().micros,
+                quoted(line)
+            )
+        },
+    },
+    Wrapped {
+        name: "journald json, bytes",
+        wrap: |line, at| {
+            format!(
+                r#"{{"MESSAGE":{:?},"__REALTIME_TIMESTAMP":"{}","_PID":"620","SYSLOG_IDENTIFIER":"sshd"}}"#,
+                line.as_bytes(),
+                at.moment().micros
+            )
+        },
+    },
+    Wrapped {
+        name: "docker --timestamps",
+        wrap: |line, at| format!("{}.123456789Z {line}\r", at.iso()),
+    },
+    Wrapped {
+        name: "docker json-file",
+        wrap: |line, at| {
+            let log = quoted(&format!("{line}\r\n"));
+            format!(
+                r#"{{"log":{log},"stream":"stderr","time":"{}.123456789Z"}}"#,
+                at.iso()
+            )
+        },
+    },
+    Wrapped {
+        name: "Kubernetes' file",
+        wrap: |line, at| format!("{}.123456789Z stderr F {line}", at.iso()),
+    },
+    Wrapped {
+        name: "TAI64N",
+        wrap: |line, at| {
+            format!(
+                "@{:016x}{:08x} {line}",
+                (1_i64 << 62) + 37 + AT + at.second,
+                500
+            )
+        },
+    },
+    Wrapped {
+        name: "s6, human",
+        wrap: |line, at| format!("2026-04-05 {}.123456789  {line}", at.clock()),
+    },
+    Wrapped {
+        name: "compose",
+        wrap: |line, _| format!("bastion-1  | {line}"),
+    },
+    Wrapped {
+        name: "compose with colours and stamps",
+        wrap: |line, at| format!("\u{1b}[36mbastion-1  | \u{1b}[0m{}Z {line}\r", at.iso()),
+    },
+    Wrapped {
+        name: "kubectl",
+        wrap: |line, _| format!("[pod/bastion-0/sshd] {line}"),
+    },
+    Wrapped {
+        name: "kubectl with stamps",
+        wrap: |line, at| format!("[pod/bastion-0/sshd] {}.1Z {line}", at.iso()),
+    },
+];
+
+/// A log in an envelope, a line a second.
+fn wrapped(log: &str, envelope: &Wrapped) -> String {
+    log.lines()
+        .zip(0..)
+        .map(|(line, second)| (envelope.wrap)(line.trim_end(), Stamp { second }) + "\n")
+        .collect()
+}
+
+#[test]
+fn a_recording_says_the_same_in_every_envelope() {
+    for (release, log) in REAL {
+        // Another reader's count of the same lines, each of which is a refusal here.
+        let mut counts = ServerLogCounts::new(None);
+        for line in log.lines() {
+            counts.fold(&parse_line(line.trim_end()));
+        }
+        assert!(counts.server_drops() > 2, "{release}");
+        let plain = diagnose(log);
+        for envelope in &ENVELOPES {
+            let of = format!("{release} {}", envelope.name);
+            let said = diagnose(&wrapped(log, envelope));
+            assert_eq!(said.drops.total, counts.server_drops(), "{of}");
+            assert_eq!(said.drops, plain.drops, "{of}");
+            assert!(!said.drops.at_least(), "{of}");
+            assert_eq!(said.logins.count, counts.accepted, "{of}");
+            assert_eq!(said.other, plain.other, "{of}");
+            assert_eq!(said.lines, plain.lines, "{of}");
+            assert_eq!(said.unknown_shapes, [], "{of}");
+            assert_eq!(said.level, Some(LogLevel::Verbose), "{of}");
+            let stamped = !["plain", "compose", "kubectl"].contains(&envelope.name);
+            assert_eq!(said.from.map(Moment::second), stamped.then_some(AT), "{of}");
+            let last = AT + i64::try_from(log.lines().count()).expect("short") - 1;
+            assert_eq!(said.to.map(Moment::second), stamped.then_some(last), "{of}");
+            assert_eq!(said.logins.mean_per_s.is_some(), stamped, "{of}");
+        }
+    }
+}
+
+#[test]
+fn a_log_in_many_envelopes_at_once_is_read_line_by_line() {
+    let (_, log) = REAL[0];
+    let mixed: String = log
+        .lines()
+        .zip(
+            ENVELOPES
+                .iter()
+                .filter(|it| it.name.starts_with("syslog") || it.name.starts_with("RFC"))
+                .cycle(),
+        )
+        .map(|(line, envelope)| (envelope.wrap)(line.trim_end(), Stamp { second: 0 }) + "\n")
+        .collect();
+    let said = diagnose(&mixed);
+    assert_eq!((said.lines.of_sshd(), said.lines.total), (91, 91));
+    assert_eq!(said.other, diagnose(log).other);
+}
+
+/// Lines of a syslog, each with its second.
+fn syslog(lines: &[(i64, &str)]) -> String {
+    lines
+        .iter()
+        .map(|(second, line)| {
+            format!(
+                "Apr  5 {} host-a sshd[620]: {line}\n",
+                Stamp { second: *second }.clock()
+            )
+        })
+        .collect()
+}
+
+const OLD: &str = "drop connection #10 from [192.0.2.7]:40001 on [192.0.2.1]:22 past MaxStartups";
+const NEW: &str = "drop connection #10 from [192.0.2.7]:40001 on [192.0.2.1]:22 MaxStartups";
+const PENALTY: &str =
+    "drop connection #0 from [192.0.2.7]:40001 on [192.0.2.1]:22 penalty: failed authentication";
+const BEGAN: &str = "error: beginning MaxStartups throttling";
+
+/// Numbers of the episodes, and whether each is a lower bound.
+fn episodes(diagnosis: &Diagnosis) -> Vec<(u64, Option<WhyAtLeast>)> {
+    diagnosis
+        .episodes
+        .iter()
+        .map(|it| (it.drops, it.at_least_because))
+        .collect()
+}
+
+#[test]
+fn a_total_is_not_added_to_the_single_lines_of_its_episode() {
+    let ended = "exited MaxStartups throttling after 00:00:31, 6 connections dropped";
+    let at_info = diagnose(&syslog(&[(0, BEGAN), (0, OLD), (31, ended)]));
+    let at_verbose = diagnose(&syslog(&[
+        (0, BEGAN),
+        (0, OLD),
+        (1, OLD),
+        (2, OLD),
+        (3, OLD),
+        (4, OLD),
+        (5, OLD),
+        (31, ended),
+    ]));
+    for (said, listed) in [(&at_info, 1), (&at_verbose, 6)] {
+        assert_eq!(episodes(said), [(6, None)]);
+        assert_eq!((said.drops.total, said.drops.listed), (6, listed));
+        assert_eq!(said.drops.max_startups_or_per_source, 6);
+        let episode = &said.episodes[0];
+        assert_eq!(episode.begin.map(Moment::second), Some(AT));
+        assert_eq!(episode.end.map(Moment::second), Some(AT + 31));
+        assert!(episode.closed && !episode.disagrees());
+    }
+    assert_eq!(at_info.release_at_least, Some(Release::new(8, 4)));
+}
+
+#[test]
+fn an_episode_that_began_before_the_log_is_dated_by_its_length() {
+    let ended = "exited MaxStartups throttling after 00:03:31, 60 connections dropped";
+    let said = diagnose(&syslog(&[(300, OLD), (311, ended)]));
+    assert_eq!(episodes(&said), [(60, None)]);
+    assert_eq!(said.episodes[0].begin.map(Moment::second), Some(AT + 100));
+}
+
+#[test]
+fn without_a_closing_line_a_number_is_a_lower_bound() {
+    let said = diagnose(&syslog(&[
+        (0, BEGAN),
+        (0, OLD),
+        (1, "Server listening on :: port 22."),
+        (2, BEGAN),
+    ]));
+    let open = Some(WhyAtLeast::EpisodeOpen);
+    assert_eq!(episodes(&said), [(1, open), (1, open)]);
+    assert_eq!(said.drops.at_least_because, [WhyAtLeast::EpisodeOpen]);
+    // sshd's own word on the way is more than the lines that INFO has.
+    let on_the_way = "error: in MaxStartups throttling for 00:05:01, 12 connections dropped";
+    let said = diagnose(&syslog(&[
+        (0, BEGAN),
+        (0, OLD),
+        (301, on_the_way),
+        (301, OLD),
+    ]));
+    assert_eq!(episodes(&said), [(12, open)]);
+    // Only the first of an episode is at INFO; at VERBOSE each is there, and before 8.4 there is no closing line at all.
+    assert_eq!(episodes(&diagnose(&syslog(&[(0, OLD)]))), [(1, open)]);
+    let connection = "Connection from 192.0.2.9 port 5 on 192.0.2.1 port 22";
+    assert_eq!(
+        episodes(&diagnose(&syslog(&[(0, connection), (0, OLD), (1, OLD)]))),
+        [(2, None)]
+    );
+}
+
+#[test]
+fn a_total_below_its_single_lines_is_taken_and_the_difference_shown() {
+    let ended = "exited MaxStartups throttling after 00:00:31, 2 connections dropped";
+    let said = diagnose(&syslog(&[
+        (0, BEGAN),
+        (0, OLD),
+        (1, OLD),
+        (2, OLD),
+        (31, ended),
+    ]));
+    assert_eq!(episodes(&said), [(2, None)]);
+    assert_eq!((said.drops.total, said.drops.startups()), (2, 2));
+    assert!(said.episodes[0].disagrees());
+}
+
+#[test]
+fn lines_held_back_by_10_6_belong_to_the_silence_before() {
+    let said = diagnose(LIMITS);
+    assert_eq!((said.drops.total, said.drops.listed), (9, 4));
+    let more = "MaxStartups logging rate-limited: additional 5 connections dropped";
+    let burst = [(0, NEW), (0, NEW), (0, NEW)];
+    let limited = Some(WhyAtLeast::RateLimited);
+    // Three of a burst may be all of it or the first of a thousand.
+    assert_eq!(episodes(&diagnose(&syslog(&burst))), [(3, limited)]);
+    assert_eq!(episodes(&diagnose(&syslog(&burst[..2]))), [(2, None)]);
+    let after = |second| [&burst[..], &[(second, NEW), (second, more)]].concat();
+    assert_eq!(episodes(&diagnose(&syslog(&after(25)))), [(9, None)]);
+    // Five minutes of silence may be the limiter's own pace.
+    assert_eq!(episodes(&diagnose(&syslog(&after(300)))), [(9, limited)]);
+    // After more than that the line is another episode's, the number is not.
+    assert_eq!(
+        episodes(&diagnose(&syslog(&after(1000)))),
+        [(8, None), (1, None)]
+    );
+    // Where the lines that it would hold back are shown, its number is not added.
+    let shown = format!("debug3: {NEW}");
+    let lines = [
+        &burst[..],
+        &[
+            (0, shown.as_str()),
+            (0, &shown),
+            (25, NEW),
+            (
+                25,
+                "MaxStartups logging rate-limited: additional 2 connections dropped",
+            ),
+        ],
+    ]
+    .concat();
+    assert_eq!(episodes(&diagnose(&syslog(&lines))), [(6, None)]);
+    assert_eq!(
+        diagnose(&syslog(&burst)).release_at_least,
+        Some(Release::new(10, 0))
+    );
+}
+
+#[test]
+fn penalties_are_a_cause_and_an_episode_of_their_own() {
+    let more = "PerSourcePenalties logging rate-limited: additional 12 connections dropped";
+    let said = diagnose(&syslog(&[(0, NEW), (0, PENALTY), (1, PENALTY), (2, more)]));
+    assert_eq!(said.drops.total, 15);
+    assert_eq!(
+        said.drops.penalties,
+        [("authfail".to_owned(), 2), ("not-logged".to_owned(), 12)].into()
+    );
+    let rules: Vec<EpisodeRule> = said.episodes.iter().map(|it| it.rule).collect();
+    assert_eq!(rules, [EpisodeRule::MaxStartups, EpisodeRule::Penalties]);
+    let source = &said.sources.largest[0];
+    assert_eq!(
+        (source.address.as_str(), source.drops, source.penalties),
+        ("192.0.2.7", 3, 2)
+    );
+}
+
+#[test]
+fn what_cannot_be_max_startups_is_told_apart() {
+    let at = |slots: u32| {
+        format!("drop connection #{slots} from [192.0.2.7]:1 on [192.0.2.1]:22 MaxStartups")
+    };
+    let log = syslog(&[
+        (0, at(0).as_str()),
+        (10, &at(5)),
+        (20, "debug1: should_drop_connection: p 30, r 12"),
+        (20, &at(10)),
+        (30, &at(100)),
+    ]);
+    let told = |max_startups: Option<&str>| {
+        let max_startups = max_startups.map(|text| text.parse().expect("valid"));
+        let mut diagnoser = Diagnoser::new(max_startups, None);
+        read(&mut diagnoser, &log);
+        let drops = diagnoser.finish().drops;
+        (
+            drops.max_startups,
+            drops.per_source_max_startups,
+            drops.max_startups_or_per_source,
+        )
+    };
+    assert_eq!(told(None), (1, 1, 2));
+    assert_eq!(told(Some("10:30:100")), (2, 2, 0));
+}
+
+#[test]
+fn repeated_lines_count_as_often_as_they_were_logged() {
+    let folded = format!("message repeated 5 times: [ {NEW}]");
+    let said = diagnose(&syslog(&[(0, NEW), (0, &folded)]));
+    assert_eq!(
+        (said.drops.listed, said.lines.sshd, said.lines.total),
+        (6, 2, 2)
+    );
+    let old = format!(
+        "{}Apr  5 04:35:08 host-a last message repeated 3 times\n",
+        syslog(&[(0, OLD)])
+    );
+    let said = diagnose(&old);
+    assert_eq!((said.drops.listed, said.lines.sshd), (4, 2));
+    // Another program's line is not sshd's.
+    let other =
+        "Apr  5 04:35:08 host-a cron[1]: x\nApr  5 04:35:08 host-a last message repeated 3 times\n";
+    assert_eq!(diagnose(other).lines.other, 2);
+}
+
+#[test]
+fn losses_make_every_number_a_lower_bound() {
+    let loss =
+        "Apr  5 04:35:08 host-a systemd-journald[9]: Suppressed 4321 messages from ssh.service\n";
+    let log = format!(
+        "{}{loss}",
+        syslog(&[
+            (0, NEW),
+            (0, "Accepted password for x from 192.0.2.7 port 5 ssh2")
+        ])
+    );
+    let said = diagnose(&log);
+    assert_eq!((said.lines.loss, said.losses.lines), (1, 4321));
+    assert_eq!(said.drops.at_least_because, [WhyAtLeast::LinesLost]);
+    for (text, outcome) in [
+        ("server_drops <= 5", GateOutcome::Inconclusive),
+        ("server_drops == 1", GateOutcome::Inconclusive),
+        ("server_drops == 0", GateOutcome::Fail),
+        ("server_drops >= 1", GateOutcome::Pass),
+        ("server_drops < 1", GateOutcome::Fail),
+        ("server_accepted <= 1", GateOutcome::Inconclusive),
+    ] {
+        assert_eq!(judged(&said, text), outcome, "{text}");
+    }
+}
+
+fn judged(diagnosis: &Diagnosis, text: &str) -> GateOutcome {
+    let threshold = DiagnosisThreshold::parse(text).expect(text);
+    judge(&[threshold], diagnosis)[0].outcome
+}
+
+#[test]
+fn a_level_that_may_hide_refusals_is_no_proof_of_none() {
+    let login = "Accepted password for x from 192.0.2.7 port 5 ssh2";
+    let quiet = diagnose(&syslog(&[(0, login)]));
+    assert_eq!(quiet.drops.at_least_because, [WhyAtLeast::Level]);
+    assert_eq!(
+        judged(&quiet, "server_drops == 0"),
+        GateOutcome::Inconclusive
+    );
+    let mut diagnoser = Diagnoser::new(None, Some(Release::new(9, 2)));
+    read(&mut diagnoser, &syslog(&[(0, login)]));
+    assert_eq!(
+        judged(&diagnoser.finish(), "server_drops == 0"),
+        GateOutcome::Pass
+    );
+    let session = syslog(&[(0, login)]).replace("sshd[", "sshd-session[");
+    assert_eq!(
+        judged(&diagnose(&session), "server_drops == 0"),
+        GateOutcome::Pass
+    );
+    let verbose = syslog(&[(0, "Connection from 192.0.2.7 port 5 on 192.0.2.1 port 22")]);
+    assert_eq!(
+        judged(&diagnose(&verbose), "server_drops == 0"),
+        GateOutcome::Pass
+    );
+    // No line of sshd's at all.
+    assert_eq!(
+        judged(&diagnose("hello\n"), "server_drops == 0"),
+        GateOutcome::Inconclusive
+    );
+    assert_eq!(
+        judged(&diagnose(""), "server_drops >= 0"),
+        GateOutcome::Inconclusive
+    );
+}
+
+#[test]
+fn thresholds_that_make_no_sense_are_refused_at_the_word() {
+    for (text, position, words) in [
+        ("server_drop == 0", 0, "did you mean `server_drops`"),
+        ("server_drops = 0", 0, "operator"),
+        ("server_drops", 0, "operator"),
+        ("server_drops == x", 16, "`x`"),
+        ("server_drops == -1", 16, "`-1`"),
+    ] {
+        let error = DiagnosisThreshold::parse(text).expect_err(text);
+        assert_eq!(error.position, position, "{text}");
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    for (metric, _) in METRICS {
+        assert!(
+            DiagnosisThreshold::parse(&format!("{metric} <= 3")).is_ok(),
+            "{metric}"
+        );
+    }
+}
+
+/// Messages of clients, with their counts.
+fn complaints(diagnosis: &Diagnosis) -> Vec<(ClientMessage, u64)> {
+    diagnosis
+        .client_messages
+        .iter()
+        .map(|it| (it.message, it.count))
+        .collect()
+}
+
+#[test]
+fn the_same_words_mean_one_thing_in_a_servers_log_and_another_in_a_clients() {
+    let closed = "kex_exchange_identification: Connection closed by remote host";
+    let client = format!("{closed}\nConnection closed by 192.0.2.1 port 22\nlost connection\n");
+    let said = diagnose(&client);
+    assert_eq!(complaints(&said), [(ClientMessage::ExchangeClosed, 1)]);
+    assert_eq!(
+        (said.lines.client, said.lines.other, said.lines.of_sshd()),
+        (2, 1, 0)
+    );
+    let server = format!(
+        "Server listening on 0.0.0.0 port 22.\n{closed}\nConnection closed by 192.0.2.7 port 40001\n"
+    );
+    let said = diagnose(&server);
+    assert_eq!(said.other.left_before_identification, 1);
+    assert_eq!((said.lines.sshd, complaints(&said)), (3, vec![]));
+    let syslog = diagnose(&syslog(&[(0, closed)]));
+    assert_eq!(syslog.other.left_before_identification, 1);
+    // Two files, and two services of one file, are told apart.
+    let mut diagnoser = Diagnoser::new(None, None);
+    read(&mut diagnoser, &server);
+    read(&mut diagnoser, &client);
+    let both = diagnoser.finish();
+    assert_eq!(both.other.left_before_identification, 1);
+    assert_eq!(complaints(&both), [(ClientMessage::ExchangeClosed, 1)]);
+    let compose: String = server
+        .lines()
+        .map(|line| format!("sshd-1  | {line}\n"))
+        .chain(client.lines().map(|line| format!("job-1   | {line}\n")))
+        .collect();
+    let compose = diagnose(&compose);
+    assert_eq!((compose.lines, compose.other), (both.lines, both.other));
+    assert_eq!(complaints(&compose), complaints(&both));
+}
+
+#[test]
+fn clients_are_heard_in_other_programs_logs() {
+    let log = "2026-04-05T04:35:07Z host airflow[7]: SSHException: Error reading SSH protocol banner\n\
+               2026-04-05 04:35:07,123 ERROR - Error reading SSH protocol banner\n\
+               Connection closed by 192.0.2.1 port 22\n\
+               debug1: kex_exchange_identification: banner line 0: Exceeded MaxStartups\n\
+               Connection timed out during banner exchange\n";
+    let said = diagnose(log);
+    assert_eq!(
+        complaints(&said),
+        [
+            (ClientMessage::RefusalText, 1),
+            (ClientMessage::BannerError, 2),
+            (ClientMessage::BannerTimeout, 1),
+            (ClientMessage::Closed, 1)
+        ]
+    );
+    assert_eq!((said.lines.client, said.drops.total), (5, 0));
+}
+
+#[test]
+fn two_servers_in_one_log_have_episodes_of_their_own() {
+    let line =
+        |host: &str, pid: u32, text: &str| format!("Apr  5 04:35:07 {host} sshd[{pid}]: {text}\n");
+    let ended = |total: u32| {
+        format!("exited MaxStartups throttling after 00:00:00, {total} connections dropped")
+    };
+    let log = [
+        line("a", 1, BEGAN),
+        line("b", 1, BEGAN),
+        line("a", 2, BEGAN),
+        line("a", 1, OLD),
+        line("b", 1, OLD),
+        line("a", 2, OLD),
+        line("b", 1, &ended(20)),
+        line("a", 2, &ended(300)),
+        line("a", 1, &ended(1)),
+    ]
+    .concat();
+    assert_eq!(
+        episodes(&diagnose(&log)),
+        [(20, None), (300, None), (1, None)]
+    );
+}
+
+#[test]
+fn other_programs_are_skipped_and_unknown_lines_shown_by_shape() {
+    let log = "Apr  5 04:35:07 h CRON[1]: (root) CMD (x)\n\
+               Apr  5 04:35:07 h kernel: [1.0] sshd[1]: drop connection #1\n\
+               Apr  5 04:35:07 h sshd[2]: Login restricted for user bob from 192.0.2.7: 12\n\
+               Apr  5 04:35:07 h sshd[3]: Login restricted for user eve from 192.0.2.8: 7\n\
+               Apr  5 04:35:07 h sshd[3]: debug2: fd 3 setting O_NONBLOCK\n\
+               Apr  5 04:35:07 h sshd[3]: pam_unix(sshd:session): session opened for user bob\n\
+               {\"a\":1}\n";
+    let said = diagnose(log);
+    let lines = said.lines;
+    assert_eq!(
+        (
+            lines.other,
+            lines.sshd_unknown,
+            lines.sshd_debug,
+            lines.sshd,
+            lines.unreadable
+        ),
+        (2, 2, 1, 1, 1)
+    );
+    assert_eq!(said.unknown_shapes.len(), 1);
+    assert_eq!(
+        said.unknown_shapes[0].shape,
+        "Login restricted for user NAME from ADDR: N"
+    );
+}
+
+#[test]
+fn numbers_that_no_sshd_has_do_not_overflow() {
+    let huge = format!(
+        "exited MaxStartups throttling after 00:00:01, {} connections dropped",
+        u64::MAX
+    );
+    let more = format!(
+        "MaxStartups logging rate-limited: additional {} connections dropped",
+        u64::MAX
+    );
+    let folded = format!("message repeated {} times: [ {PENALTY}]", u64::MAX);
+    let said = diagnose(&syslog(&[
+        (0, &huge),
+        (1, &huge),
+        (2, NEW),
+        (2, &more),
+        (3, &more),
+        (4, &folded),
+        (5, &folded),
+    ]));
+    assert_eq!(said.drops.total, u64::MAX);
+}
+
+/// A line in any envelope, or none.
+fn any_line() -> impl Strategy<Value = String> {
+    let texts = prop_oneof![
+        ".{0,60}",
+        Just(OLD.to_owned()),
+        Just(NEW.to_owned()),
+        Just(PENALTY.to_owned()),
+        Just(BEGAN.to_owned()),
+        Just("exited MaxStartups throttling after 00:00:31, 6 connections dropped".to_owned()),
+        Just("MaxStartups logging rate-limited: additional 5 connections dropped".to_owned()),
+        Just("kex_exchange_identification: Connection closed by remote host".to_owned()),
+        Just("Connection closed by 192.0.2.1 port 22".to_owned()),
+        Just("Server listening on 0.0.0.0 port 22.".to_owned()),
+        Just("message repeated 3 times: [ no more sessions]".to_owned()),
+        Just("last message repeated 3 times".to_owned()),
+    ];
+    (texts, 0..ENVELOPES.len(), 0_i64..80_000, 0_usize..400).prop_map(
+        |(text, envelope, second, cut)| {
+            let line = (ENVELOPES[envelope].wrap)(&text, Stamp { second });
+            // Some are cut.
+            match line.char_indices().nth(cut) {
+                Some((end, _)) if cut % 3 == 0 => line[..end].to_owned(),
+                _ => line,
+            }
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn no_line_is_lost_whatever_it_is(lines in proptest::collection::vec(any_line(), 0..40)) {
+        let log = lines.join("\n");
+        let expected = log.split('\n').filter(|line| !line.trim_ascii_end().is_empty()).count();
+        let said = diagnose(&log);
+        prop_assert_eq!(said.lines.total, expected as u64);
+        prop_assert_eq!(said.lines.classified(), said.lines.total);
+        let by_episode = said.episodes.iter().map(|it| it.drops).sum::<u64>();
+        prop_assert_eq!(by_episode, said.drops.total);
+        let by_source = said.sources.largest.iter().map(|it| it.drops).sum::<u64>();
+        prop_assert_eq!(by_source, said.drops.listed);
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+        let mut diagnoser = Diagnoser::new(None, None);
+        let mut lines = LogLines::up_to(500);
+        lines.feed(&bytes, |line| diagnoser.line(line));
+        lines.finish(|line| diagnoser.line(line));
+        let said = diagnoser.finish();
+        prop_assert_eq!(said.lines.classified(), said.lines.total);
+    }
+}

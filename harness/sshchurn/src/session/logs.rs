@@ -1,0 +1,190 @@
+//! Logs that already exist: opened, unpacked, put in order and read into a diagnosis.
+//!
+//! Owns files and bytes; what lines mean is `sshchurn_core::diagnosis`'. Reads a log of any length in bounded memory.
+
+use std::fs::File;
+use std::io::{self, Cursor, Read};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use flate2::read::MultiGzDecoder;
+use sshchurn_core::diagnosis::{Diagnoser, Diagnosis};
+use sshchurn_core::release::Release;
+use sshchurn_core::scenario::MaxStartups;
+use sshchurn_core::server_log::{Envelopes, LogLines, Moment};
+
+use super::error::SessionError;
+
+/// Longest line kept, bytes. Those of journald's JSON are a few KiB.
+const LONGEST_LINE: usize = 64 * 1024;
+/// How far the first stamp of a log is looked for, bytes: a log that has none by then has none.
+const PEEK: usize = 256 * 1024;
+const CHUNK: usize = 128 * 1024;
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// The name of standard input.
+const STDIN: &str = "-";
+
+/// Where a log is.
+enum Source {
+    /// A file that can be opened again when its turn comes, so that any number of them may be named.
+    File,
+    /// Standard input or a pipe, with what was read of it to find its first stamp.
+    Stream(Box<dyn Read>),
+}
+
+struct Log {
+    path: PathBuf,
+    source: Source,
+    first: Option<Moment>,
+    /// When it was last written to, microseconds since 1970.
+    written: i64,
+}
+
+/// A diagnosis, and the logs it is of in the order in which they were read.
+#[derive(Debug)]
+pub struct Diagnosed {
+    /// What they say.
+    pub diagnosis: Diagnosis,
+    /// Their names as they were given.
+    pub inputs: Vec<String>,
+}
+
+/// Reads logs of sshd's: files, also compressed with gzip or zstd, and `-` for standard input. They are read in the order of their
+/// first stamps, so that those of a rotated log can be named in any order; logs without stamps come last, as they were named.
+///
+/// # Errors
+/// [`SessionError::Unreadable`] when one is not there, is a folder, or is damaged.
+pub fn diagnose(
+    paths: &[PathBuf],
+    max_startups: Option<MaxStartups>,
+    release: Option<Release>,
+) -> Result<Diagnosed, SessionError> {
+    let mut logs = paths
+        .iter()
+        .map(|path| open(path))
+        .collect::<Result<Vec<_>, _>>()?;
+    logs.sort_by_key(|log| (log.first.is_none(), log.first));
+    let mut diagnoser = Diagnoser::new(max_startups, release);
+    let mut inputs = Vec::new();
+    for log in logs {
+        inputs.push(log.path.display().to_string());
+        diagnoser.begin_file(log.written);
+        let unreadable = |source| SessionError::Unreadable {
+            path: log.path.clone(),
+            source,
+        };
+        let bytes = match log.source {
+            Source::Stream(bytes) => bytes,
+            Source::File => {
+                unpacked(File::open(&log.path).map_err(unreadable)?).map_err(unreadable)?
+            }
+        };
+        feed(bytes, |line| diagnoser.line(line)).map_err(unreadable)?;
+    }
+    Ok(Diagnosed {
+        diagnosis: diagnoser.finish(),
+        inputs,
+    })
+}
+
+/// Opens a log as far as its first stamp.
+fn open(path: &Path) -> Result<Log, SessionError> {
+    let unreadable = |source| SessionError::Unreadable {
+        path: path.to_path_buf(),
+        source,
+    };
+    let now = micros(SystemTime::now());
+    let (mut bytes, again, written) = if path == Path::new(STDIN) {
+        (unpacked(io::stdin()).map_err(unreadable)?, false, now)
+    } else {
+        let file = File::open(path).map_err(unreadable)?;
+        let about = file.metadata().map_err(unreadable)?;
+        if about.is_dir() {
+            return Err(unreadable(io::ErrorKind::IsADirectory.into()));
+        }
+        let written = match about.modified() {
+            Ok(written) if about.is_file() => micros(written),
+            _ => now,
+        };
+        (
+            unpacked(file).map_err(unreadable)?,
+            about.is_file(),
+            written,
+        )
+    };
+    let mut head = Vec::new();
+    bytes
+        .by_ref()
+        .take(PEEK as u64)
+        .read_to_end(&mut head)
+        .map_err(unreadable)?;
+    let first = first_stamp(&head, written);
+    Ok(Log {
+        path: path.to_path_buf(),
+        source: if again {
+            Source::File
+        } else {
+            Source::Stream(Box::new(Cursor::new(head).chain(bytes)))
+        },
+        first,
+        written,
+    })
+}
+
+fn first_stamp(head: &[u8], written: i64) -> Option<Moment> {
+    let mut envelopes = Envelopes::new(written);
+    let mut lines = LogLines::up_to(LONGEST_LINE);
+    let mut first = None;
+    let mut look = |line: &str| {
+        if first.is_none() {
+            first = envelopes.open(line, |line| line.stamp);
+        }
+    };
+    lines.feed(head, &mut look);
+    lines.finish(&mut look);
+    first
+}
+
+/// The bytes as they were before they were compressed, as far as their first ones say that they are.
+fn unpacked(mut bytes: impl Read + 'static) -> io::Result<Box<dyn Read>> {
+    let mut magic = Vec::new();
+    bytes
+        .by_ref()
+        .take(ZSTD.len() as u64)
+        .read_to_end(&mut magic)?;
+    let gzip = magic.starts_with(&GZIP);
+    let zstd = magic == ZSTD;
+    let whole = Cursor::new(magic).chain(bytes);
+    Ok(if gzip {
+        // Rotated logs are sometimes put together: all members of the file.
+        Box::new(MultiGzDecoder::new(whole))
+    } else if zstd {
+        Box::new(zstd::stream::read::Decoder::new(whole)?)
+    } else {
+        Box::new(whole)
+    })
+}
+
+fn feed(mut bytes: impl Read, mut sink: impl FnMut(&str)) -> io::Result<()> {
+    let mut lines = LogLines::up_to(LONGEST_LINE);
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match bytes.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(length) => lines.feed(&chunk[..length], &mut sink),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    lines.finish(sink);
+    Ok(())
+}
+
+/// Microseconds since 1970; a clock before that is at 0.
+fn micros(time: SystemTime) -> i64 {
+    time.duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|since| i64::try_from(since.as_micros()).ok())
+        .unwrap_or(0)
+}
