@@ -107,6 +107,13 @@ impl FakeConnector {
             .connects
             .pop_front()
             .unwrap_or_else(|| script.refuse_all.clone())
+    pub(crate) fn new(script: Script, clock: RunClock) -> Self {
+        FakeConnector {
+            script: Arc::new(Mutex::new(script)),
+            clock,
+        }
+    }
+
         {
             Some(outcome) => Err(outcome),
             None => Ok(()),

@@ -18,10 +18,10 @@ use sshchurn_engine::ssh::keys::{HostKeyCheck, KeyError, KeyPair};
 pub mod docker;
 pub mod embedded;
 pub mod external;
-mod identification;
 pub mod local;
 mod log_follower;
 mod owner;
+mod readiness;
 mod running;
 mod sshd_config;
 mod this_machine;
@@ -257,6 +257,8 @@ mod tests {
             sshd: SshdConfig {
                 max_startups: MaxStartups::new(10, 30, 100).expect("valid"),
                 min_release: None,
+                packages: sshchurn_core::scenario::Packages::new(),
+                login_shell: None,
                 keywords: Vec::new(),
                 monitoring_keywords: Vec::new(),
             },
