@@ -24,7 +24,7 @@ pub use config::{
     ArrivalConfig, ArrivalShape, HoldLife, InvalidMaxStartups, JobConfig, JobLife, Life,
     MONITORING_SOURCE, MaxStartups, Scenario, SshdConfig, StrategyConfig, StrategyKind, Tunables,
 };
-pub use keywords::KeywordError;
+pub use keywords::{KeywordError, RefusedKeyword, adds_up};
 pub use library::Library;
 pub use machine::{InvalidLoginShell, InvalidPackageName, LoginShell, PackageName, Packages};
 pub use problem::{Problem, ScenarioErrors};

@@ -36,8 +36,12 @@ fn uses(kind: StrategyKind, key: &str) -> bool {
     match key {
         // Everybody connects but a program, which has its own settings.
         "banner_timeout" | "conn_timeout" | "login_timeout" => life != Life::Program,
-        "client_threads" | "command_timeout" | "conn_retry_attempts" | "conn_retry_jitter"
-        | "conn_retry_wait" | "connection_cost" => {
+        "client_threads"
+        | "command_timeout"
+        | "conn_retry_attempts"
+        | "conn_retry_jitter"
+        | "conn_retry_wait"
+        | "connection_cost" => {
             matches!(life, Life::Job(_) | Life::Once | Life::Shared)
         }
         "command" => matches!(life, Life::Once | Life::Shared),

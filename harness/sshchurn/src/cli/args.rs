@@ -140,7 +140,8 @@ pub(super) struct OverrideArgs {
     /// Bound on the whole run, such as `90s` or `5m`.
     #[arg(long, value_parser = duration)]
     pub(super) max_duration: Option<Duration>,
-    /// A further sshd_config line, `Keyword=value`; repeatable, overrides the scenario.
+    /// A further sshd_config line, `Keyword=value`, in place of the scenario's; repeatable, also for keywords whose lines sshd
+    /// adds up (AcceptEnv, AllowUsers, PerSourcePenalties, …).
     #[arg(long = "sshd-option", value_name = "KEYWORD=VALUE", value_parser = keyword)]
     pub(super) sshd_options: Vec<(String, String)>,
     /// A threshold to judge the run by, such as `reused-session.banner_eof == 0`; repeatable.
@@ -245,7 +246,8 @@ pub(super) struct CheckConfigArgs {
     /// What it is expected to mean, `start:rate:full` [default: the same].
     #[arg(long, value_name = "A:R:B")]
     pub(super) expect: Option<MaxStartups>,
-    /// A further sshd_config line, `Keyword=value`; repeatable.
+    /// A further sshd_config line, `Keyword=value`; repeatable, also for keywords whose lines sshd adds up (AcceptEnv,
+    /// AllowUsers, PerSourcePenalties, …).
     #[arg(long = "sshd-option", value_name = "KEYWORD=VALUE", value_parser = keyword)]
     pub(super) sshd_options: Vec<(String, String)>,
     /// Times that connections are held up to `full`; more find smaller differences.

@@ -5,6 +5,7 @@
 use super::args::{CheckConfigArgs, CheckConfigFormatArg};
 use super::console::Console;
 use super::error::CliError;
+use super::overrides;
 use super::report;
 use super::server_choice;
 use super::signals;
@@ -25,12 +26,7 @@ pub(super) async fn command(args: CheckConfigArgs, console: Console) -> Result<E
     if let Some(max_startups) = args.max_startups {
         scenario.sshd.max_startups = max_startups;
     }
-    for (keyword, value) in &args.sshd_options {
-        scenario
-            .sshd
-            .set_keyword(keyword, value)
-            .map_err(|error| CliError::Usage(format!("--sshd-option {keyword}: {error}")))?;
-    }
+    overrides::set_keywords(&mut scenario, &args.sshd_options)?;
     let expected = args.expect.unwrap_or(scenario.sshd.max_startups);
     let server = server_choice::of(args.target, args.release, args.network);
     if server == ServerChoice::External {

@@ -52,12 +52,7 @@ pub(super) fn resolve(name: &str, args: &OverrideArgs) -> Result<Resolved, CliEr
             )
         })
         .collect();
-    for (keyword, value) in &args.sshd_options {
-        scenario
-            .sshd
-            .set_keyword(keyword, value)
-            .map_err(|error| CliError::Usage(format!("--sshd-option {keyword}: {error}")))?;
-    }
+    set_keywords(&mut scenario, &args.sshd_options)?;
     scenario.gate.extend(args.thresholds.iter().cloned());
     scenario.gate.extend(implied_gates(&scenario));
     let changed = format!("{name}, with the changes of the command line");
@@ -68,6 +63,17 @@ pub(super) fn resolve(name: &str, args: &OverrideArgs) -> Result<Resolved, CliEr
         origin,
         left_out,
     })
+}
+
+/// Puts the `--sshd-option`s into a scenario.
+pub(super) fn set_keywords(
+    scenario: &mut Scenario,
+    given: &[(String, String)],
+) -> Result<(), CliError> {
+    scenario
+        .sshd
+        .set_keywords(given)
+        .map_err(|refused| CliError::Usage(format!("--sshd-option {refused}")))
 }
 
 /// A client under test that fails is never a pass: where no threshold says how many may, none may.
