@@ -15,4 +15,5 @@ mod packages;
 mod releases;
 mod runs;
 mod safety;
+mod undisturbed;
 mod witness_inside;

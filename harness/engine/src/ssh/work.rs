@@ -55,7 +55,10 @@ mod tests {
             futures::future::join_all(parts).await;
             // Timers of tokio count in milliseconds and are never early.
             let took = begun.elapsed().as_millis();
-            assert!((expected..=expected + 4).contains(&took), "{threads}: {took} ms");
+            assert!(
+                (expected..=expected + 4).contains(&took),
+                "{threads}: {took} ms"
+            );
         }
     }
 
