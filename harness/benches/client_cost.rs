@@ -69,7 +69,7 @@ fn main() {
     let listener = target.listener_pid().expect("a local sshd has a pid");
 
     runtime.block_on(async {
-        println!("sshd: {}", target.description().identification);
+        println!("sshd: {}", target.description().choice);
         println!("{HANDSHAKES} handshakes in a row, {BLOCKS} times; CPU per handshake:");
         println!("{:>12} {:>12} {:>8}", "client", "sshd", "wall");
         let (mut client_all, mut server_all) = (Vec::new(), Vec::new());

@@ -1,12 +1,14 @@
 //! Before the first round: what one connect and one bare exec cost, and what of it the login shell adds.
 //!
 //! The first contact pays for cold caches and is thrown away. Nothing here is recorded as an attempt: the ledger
-//! begins after it.
+//! begins after it. Every connection logs in and says good-bye, since one that leaves earlier earns its address a penalty
+//! (`PerSourcePenalties`, 9.8).
 
 use std::time::Duration;
 
 use crate::clock::RunClock;
 use crate::ssh::{Command, ConnectLimits, Connector, Session, Tap};
+use sshchurn_core::instant::RunInstant;
 use sshchurn_core::vocabulary::AttemptOutcome;
 
 /// Connections made for the round-trip time.
@@ -16,14 +18,26 @@ const EXECS: usize = 9;
 /// sshd's default MaxSessions is 10 and channels are used one after another, so this is only a time bound.
 const WITHIN: Duration = Duration::from_secs(20);
 
+/// Between two tries of a login that was refused.
+const AGAIN_AFTER: Duration = Duration::from_millis(50);
+/// How long a server may refuse before it is one that lets nobody in. A busy one draws for each connection, and one with a
+/// single slot gives it back a moment after the client has been let in.
+const FIRST_LOGIN: Duration = Duration::from_secs(10);
+/// How long it may refuse all the further ones together, before what was measured has to do.
+const FURTHER_LOGINS: Duration = Duration::from_secs(5);
+
 /// Prints the shell's start (clock ticks since boot, proc(5) field 22) and the present uptime (seconds): their
 /// difference is what the login shell spent before it came to the command.
 const SHELL_AGE: &str =
     "read -r stat < /proc/$$/stat; read -r up rest < /proc/uptime; echo \"${stat##*)} $up\"";
 
 /// The measured costs; `None` where they could not be measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Calibration {
+    /// The server's identification string, without line end.
+    pub identification: Option<String>,
+    /// Logins that were refused before one was let in, or given up.
+    pub refused: u32,
     /// Median time of a TCP connect.
     pub round_trip: Option<Duration>,
     /// Median time of `true` on an established connection.
@@ -32,60 +46,104 @@ pub struct Calibration {
     pub login_shell: Option<Duration>,
 }
 
-/// Measures.
+/// Measures. A login that is refused is tried again for some seconds; once one was let in, those that are still refused are
+/// given up, and what was measured has to do.
 ///
 /// # Errors
-/// The outcome of the connection attempt that failed: a target that refuses a single client is not ready for many.
+/// The outcome of the first login: a target that never lets a single client in is not ready for many.
 pub async fn calibrate<C: Connector>(
     clock: &RunClock,
     connector: &C,
 ) -> Result<Calibration, AttemptOutcome> {
-    let limits = ConnectLimits {
-        connect: WITHIN,
-        banner: WITHIN,
-        login: WITHIN,
-        whole: None,
-        source: None,
-        keepalive: None,
-        asks_methods: false,
-        work: None,
+    let mut logins = Logins {
+        clock,
+        connector,
+        identification: None,
+        refused: 0,
     };
     let mut round_trips = Vec::new();
-    let mut last = None;
-    for warm in 0..=CONNECTS {
-        let tap = Tap::new(clock.clone());
-        let session = connector.connect(&limits, &tap).await?;
-        let trace = tap.trace();
-        if let (Some(called), Some(connected), true) =
-            (trace.connect_called, trace.connected, warm > 0)
-        {
-            round_trips.push(connected.since(called));
-        }
-        if let Some(previous) = last.replace(session) {
-            Session::close(previous).await;
-        }
+    let (mut last, _) = logins.one(clock.now() + FIRST_LOGIN).await?;
+    let further_by = clock.now() + FURTHER_LOGINS;
+    for _ in 0..CONNECTS {
+        let Ok((session, round_trip)) = logins.one(further_by).await else {
+            break;
+        };
+        round_trips.extend(round_trip);
+        std::mem::replace(&mut last, session).close().await;
     }
-    let mut execs = Vec::new();
-    let mut shells = Vec::new();
-    if let Some(session) = last {
-        // A server that refuses channels (MaxSessions 0) still has a round-trip time.
-        let _ = session.run(Command::Run("true"), WITHIN).await;
-        for _ in 0..EXECS {
-            let started = clock.now();
-            if session.run(Command::Run("true"), WITHIN).await.is_ok() {
-                execs.push(clock.now().since(started));
-            }
-            if let Ok(output) = session.run(Command::Run(SHELL_AGE), WITHIN).await {
-                shells.extend(shell_age(&String::from_utf8_lossy(output.stdout.kept())));
-            }
-        }
-        session.close().await;
-    }
+    let (execs, shells) = commands(clock, &last).await;
+    last.close().await;
     Ok(Calibration {
+        identification: logins.identification,
+        refused: logins.refused,
         round_trip: median(round_trips),
         exec: median(execs),
         login_shell: median(shells),
     })
+}
+
+/// Logins one after the other.
+struct Logins<'a, C> {
+    clock: &'a RunClock,
+    connector: &'a C,
+    identification: Option<String>,
+    refused: u32,
+}
+
+impl<C: Connector> Logins<'_, C> {
+    /// The next one, with the time of its TCP connect; tried again while the server refuses, until `by`.
+    async fn one(
+        &mut self,
+        by: RunInstant,
+    ) -> Result<(C::Session, Option<Duration>), AttemptOutcome> {
+        let limits = ConnectLimits {
+            connect: WITHIN,
+            banner: WITHIN,
+            login: WITHIN,
+            whole: None,
+            source: None,
+            keepalive: None,
+            asks_methods: false,
+            work: None,
+        };
+        loop {
+            let tap = Tap::new(self.clock.clone());
+            match self.connector.connect(&limits, &tap).await {
+                Ok(session) => {
+                    let trace = tap.trace();
+                    self.identification = trace.identification;
+                    let begun = trace.connect_called;
+                    let round_trip = trace
+                        .connected
+                        .zip(begun)
+                        .map(|(connected, begun)| connected.since(begun));
+                    return Ok((session, round_trip));
+                }
+                Err(AttemptOutcome::BannerEof { .. }) if self.clock.now() < by => {
+                    self.refused += 1;
+                    self.clock.sleep(AGAIN_AFTER).await;
+                }
+                Err(outcome) => return Err(outcome),
+            }
+        }
+    }
+}
+
+/// The times of bare commands on an established connection, and what of them the login shell took. A server that refuses
+/// channels (MaxSessions 0) still has a round-trip time.
+async fn commands<S: Session>(clock: &RunClock, session: &S) -> (Vec<Duration>, Vec<Duration>) {
+    let (mut execs, mut shells) = (Vec::new(), Vec::new());
+    let _ = session.run(Command::Run("true"), WITHIN).await;
+    for _ in 0..EXECS {
+        let started = clock.now();
+        if session.run(Command::Run("true"), WITHIN).await.is_ok() {
+            execs.push(clock.now().since(started));
+        }
+        if let Ok(output) = session.run(Command::Run(SHELL_AGE), WITHIN).await {
+            shells.extend(shell_age(&String::from_utf8_lossy(output.stdout.kept())));
+        }
+    }
+    (execs, shells)
 }
 
 /// From the fields after the command name in `/proc/<pid>/stat`, and the uptime appended to them.
@@ -103,8 +161,42 @@ fn median(mut values: Vec<Duration>) -> Option<Duration> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::testing::{EOF, FakeConnector, Script};
+
+    fn server(script: Script) -> (RunClock, FakeConnector) {
+        let clock = RunClock::start();
+        (clock.clone(), FakeConnector::new(script, clock))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn busy_server_that_lets_one_of_several_in_is_measured_and_its_refusals_are_counted() {
+        let mut script = Script::default();
+        script
+            .connects
+            .extend([Some(EOF), Some(EOF), None, Some(EOF)]);
+        let (clock, connector) = server(script);
+        let measured = calibrate(&clock, &connector).await.unwrap();
+        assert_eq!(measured.refused, 3);
+        assert!(measured.exec.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn server_that_lets_nobody_in_is_an_error_and_one_that_stops_to_is_measured_by_what_it_let_in()
+     {
+        let shut = |first: &[Option<AttemptOutcome>]| Script {
+            connects: first.iter().cloned().collect(),
+            refuse_all: Some(EOF),
+            ..Script::default()
+        };
+        let (clock, connector) = server(shut(&[]));
+        assert_eq!(calibrate(&clock, &connector).await, Err(EOF));
+        let (clock, connector) = server(shut(&[None]));
+        let measured = calibrate(&clock, &connector).await.unwrap();
+        assert!(measured.exec.is_some() && measured.refused > 0);
+    }
 
     #[test]
     fn shell_age_is_uptime_minus_start() {

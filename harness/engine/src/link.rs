@@ -60,21 +60,7 @@ impl<C: Connector> Link<C> {
     ) -> Result<LinkSession<C::Session>, AttemptOutcome> {
         let mut open = self.open_attempt(phase, ordinal);
         match self.connector.connect(limits, &open.tap).await {
-            Ok(session) => {
-                open.end(AttemptOutcome::Handshake);
-                Ok(LinkSession {
-                    session: Some(session),
-                    connection: OpenConnection {
-                        collector: self.collector.clone(),
-                        attempt: open.attempt,
-                        tap: open.tap.clone(),
-                        end: ConnectionEnd::AbandonedByClient,
-                    },
-                    ids: Arc::clone(&self.ids),
-                    round: self.round,
-                    task: self.task,
-                })
-            }
+            Ok(session) => Ok(self.established(session, &mut open)),
             Err(outcome) => {
                 open.end(outcome.clone());
                 Err(outcome)
@@ -97,6 +83,31 @@ impl<C: Connector> Link<C> {
                 open.end(outcome.clone());
                 Err(outcome)
             }
+        }
+    }
+
+    /// Logs in on a connection that was held, and says good-bye.
+    pub(crate) async fn log_in(&self, held: HeldLink<C::Held>, limits: &ConnectLimits) {
+        let HeldLink { held, mut open } = held;
+        match self.connector.log_in(held, limits, &open.tap).await {
+            Ok(session) => self.established(session, &mut open).close().await,
+            Err(outcome) => open.end(outcome),
+        }
+    }
+
+    fn established(&self, session: C::Session, open: &mut OpenAttempt) -> LinkSession<C::Session> {
+        open.end(AttemptOutcome::Handshake);
+        LinkSession {
+            session: Some(session),
+            connection: OpenConnection {
+                collector: self.collector.clone(),
+                attempt: open.attempt,
+                tap: open.tap.clone(),
+                end: ConnectionEnd::AbandonedByClient,
+            },
+            ids: Arc::clone(&self.ids),
+            round: self.round,
+            task: self.task,
         }
     }
 
@@ -206,14 +217,25 @@ pub(crate) struct HeldLink<H: Held> {
 }
 
 impl<H: Held> HeldLink<H> {
+    /// Holds until `release` resolves, and lets go.
+    ///
+    /// # Errors
+    /// As [`HeldLink::kept`].
+    pub(crate) async fn until(
+        self,
+        release: impl Future<Output = ()>,
+    ) -> Result<(), AttemptOutcome> {
+        self.kept(release).await.map(HeldLink::let_go)
+    }
+
     /// Holds until `release` resolves.
     ///
     /// # Errors
     /// How the attempt ended when the server ended the connection before.
-    pub(crate) async fn until(
+    pub(crate) async fn kept(
         mut self,
         release: impl Future<Output = ()>,
-    ) -> Result<(), AttemptOutcome> {
+    ) -> Result<Self, AttemptOutcome> {
         let lost = tokio::select! {
             biased;
             outcome = self.held.ended() => Some(outcome),
@@ -224,11 +246,13 @@ impl<H: Held> HeldLink<H> {
                 self.open.end(outcome.clone());
                 Err(outcome)
             }
-            None => {
-                self.open.end(AttemptOutcome::Held);
-                Ok(())
-            }
+            None => Ok(self),
         }
+    }
+
+    /// Ends it without a word.
+    pub(crate) fn let_go(mut self) {
+        self.open.end(AttemptOutcome::Held);
     }
 }
 

@@ -95,9 +95,25 @@ impl Connector for FakeConnector {
             lost_after: self.script.lock().unwrap().held_lost_after,
         })
     }
+
+    async fn log_in(
+        &self,
+        _: FakeHeld,
+        _: &ConnectLimits,
+        _: &Tap,
+    ) -> Result<FakeSession, AttemptOutcome> {
+        Ok(FakeSession(self.clone()))
+    }
 }
 
 impl FakeConnector {
+    pub(crate) fn new(script: Script, clock: RunClock) -> Self {
+        FakeConnector {
+            script: Arc::new(Mutex::new(script)),
+            clock,
+        }
+    }
+
     async fn answer(&self, tap: &Tap) -> Result<(), AttemptOutcome> {
         tap.connect_called();
         let takes = self.script.lock().unwrap().connect_takes;

@@ -399,7 +399,14 @@ async fn abort_interrupts_attempts_commands_and_tasks_and_records_their_ends() {
 #[tokio::test(start_paused = true)]
 async fn staircase_does_not_go_on_where_everything_is_refused() {
     let mut scenario = scenario(StrategyKind::Staircase, 1);
-    for (max_startups, admitted, attempts) in [("5:100:10", 5, 35), ("3:50:4", 4, 34)] {
+    for (max_startups, admitted, attempts) in [
+        ("5:100:10", 5, 35),
+        ("3:50:4", 4, 34),
+        // Another server's rule, or another limit than `MaxStartups`, shuts far below `full`.
+        ("10:30:100", 5, 35),
+        ("32:30:64", 16, 46),
+        ("10:30:100", 0, 30),
+    ] {
         scenario.sshd.max_startups = max_startups.parse().expect("valid");
         let mut script = Script {
             refuse_all: Some(EOF),
@@ -408,6 +415,30 @@ async fn staircase_does_not_go_on_where_everything_is_refused() {
         script.connects.extend(std::iter::repeat_n(None, admitted));
         let told = tell(&scenario, vec![script]).await;
         assert_eq!(told.attempts(), [attempts, 0, 0], "{max_startups}");
+        everything_ended_once(&told);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn staircase_logs_in_before_it_lets_go_where_silent_clients_would_be_banned() {
+    for (penalties, handshakes, held) in [("no", 0, 5), ("noauth:1s", 5, 0)] {
+        let mut scenario = scenario(StrategyKind::Staircase, 1);
+        scenario.sshd.max_startups = "5:100:10".parse().expect("valid");
+        scenario.sshd.keywords = vec![("persourcepenalties".to_owned(), penalties.to_owned())];
+        let mut script = Script {
+            refuse_all: Some(EOF),
+            ..Script::default()
+        };
+        script.connects.extend(std::iter::repeat_n(None, 5));
+        let told = tell(&scenario, vec![script]).await;
+        let ended = |wanted: &AttemptOutcome| {
+            told.records
+                .iter()
+                .filter(|record| matches!(&record.event, Event::AttemptEnded { outcome, .. } if outcome == wanted))
+                .count()
+        };
+        assert_eq!(ended(&AttemptOutcome::Handshake), handshakes, "{penalties}");
+        assert_eq!(ended(&AttemptOutcome::Held), held, "{penalties}");
         everything_ended_once(&told);
     }
 }

@@ -10,11 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use super::terminal;
 use sshchurn_core::analysis::admission::{AdmissionCurve, CurveVerdict};
+use sshchurn_core::analysis::climb::Climbs;
 use sshchurn_core::exit_code::ExitCode;
 use sshchurn_core::quantity::number;
+use sshchurn_core::scenario::MaxStartups;
 
 /// Version of the document.
-pub const CONFIG_CHECK_VERSION: u32 = 1;
+pub const CONFIG_CHECK_VERSION: u32 = 2;
 
 /// Whether meaning, setting and behaviour are one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -26,6 +28,66 @@ pub enum Agreement {
     Differs,
     /// The behaviour could not be measured.
     Inconclusive,
+}
+
+/// The climbs of a check: times that one client held connections until everything was refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClimbsSeen {
+    /// How many there were.
+    pub made: u32,
+    /// Those that `MaxStartups` alone decided, up to where the expectation refuses everything.
+    pub reached_full: u32,
+    /// Those in which something else decided too: they count neither for nor against `MaxStartups`.
+    pub not_counted: u32,
+    /// What that was.
+    pub other_limits: Vec<OtherLimitSeen>,
+}
+
+/// A limit that decided in climbs, and is not `MaxStartups`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OtherLimitSeen {
+    /// Which: `per_source_penalties`, `per_source_max_startups`, `login_grace_time`, `listen_queue`, `fork`, `descriptors`,
+    /// `session_ended`, `connection_lost` or `failed`.
+    pub limit: String,
+    /// Climbs that met it.
+    pub climbs: u32,
+    /// Connections that it decided, as far as they were counted.
+    pub connections: u64,
+    /// The most connections that were held in any of these climbs.
+    pub most_held: u32,
+    /// What it did, for a person.
+    pub told: String,
+}
+
+impl ClimbsSeen {
+    /// As they were counted.
+    #[must_use]
+    pub fn of(climbs: &Climbs) -> Self {
+        ClimbsSeen {
+            made: climbs.made,
+            reached_full: climbs.reached_full,
+            not_counted: climbs.spoilt,
+            other_limits: climbs
+                .met
+                .iter()
+                .map(|met| OtherLimitSeen {
+                    limit: met.limit.as_str().to_owned(),
+                    climbs: met.climbs,
+                    connections: met.connections,
+                    most_held: met.most_held,
+                    told: met.sentence(),
+                })
+                .collect(),
+        }
+    }
+
+    /// What else decided, in one line; `None` where nothing did.
+    fn others(&self) -> Option<String> {
+        let told: Vec<&str> = self.other_limits.iter().map(|met| &*met.told).collect();
+        (!told.is_empty()).then(|| told.join("; "))
+    }
 }
 
 /// A configuration that was checked.
@@ -42,7 +104,7 @@ pub struct ConfigCheck {
     pub requested: String,
     /// What it is expected to be; the requested value unless told otherwise.
     pub expected: String,
-    /// What `sshd -T` prints; `null` where the server cannot be asked.
+    /// What `sshd -T` prints, or what the stand-in was told; `null` where the server cannot be asked.
     pub effective: Option<String>,
     /// The value under which the server's answers are most likely, an estimate; `null` without answers.
     pub most_likely: Option<String>,
@@ -50,11 +112,13 @@ pub struct ConfigCheck {
     pub held: Option<AdmissionCurve>,
     /// sshd's own draws, beside the expectation.
     pub draws: Option<AdmissionCurve>,
+    /// How far the climbs went.
+    pub climbs: ClimbsSeen,
     /// What kept the behaviour from being measured.
     pub problems: Vec<String>,
     /// Conclusion.
     pub agreement: Agreement,
-    /// Why it is not an agreement.
+    /// In what they differ.
     pub reasons: Vec<String>,
 }
 
@@ -62,43 +126,92 @@ impl ConfigCheck {
     /// Draws the conclusion from everything else.
     #[must_use]
     pub fn concluded(mut self) -> Self {
-        if self
+        let as_written = self
             .effective
             .as_ref()
-            .is_some_and(|value| *value != self.expected)
-        {
-            self.reasons.push(format!(
-                "sshd -T says {}, where {} is expected",
-                self.effective.as_deref().unwrap_or("nothing"),
-                self.expected
-            ));
-        }
-        for (what, curve) in [
+            .filter(|value| **value != self.expected)
+            .map(|value| {
+                format!(
+                    "{} {value}, where {} is expected",
+                    match self.embedded_stand_in {
+                        true => "the stand-in was told",
+                        false => "sshd -T says",
+                    },
+                    self.expected
+                )
+            });
+        let stands = as_written.is_some();
+        let behaves = [
             ("connections held one by one", &self.held),
             ("sshd's own draws", &self.draws),
-        ] {
-            if let Some(curve) = curve
-                .as_ref()
-                .filter(|curve| curve.verdict == CurveVerdict::Differs)
-            {
-                self.reasons.push(match curve.contradictions.first() {
-                    Some(contradiction) => format!("{what}: {contradiction}"),
-                    None => format!("{what} do not fit {}", self.expected),
-                });
-            }
-        }
-        let measured = self
+        ]
+        .into_iter()
+        .filter_map(|(what, curve)| Some((what, curve.as_ref()?)))
+        .filter(|(_, curve)| curve.verdict == CurveVerdict::Differs)
+        .map(|(what, curve)| match &curve.difference {
+            Some(difference) => format!("{what}: {difference}"),
+            None => format!("{what} do not fit {}", self.expected),
+        });
+        self.reasons = as_written.into_iter().chain(behaves).collect();
+        let fits = self
             .held
             .as_ref()
             .is_some_and(|curve| curve.verdict == CurveVerdict::Fits);
-        self.agreement = if !self.reasons.is_empty() && self.problems.is_empty() {
+        if self.reasons.is_empty() && self.problems.is_empty() {
+            self.problems.extend(self.not_seen(fits));
+        }
+        // What sshd says of itself stands, whatever could be measured.
+        self.agreement = if stands || (!self.reasons.is_empty() && self.problems.is_empty()) {
             Agreement::Differs
-        } else if measured && self.problems.is_empty() {
+        } else if fits && self.problems.is_empty() {
             Agreement::Agrees
         } else {
             Agreement::Inconclusive
         };
         self
+    }
+
+    /// Why what did not differ is no agreement either: it must have been seen up to where everything is refused.
+    fn not_seen(&self, fits: bool) -> Option<String> {
+        let others = self.climbs.others();
+        if self.climbs.reached_full == 0 {
+            let where_to = match self.refuses_all_from() {
+                Some(slots) => {
+                    format!("no climb says what MaxStartups does up to {slots} slots in use")
+                }
+                None => String::from("no climb says what MaxStartups does up to its end"),
+            };
+            return Some(match others {
+                Some(others) => format!("{where_to}: {others}"),
+                None => format!("{where_to}: all of them ended before"),
+            });
+        }
+        if fits {
+            return None;
+        }
+        let too_few = "the climbs that count hold too few decisions to judge";
+        Some(match others {
+            Some(others) => format!("{too_few}: {others}"),
+            None => format!("{too_few}; make more of them (`--climbs`)"),
+        })
+    }
+
+    /// Slots in use from which the expectation refuses everything.
+    fn refuses_all_from(&self) -> Option<u32> {
+        let expected = self.expected.parse::<MaxStartups>().ok()?;
+        Some(expected.shut_from())
+    }
+
+    /// How many climbs reached the end of the curve; `None` where none was made.
+    fn told_climbs(&self) -> Option<String> {
+        let ClimbsSeen {
+            made, reached_full, ..
+        } = self.climbs;
+        let slots = self.refuses_all_from().filter(|_| made > 0)?;
+        let climbs = if made == 1 { "climb" } else { "climbs" };
+        Some(format!(
+            "{reached_full} of {made} {climbs} reached {slots} slots in use"
+        ))
     }
 
     /// 0 agrees, 1 differs, 3 could not be measured.
@@ -144,14 +257,24 @@ pub fn text(check: &ConfigCheck) -> String {
             check.expected
         ));
     }
+    let asked = match check.embedded_stand_in {
+        true => "effective (as told)",
+        false => "effective (sshd -T)",
+    };
     line(&format!(
-        "  effective (sshd -T)          {}",
+        "  {asked}          {}",
         value(check.effective.as_deref())
     ));
     line(&format!(
         "  behaviour (most likely)      {}",
         value(check.most_likely.as_deref())
     ));
+    if let Some(climbs) = check.told_climbs() {
+        line(&format!("  seen                         {climbs}"));
+    }
+    for other in &check.climbs.other_limits {
+        line(&format!("    not counted: {}", other.told));
+    }
     if let Some(curve) = &check.held {
         line("");
         line(&bands(curve));
@@ -160,13 +283,15 @@ pub fn text(check: &ConfigCheck) -> String {
         line(&terminal::curve(curve));
     }
     line("");
-    for problem in &check.problems {
+    // The first one is the verdict's own, where it is inconclusive.
+    let told = usize::from(check.agreement == Agreement::Inconclusive);
+    for problem in check.problems.iter().skip(told) {
         line(&format!("not measurable: {problem}"));
     }
     let (word, reason) = match check.agreement {
-        Agreement::Agrees => ("AGREES", None),
-        Agreement::Differs => ("DIFFERS", check.reasons.first()),
-        Agreement::Inconclusive => ("INCONCLUSIVE", check.problems.first()),
+        Agreement::Agrees => ("AGREES", check.told_climbs()),
+        Agreement::Differs => ("DIFFERS", check.reasons.first().cloned()),
+        Agreement::Inconclusive => ("INCONCLUSIVE", check.problems.first().cloned()),
     };
     let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
     line(&format!(
@@ -243,7 +368,6 @@ mod tests {
     use crate::schema::assert_conforms;
     use sshchurn_core::analysis::admission::{Trials, of_held};
     use sshchurn_core::model::{Admission, drop_probability_percent};
-    use sshchurn_core::scenario::MaxStartups;
 
     fn setting(text: &str) -> MaxStartups {
         text.parse().expect("valid")
@@ -273,6 +397,11 @@ mod tests {
             most_likely: Some(behaves.to_owned()),
             held: Some(of_held(Admission::new(setting(expected)), &answers)),
             draws: None,
+            climbs: ClimbsSeen {
+                made: 100,
+                reached_full: 100,
+                ..ClimbsSeen::default()
+            },
             problems: Vec::new(),
             agreement: Agreement::Inconclusive,
             reasons: Vec::new(),
@@ -302,6 +431,77 @@ mod tests {
         let check = check.concluded();
         assert_eq!(check.exit(), ExitCode::Inconclusive);
         assert!(text(&check).contains("INCONCLUSIVE"));
+    }
+
+    /// The same where so many of 3 climbs reached the end, and something else decided the others.
+    fn spoilt(reached_full: u32, effective: &str) -> ConfigCheck {
+        let mut check = check("10:30:100", "10:30:100", effective);
+        check.climbs = ClimbsSeen {
+            made: 3,
+            reached_full,
+            not_counted: 3 - reached_full,
+            other_limits: vec![OtherLimitSeen {
+                limit: "login_grace_time".to_owned(),
+                climbs: 3 - reached_full,
+                connections: 3,
+                most_held: 60,
+                told: "in some climbs, LoginGraceTime took slots back".to_owned(),
+            }],
+        };
+        check.concluded()
+    }
+
+    #[test]
+    fn agreement_needs_a_climb_to_the_end_and_what_else_decided_is_said_either_way() {
+        let one = spoilt(1, "10:30:100");
+        assert_eq!(one.exit(), ExitCode::Success, "{one:?}");
+        let told = text(&one);
+        assert!(
+            told.contains("AGREES (exit 0): 1 of 3 climbs reached 100 slots in use"),
+            "{told}"
+        );
+        assert!(
+            told.contains("not counted: in some climbs, LoginGraceTime"),
+            "{told}"
+        );
+        let none = spoilt(0, "10:30:100");
+        assert_eq!(none.exit(), ExitCode::Inconclusive, "{none:?}");
+        let told = text(&none);
+        let words = "INCONCLUSIVE (exit 3): no climb says what MaxStartups does up to 100 slots in use: in some climbs, \
+                     LoginGraceTime";
+        assert!(told.contains(words), "{told}");
+        // What sshd says of itself needs no climb.
+        assert_eq!(spoilt(0, "10:30:60").exit(), ExitCode::GateFailed);
+    }
+
+    #[test]
+    fn stand_in_is_not_shown_as_something_that_sshd_said() {
+        let mut check = check("10:30:60", "10:30:100", "10:30:60");
+        check.embedded_stand_in = true;
+        let told = text(&check.concluded());
+        assert!(!told.contains("sshd -T"), "{told}");
+        assert!(
+            told.contains("effective (as told)          10:30:60"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn difference_is_explained_by_what_decided_it() {
+        let told = text(&check("10:30:60", "10:30:100", "10:30:100"));
+        let verdict = told
+            .lines()
+            .find(|line| line.starts_with("Verdict"))
+            .expect("one");
+        let curve = told
+            .lines()
+            .find(|line| line.starts_with("Admission"))
+            .expect("one");
+        let reason = verdict
+            .split_once("connections held one by one: ")
+            .expect("a reason")
+            .1;
+        assert!(curve.ends_with(reason), "{curve}\n{verdict}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::identification;
+use super::readiness::readable;
 use super::witness::Witness;
 use super::{
     Endpoint, Idle, JobDirectory, ServerError, ServerRequest, io_error, key_error, too_old,
@@ -20,7 +20,16 @@ use crate::cores::Cores;
 use sshchurn_core::manifest::{NetworkPath, ServerDescription, ServerKind};
 use sshchurn_core::release::{Release, release_word};
 use sshchurn_core::scenario::{LoginShell, PackageName, Packages};
+use sshchurn_core::vocabulary::AttemptOutcome;
+use sshchurn_engine::clock::RunClock;
 use sshchurn_engine::ssh::keys::{HostKeyCheck, KeyPair};
+use sshchurn_engine::ssh::{ConnectLimits, Connector as _, Session as _, Tap};
+use tokio::time::Instant;
+
+/// Between two attempts at a server that did not answer, or refused.
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(50);
+/// Longest wait for one answer: what accepts without answering (a proxy before its server is up) is asked again.
+const ONE_ANSWER: Duration = Duration::from_secs(5);
 
 /// Which server, and as whom.
 #[derive(Debug, Clone)]
@@ -43,7 +52,7 @@ pub struct ExternalServer {
 }
 
 impl ExternalServer {
-    /// Checks the consent, reads the key, and waits for the server's identification line.
+    /// Checks the consent, reads the key, and logs in until the server has introduced itself.
     ///
     /// # Errors
     /// [`ServerError::Consent`] for a host that was not named; nothing is sent to it then.
@@ -58,7 +67,13 @@ impl ExternalServer {
         Cores::refused(request.cores.as_ref(), "it is somebody else's")?;
         check_mode(&options.key)?;
         let key = KeyPair::read(&options.key).map_err(key_error)?;
-        let identification = identification::read(options.address, request.ready_within)
+        let endpoint = Endpoint {
+            address: options.address,
+            user: options.user.clone(),
+            key: Arc::new(key),
+            host_key: HostKeyCheck::any(),
+        };
+        let identification = introduced(&endpoint, request.ready_within)
             .await
             .map_err(|met| ServerError::NotReady {
                 what: format!("the server at {} ({met})", options.address),
@@ -67,12 +82,7 @@ impl ExternalServer {
             })?;
         check_release(options, &identification, request.sshd.min_release)?;
         Ok(ExternalServer {
-            endpoint: Endpoint {
-                address: options.address,
-                user: options.user.clone(),
-                key: Arc::new(key),
-                host_key: HostKeyCheck::any(),
-            },
+            endpoint,
             description: describe(request, options, identification),
         })
     }
@@ -141,6 +151,60 @@ impl ExternalServer {
     /// None here; other targets have some.
     pub async fn stop(self) -> Result<(), ServerError> {
         Ok(())
+    }
+}
+
+/// Logs in, time and again, until the server has introduced itself, and returns its identification line. A client that left
+/// after that line would earn its address a penalty (`PerSourcePenalties`, 9.8). Whether it was let in is the calibration's to
+/// say.
+///
+/// # Errors
+/// What the last attempt met, past the deadline.
+async fn introduced(endpoint: &Endpoint, within: Duration) -> Result<String, String> {
+    let connector = endpoint.connector();
+    let clock = RunClock::start();
+    let limits = ConnectLimits {
+        connect: ONE_ANSWER,
+        banner: ONE_ANSWER,
+        login: within,
+        whole: None,
+        source: None,
+        keepalive: None,
+        asks_methods: false,
+        work: None,
+    };
+    let deadline = Instant::now() + within;
+    let mut met = String::from("no answer");
+    loop {
+        let tap = Tap::new(clock.clone());
+        let attempt = tokio::time::timeout_at(deadline, connector.connect(&limits, &tap)).await;
+        let trace = tap.trace();
+        match attempt {
+            Ok(Ok(session)) => session.close().await,
+            Ok(Err(outcome)) => {
+                met = match (&trace.text_before, outcome) {
+                    (Some(text), _) => format!("it says `{}`", readable(text)),
+                    (None, AttemptOutcome::BannerEof { .. }) => {
+                        String::from("the connection was closed without an identification string")
+                    }
+                    (None, AttemptOutcome::BannerTimeout) => {
+                        String::from("it accepts connections and stays silent")
+                    }
+                    (None, AttemptOutcome::ConnectRefused) => {
+                        String::from("the connection is refused")
+                    }
+                    (None, outcome) => outcome.metric().to_owned(),
+                };
+            }
+            Err(_) => {}
+        }
+        if let Some(line) = trace.identification {
+            return Ok(readable(&line));
+        }
+        if Instant::now() + BETWEEN_ATTEMPTS >= deadline {
+            return Err(met);
+        }
+        tokio::time::sleep(BETWEEN_ATTEMPTS).await;
     }
 }
 
@@ -301,6 +365,50 @@ mod tests {
             key: PathBuf::from("/nonexistent"),
             consent: consent.map(str::to_owned),
         }
+    }
+
+    fn endpoint(address: SocketAddr) -> Endpoint {
+        Endpoint {
+            address,
+            user: String::from("user"),
+            key: Arc::new(KeyPair::generate().expect("randomness")),
+            host_key: HostKeyCheck::any(),
+        }
+    }
+
+    /// A peer that says one thing to its first client and hangs up.
+    fn peer(answer: &'static [u8]) -> SocketAddr {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        std::thread::spawn(move || {
+            if let Ok((mut client, _)) = listener.accept() {
+                let _ = io::Write::write_all(&mut client, answer);
+                let _ = client.shutdown(std::net::Shutdown::Write);
+                // To the client's own end, so that no reset overtakes the answer.
+                let _ = io::copy(&mut client, &mut io::sink());
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn server_has_introduced_itself_whether_it_lets_the_client_in_or_not() {
+        let address = peer(b"SSH-2.0-OpenSSH_9.2p1 \x1b[2J\r\n");
+        let line = introduced(&endpoint(address), Duration::from_secs(20)).await;
+        assert_eq!(
+            line.expect("introduced"),
+            "SSH-2.0-OpenSSH_9.2p1 \\u{1b}[2J"
+        );
+    }
+
+    #[tokio::test]
+    async fn server_that_never_answers_is_given_up_at_the_deadline() {
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = nobody.local_addr().expect("bound");
+        drop(nobody);
+        let met = introduced(&endpoint(address), Duration::from_millis(80)).await;
+        let met = met.expect_err("no identification string");
+        assert!(met.contains("refused"), "{met}");
     }
 
     // 192.0.2.0/24 is for documentation (RFC 5737); the check itself opens no socket.

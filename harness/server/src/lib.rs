@@ -19,10 +19,10 @@ mod cores;
 pub mod docker;
 pub mod embedded;
 pub mod external;
-mod identification;
 pub mod local;
 mod log_follower;
 mod owner;
+mod readiness;
 mod running;
 mod slow_auth;
 mod sshd_config;
@@ -262,14 +262,12 @@ mod tests {
             sshd: SshdConfig {
                 max_startups: MaxStartups::new(10, 30, 100).expect("valid"),
                 min_release: None,
-                packages: sshchurn_core::scenario::Packages::new(),
+                packages: Packages::new(),
                 login_shell: None,
                 slow_auth: None,
                 separate_cores: false,
                 keywords: Vec::new(),
                 monitoring_keywords: Vec::new(),
-                packages: Packages::default(),
-                login_shell: None,
             },
             run_id: String::from("test"),
             ready_within: Duration::ZERO,

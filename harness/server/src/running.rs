@@ -211,9 +211,10 @@ macro_rules! each {
 impl RunningServer {
     fn new(kind: Kind, why: &str) -> Self {
         let mut description = each!(&kind, target => target.description()).clone();
-        let server = description
-            .identification
-            .strip_prefix("SSH-2.0-")
+        // One that was started here has not introduced itself to anybody yet.
+        let introduced = description.identification.strip_prefix("SSH-2.0-");
+        let server = introduced
+            .or(description.release.as_deref())
             .unwrap_or(&description.identification);
         description.choice = format!(
             "{} ({server} at {}), {why}",
@@ -241,6 +242,25 @@ impl RunningServer {
     /// [`ServerError::NotIdle`] past the deadline, [`ServerError::Died`] when the server died.
     pub async fn wait_idle(&self, within: Duration) -> Result<Idle, ServerError> {
         each!(&self.kind, target => target.wait_idle(within).await)
+    }
+
+    /// Makes the server forget who has connected to it so far, where it remembers that at all; whether it had to. sshd keeps
+    /// what an address has earned (`PerSourcePenalties`) and how many places it takes (`PerSourceMaxStartups`, whose places
+    /// 9.8 to 10.0 do not give back after a login), and a client that was no part of a run must not be in either.
+    ///
+    /// # Errors
+    /// [`ServerError`] when the server did not come back.
+    pub async fn forget_sources(&self) -> Result<bool, ServerError> {
+        if !remembers_sources(&self.description.effective_config) {
+            return Ok(false);
+        }
+        match &self.kind {
+            Kind::Docker(target) => target.forget_sources().await?,
+            Kind::Local(target) => target.forget_sources().await?,
+            // The stand-in has no such tables, and somebody else's server is not ours to restart.
+            Kind::Embedded(_) | Kind::External(_) => return Ok(false),
+        }
+        Ok(true)
     }
 
     /// The job directories there are now, sorted by name, listed on the target's own file system; `None` where that
@@ -316,9 +336,40 @@ impl RunningServer {
     }
 }
 
+/// Whether an sshd with this configuration (`sshd -T`, keywords in lower case) keeps anything by source.
+fn remembers_sources(effective: &[(String, String)]) -> bool {
+    effective
+        .iter()
+        .any(|(keyword, value)| match keyword.as_str() {
+            "persourcemaxstartups" => value != "none",
+            "persourcepenalties" => value != "no",
+            _ => false,
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_limits_by_source_are_worth_a_restart() {
+        let remembers = |settings: &[(&str, &str)]| {
+            let owned =
+                |(keyword, value): &(&str, &str)| ((*keyword).to_owned(), (*value).to_owned());
+            remembers_sources(&settings.iter().map(owned).collect::<Vec<_>>())
+        };
+        let off = [
+            ("persourcemaxstartups", "none"),
+            ("persourcepenalties", "no"),
+        ];
+        assert!(!remembers(&off));
+        assert!(!remembers(&[("persourcenetblocksize", "32:128")]));
+        assert!(remembers(&[
+            off[0],
+            ("persourcepenalties", "crash:90 authfail:5")
+        ]));
+        assert!(remembers(&[("persourcemaxstartups", "16"), off[1]]));
+    }
 
     #[test]
     fn kind_that_is_missing_is_passed_over_with_its_reason_and_a_refused_configuration_is_not() {

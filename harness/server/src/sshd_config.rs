@@ -1,12 +1,12 @@
 //! The `sshd_config` of a real sshd under test: written in one place, and read back from `sshd -T`.
 //!
-//! Owns which keywords are written, for which release, and that each of them occurs once: which of two lines wins
-//! differs between releases (`MaxStartups`: the last up to 10.0, the first from 10.1). `containers/README.md` explains
+//! Owns which keywords are written, for which release, and that each of them occurs once, unless sshd adds its lines up:
+//! which of two lines wins differs between releases (`MaxStartups`: the last up to 10.0, the first from 10.1). `containers/README.md` explains
 //! every line. It must not run sshd or touch a file.
 
 use super::ServerError;
 use sshchurn_core::release::Release;
-use sshchurn_core::scenario::{MONITORING_SOURCE, SshdConfig};
+use sshchurn_core::scenario::{MONITORING_SOURCE, SshdConfig, adds_up};
 
 /// Where things are, as sshd sees them.
 #[derive(Debug, Clone, Copy)]
@@ -168,25 +168,13 @@ fn wanted(keywords: &[(String, String)]) -> Vec<(&str, &str)> {
     for (keyword, value) in keywords {
         let same = |other: &&str| keyword.eq_ignore_ascii_case(other);
         let repeated = kept.iter().any(|(earlier, _)| same(earlier));
-        if OWNED.iter().any(same) || (repeated && !ADDS_UP.iter().any(same)) {
+        if OWNED.iter().any(same) || (repeated && !adds_up(keyword)) {
             continue;
         }
         kept.push((keyword, value));
     }
     kept
 }
-
-/// Keywords whose lines add up (servconf.c).
-const ADDS_UP: [&str; 8] = [
-    "acceptenv",
-    "allowgroups",
-    "allowusers",
-    "denygroups",
-    "denyusers",
-    "persourcepenalties",
-    "setenv",
-    "subsystem",
-];
 
 /// What `sshd -T` says of settings that bear on admission, cost or the log.
 const TOLD: [&str; 21] = [

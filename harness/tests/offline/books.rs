@@ -81,11 +81,14 @@ fn check_config_agrees_with_what_the_server_does_and_catches_a_wrong_expectation
     };
     let small = ["--max-startups", "3:50:8", "--climbs", "20"];
     let agreed = check("agreed", &small).code(0);
-    assert!(
-        agreed.stdout.contains("Verdict: AGREES"),
-        "{}",
-        agreed.stdout
-    );
+    for words in [
+        "effective (as told)          3:50:8",
+        "Verdict: AGREES (exit 0): 20 of 20 climbs reached 8 slots in use",
+    ] {
+        assert!(agreed.stdout.contains(words), "{}", agreed.stdout);
+    }
+    // No sshd ran.
+    assert!(!agreed.stdout.contains("sshd -T"), "{}", agreed.stdout);
     let wrong = check("wrong", &[&small[..], &["--expect", "5:50:12"]].concat()).code(1);
     assert!(
         wrong.stdout.contains("Verdict: DIFFERS"),
@@ -93,8 +96,60 @@ fn check_config_agrees_with_what_the_server_does_and_catches_a_wrong_expectation
         wrong.stdout
     );
     check("hard", &["--max-startups", "5:100:10", "--climbs", "2"]).code(0);
+    // It is what the server was told that decides, and not a test that happens to fit.
+    let other = check(
+        "other",
+        &[
+            "--max-startups",
+            "5:30:20",
+            "--climbs",
+            "1",
+            "--expect",
+            "3:30:9",
+        ],
+    )
+    .code(1);
+    assert!(
+        other
+            .stdout
+            .contains("DIFFERS (exit 1): the stand-in was told 5:30:20, where 3:30:9 is expected"),
+        "{}",
+        other.stdout
+    );
+    let external = sshchurn(&["check-config", "--target", "external"]).code(2);
+    assert!(
+        external
+            .stderr
+            .contains("[possible values: auto, docker, local, embedded]"),
+        "{}",
+        external.stderr
+    );
     let typo = check("typo", &["--expect", "5"]).code(2);
     assert!(typo.stderr.contains("start:rate:full"), "{}", typo.stderr);
+}
+
+#[test]
+fn climbs_that_log_in_at_their_end_are_in_the_books_and_climbs_all_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    // The stand-in bans nobody, and says that it ignores this; the client does what it would do.
+    let arguments = [
+        "staircase",
+        "--target",
+        "embedded",
+        "--rounds",
+        "2",
+        "--max-startups",
+        "5:100:10",
+        "--sshd-option",
+        "PerSourcePenalties=noauth:60s",
+    ];
+    let report = run(directory.path(), &arguments).code(0).report();
+    driver::books_balance(&report);
+    let totals = &driver::strategy(&report, "staircase")["totals"]["total"];
+    assert_eq!(driver::count(totals, "handshakes"), 2 * 5);
+    assert_eq!(driver::count(totals, "attempts_held"), 0);
+    assert_eq!(driver::count(totals, "banner_eof"), 2 * 30);
+    assert_eq!(report["admission_held"]["verdict"], "fits", "{report:#}");
 }
 
 #[test]

@@ -133,6 +133,16 @@ fn command_line_cannot_ask_for_what_a_file_may_not() {
         (&["smoke", "-n", "100001"], "100000"),
         (&["smoke", "--rounds", "1001"], "1000"),
         (&["smoke", "--seed", "18446744073709551615"], "seed"),
+        (
+            &[
+                "smoke",
+                "--sshd-option",
+                "MaxSessions=2",
+                "--sshd-option",
+                "maxsessions=3",
+            ],
+            "`MaxSessions=2` and `maxsessions=3`",
+        ),
     ] {
         refused(arguments, words);
     }

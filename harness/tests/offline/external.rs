@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use sshchurn::shipped::SCENARIOS;
+use sshchurn_core::scenario::SshdConfig;
 use sshchurn_engine::ssh::keys::KeyPair;
 use sshchurn_server::embedded::{EmbeddedSettings, Gauges, ServerConfig, ServerLog, server};
 use tokio::net::TcpListener;
@@ -18,8 +19,9 @@ use crate::driver::{self, books_balance, count, run, strategy};
 
 const USER: &str = "somebody";
 const STRATEGIES: [&str; 2] = ["per-command", "reused-session"];
-/// Logins before the first round, which are no attempts: one with cold caches and five that are measured.
-const CALIBRATION: u64 = 6;
+/// Logins before the first round, which are no attempts: one to learn the release, one with cold caches and five that are
+/// measured.
+const CALIBRATION: u64 = 7;
 const SOON: Duration = Duration::from_secs(60);
 
 /// A server that was there before the harness.
@@ -35,13 +37,18 @@ struct Server {
 impl Server {
     /// Listens on a free port of `address`, with the sshd settings of `smoke`; `None` where the machine has no such address.
     fn start(address: IpAddr, folder: &Path) -> Option<Self> {
+        let (scenario, _) = SCENARIOS.resolve("smoke").unwrap();
+        Server::start_with(address, folder, &scenario.sshd)
+    }
+
+    /// The same with other settings.
+    fn start_with(address: IpAddr, folder: &Path, sshd: &SshdConfig) -> Option<Self> {
         let runtime = Runtime::new().unwrap();
         let listener = runtime.block_on(TcpListener::bind((address, 0))).ok()?;
-        let (scenario, _) = SCENARIOS.resolve("smoke").unwrap();
         let log_path = folder.join("server.log");
         let (key, host_key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
         let config = ServerConfig {
-            settings: EmbeddedSettings::read(&scenario.sshd).unwrap(),
+            settings: EmbeddedSettings::read(sshd).unwrap(),
             host_key,
             user: USER.to_owned(),
             authorised_keys: vec![key.russh().public_key().clone()],
@@ -85,7 +92,12 @@ impl Server {
 
     /// `sshchurn run smoke` on it, with further arguments.
     fn smoke(&self, folder: &Path, further: &[&str]) -> driver::Finished {
-        let arguments: Vec<&str> = ["smoke"]
+        self.run("smoke", folder, further)
+    }
+
+    /// `sshchurn run SCENARIO` on it, with further arguments.
+    fn run(&self, scenario: &str, folder: &Path, further: &[&str]) -> driver::Finished {
+        let arguments: Vec<&str> = [scenario]
             .into_iter()
             .chain(self.arguments.iter().map(String::as_str))
             .chain(further.iter().copied())
@@ -213,6 +225,47 @@ fn packages_that_nobody_can_look_for_are_a_warning_and_a_login_shell_is_a_usage_
         "{warnings}"
     );
     assert!(report["target"].get("packages").is_none());
+}
+
+/// The settings of `smoke` with another `MaxStartups`.
+fn with_max_startups(value: &str) -> SshdConfig {
+    let (scenario, _) = SCENARIOS.resolve("smoke").unwrap();
+    SshdConfig {
+        max_startups: value.parse().unwrap(),
+        ..scenario.sshd
+    }
+}
+
+#[test]
+fn level_at_which_a_server_refuses_everything_is_known_after_some_tries_whatever_the_scenario_says()
+{
+    let folder = tempfile::tempdir().unwrap();
+    let sshd = with_max_startups("5:100:10");
+    let server = Server::start_with(Ipv4Addr::LOCALHOST.into(), folder.path(), &sshd).unwrap();
+    // The scenario believes in 10:30:100.
+    let finished = server.run("staircase", folder.path(), &["--rounds", "2"]);
+    let totals = &strategy(&finished.report(), "staircase")["totals"]["total"].clone();
+    assert_eq!(count(totals, "attempts_held"), 2 * 5);
+    assert_eq!(count(totals, "banner_eof"), 2 * 30);
+}
+
+#[test]
+fn server_that_is_being_throttled_is_measured_and_the_report_says_that_it_was_busy() {
+    let folder = tempfile::tempdir().unwrap();
+    // Nine of ten are refused while somebody else holds a single slot.
+    let sshd = with_max_startups("1:90:100");
+    let server = Server::start_with(Ipv4Addr::LOCALHOST.into(), folder.path(), &sshd).unwrap();
+    let address = server.arguments[3].clone();
+    let _holder = std::net::TcpStream::connect(&address).unwrap();
+    driver::wait_until(SOON, "the slot", || server.gauges.startups() == 1);
+    let report = server.smoke(folder.path(), &["-n", "2"]).report();
+    drop(Jobs::of(&report));
+    assert!(of_both(&report, "attempts") > 0);
+    let warnings = report["warnings"].to_string();
+    assert!(
+        warnings.contains("logins before the first round") && warnings.contains("was busy"),
+        "{warnings}"
+    );
 }
 
 #[test]

@@ -16,4 +16,5 @@ mod releases;
 mod runs;
 mod safety;
 mod slow_auth;
+mod undisturbed;
 mod witness_inside;

@@ -8,7 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{Binomial, ChiSquared, ContinuousCDF, DiscreteCDF};
 
-use super::summary::RunSummary;
+use super::climb;
+use super::summary::{RoundSummary, RunSummary};
 #[cfg(test)]
 use crate::model::Decision;
 use crate::model::{Admission, drop_probability_percent};
@@ -80,6 +81,9 @@ pub struct AdmissionCurve {
     pub outside: u32,
     /// Observations that the configuration makes impossible, each a full sentence.
     pub contradictions: Vec<String>,
+    /// What decided that it differs; absent where it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub difference: Option<String>,
     /// The conclusion.
     pub verdict: CurveVerdict,
 }
@@ -200,11 +204,12 @@ pub fn of_staircases(run: &RunSummary, expected: MaxStartups) -> Option<Admissio
     (!trials.is_empty()).then(|| of_held(Admission::new(expected), &trials))
 }
 
-/// Trials by slots in use, of all of a run's staircases.
+/// Trials by slots in use, of all of a run's staircases that met no other limit ([`climb`]).
 #[must_use]
 pub fn held_trials(run: &RunSummary) -> BTreeMap<u32, Trials> {
     let mut all: BTreeMap<u32, Trials> = BTreeMap::new();
-    for round in run.rounds() {
+    let alone = |round: &&RoundSummary| climb::limits_met(round, run.manifest.as_ref()).is_empty();
+    for round in run.rounds().into_iter().filter(alone) {
         for (slots, seen) in &round.held_trials {
             let point = all.entry(*slots).or_default();
             point.trials += seen.trials;
@@ -363,13 +368,9 @@ fn compare(
     };
     let draws_at_all =
         (max_startups.start..max_startups.full).any(|slots| rule.drawn_against(slots).is_some());
+    let difference = difference(&points, &contradictions, p_value, &max_startups);
     let verdict = match () {
-        () if !contradictions.is_empty() => CurveVerdict::Differs,
-        () if p_value.is_some_and(|p| p < ALPHA) => CurveVerdict::Differs,
-        // χ² over a hundred points hides one that is far off, such as a `start` that is one too high.
-        () if !points.is_empty() && number(points.len() as u64) * least_likely(&points) < ALPHA => {
-            CurveVerdict::Differs
-        }
+        () if difference.is_some() => CurveVerdict::Differs,
         () if draws_at_all && drawn >= ENOUGH_DRAWS => CurveVerdict::Fits,
         // A hard limit has only certain decisions: both kinds must have been seen.
         () if !draws_at_all && seen(0.0) && seen(1.0) => CurveVerdict::Fits,
@@ -392,8 +393,41 @@ fn compare(
         degrees_of_freedom,
         p_value,
         contradictions,
+        difference,
         verdict,
     }
+}
+
+/// What speaks against the configuration, the plainest first; `None` when nothing does.
+fn difference(
+    points: &[AdmissionPoint],
+    contradictions: &[String],
+    p_value: Option<f64>,
+    configured: &MaxStartups,
+) -> Option<String> {
+    if let Some(contradiction) = contradictions.first() {
+        return Some(contradiction.clone());
+    }
+    if let Some(p_value) = p_value.filter(|p| *p < ALPHA) {
+        return Some(format!(
+            "all draws together fit {configured} with a probability of {p_value:.1e}"
+        ));
+    }
+    // χ² over a hundred points hides one that is far off, such as a `start` that is one too high.
+    let (point, chance) = least_likely(points)?;
+    (number(points.len() as u64) * chance < ALPHA).then(|| {
+        let slots = match point.slots_to == point.slots_from {
+            true => point.slots_from.to_string(),
+            false => format!("{} to {}", point.slots_from, point.slots_to),
+        };
+        format!(
+            "with {slots} slots in use {} of {} connections were refused, where {configured} refuses {:.0} % (probability \
+             {chance:.1e})",
+            point.refused,
+            point.trials,
+            point.configured * 100.0
+        )
+    })
 }
 
 /// Fewest and most slots with this percentage; `None` when there are none.
@@ -414,9 +448,9 @@ fn slots_with(max_startups: MaxStartups, percent: u32) -> Option<(u32, u32)> {
     }
 }
 
-/// The smallest probability, over all points, of a count as far from the configured share as the observed one (exact
-/// binomial, two-sided by doubling).
-fn least_likely(points: &[AdmissionPoint]) -> f64 {
+/// The point whose count is least likely, with the probability of one as far from the configured share (exact binomial,
+/// two-sided by doubling).
+fn least_likely(points: &[AdmissionPoint]) -> Option<(&AdmissionPoint, f64)> {
     points
         .iter()
         .filter(|point| point.configured > 0.0 && point.configured < 1.0)
@@ -427,9 +461,9 @@ fn least_likely(points: &[AdmissionPoint]) -> f64 {
                 Some(below) => distribution.sf(below),
                 None => 1.0,
             };
-            Some((2.0 * at_most.min(at_least)).min(1.0))
+            Some((point, (2.0 * at_most.min(at_least)).min(1.0)))
         })
-        .fold(1.0, f64::min)
+        .min_by(|(_, one), (_, other)| one.total_cmp(other))
 }
 
 /// Pearson's χ² of refusals against the configured shares, neighbours pooled until enough are expected; with the number
@@ -550,7 +584,32 @@ mod tests {
                 curve.p_value,
                 curve.contradictions
             );
+            assert_eq!(curve.difference.is_some(), differs, "{by}");
         }
+    }
+
+    #[test]
+    fn difference_names_what_decided_and_not_a_test_that_did_not() {
+        // One number of slots far off among many that fit: no contradiction, and no χ² that shows it.
+        let mut trials = held("10:30:100", 3, 12);
+        let lone = Trials {
+            trials: 20,
+            refused: 20,
+        };
+        trials.insert(20, lone);
+        let curve = of_held(rule("10:30:100"), &trials);
+        let told = curve.difference.expect("it differs");
+        assert!(
+            told.starts_with("with 20 slots in use 20 of 20 connections were refused, where 10:30:100 refuses 37 %"),
+            "{told}"
+        );
+        assert!(curve.p_value > Some(ALPHA), "{:?}", curve.p_value);
+        let impossible = of_held(rule("11:30:100"), &held("10:30:100", 3, 60));
+        let told = impossible.difference.expect("it differs");
+        assert!(
+            told.contains("with 10 slots in use, where 11:30:100 refuses none"),
+            "{told}"
+        );
     }
 
     #[test]

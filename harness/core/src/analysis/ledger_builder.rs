@@ -313,6 +313,70 @@ impl LedgerBuilder {
         attempt
     }
 
+    /// An attempt that is admitted and stays open.
+    pub fn begin(&mut self, task: u32, phase: Phase) -> (AttemptId, RunInstant) {
+        self.attempts += 1;
+        let (attempt, round) = (AttemptId(self.attempts), self.round);
+        self.push(Event::AttemptStarted {
+            round,
+            task: TaskId(task),
+            attempt,
+            phase,
+            ordinal: 1,
+        });
+        let (begun, port) = (self.instant(), self.port());
+        self.connection_from(port).wait(10);
+        (attempt, begun)
+    }
+
+    /// The end of one that was silent.
+    pub fn finish(&mut self, (attempt, begun): (AttemptId, RunInstant), outcome: AttemptOutcome) {
+        let step = |ms| Some(begun + Duration::from_millis(ms));
+        let trace = AttemptTrace {
+            connect_called: Some(begun),
+            connected: step(1),
+            identified: step(3),
+            ended: Some(self.instant()),
+            local_port: Some(port_of(attempt.0)),
+            ..AttemptTrace::default()
+        };
+        self.push(Event::AttemptEnded {
+            attempt,
+            outcome,
+            trace,
+        });
+    }
+
+    /// An attempt refused by a drop line with `PORT` where the port stands.
+    pub fn refused_as(&mut self, task: u32, phase: Phase, drop: &str) {
+        self.attempts += 1;
+        let (attempt, round) = (AttemptId(self.attempts), self.round);
+        self.push(Event::AttemptStarted {
+            round,
+            task: TaskId(task),
+            attempt,
+            phase,
+            ordinal: 1,
+        });
+        let (begun, port) = (self.instant(), self.port());
+        self.logged(&drop.replace("PORT", &port.to_string()))
+            .wait(2);
+        let trace = AttemptTrace {
+            connect_called: Some(begun),
+            connected: Some(begun + Duration::from_millis(1)),
+            ended: Some(self.instant()),
+            local_port: Some(port),
+            saw_eof: true,
+            ..AttemptTrace::default()
+        };
+        let close = Close::Eof;
+        self.push(Event::AttemptEnded {
+            attempt,
+            outcome: AttemptOutcome::BannerEof { close },
+            trace,
+        });
+    }
+
     pub fn connect(&mut self, task: u32, phase: Phase, ordinal: u32) -> AttemptId {
         self.attempt(task, phase, ordinal, AttemptOutcome::Handshake)
     }

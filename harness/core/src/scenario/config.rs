@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::client::ClientProgram;
-use super::keywords::KeywordError;
+use super::keywords::{KeywordError, RefusedKeyword};
 use super::machine::{LoginShell, Packages};
 use crate::ids::StrategyName;
 use crate::release::Release;
@@ -364,7 +364,8 @@ pub struct SshdConfig {
     pub slow_auth: Option<SlowAuth>,
     /// Whether clients and server have CPUs of their own.
     pub separate_cores: bool,
-    /// Further `sshd_config` keywords as the scenario spells them, in order; none of those the harness owns
+    /// Further `sshd_config` keywords as the scenario spells them, in order, each line of a keyword whose lines sshd adds up;
+    /// none of those the harness owns
     /// (`MaxStartups`, `Port`, `ListenAddress`, `HostKey`, `AuthorizedKeysFile`, `PidFile`, `LogLevel`, `LogVerbose`, …).
     pub keywords: Vec<(String, String)>,
     /// Keywords in force for monitoring connections only. When there are any, monitoring connects from
@@ -396,7 +397,7 @@ pub enum SlowAuthShape {
 pub const MONITORING_SOURCE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 impl SshdConfig {
-    /// The value of a keyword, compared as sshd does: without regard to case, the first one wins.
+    /// The value of a keyword, compared as sshd does: without regard to case. Of one that is there several times, the first.
     #[must_use]
     pub fn keyword(&self, name: &str) -> Option<&str> {
         self.keywords
@@ -407,15 +408,46 @@ impl SshdConfig {
 }
 
 impl SshdConfig {
-    /// Sets a keyword, replacing an earlier value.
+    /// Whether the server is to ban addresses for what their clients do (`PerSourcePenalties`); without a word of the
+    /// scenario it is not.
+    #[must_use]
+    pub fn penalises(&self) -> bool {
+        self.keywords.iter().any(|(keyword, value)| {
+            keyword.eq_ignore_ascii_case("PerSourcePenalties")
+                && !value.trim().eq_ignore_ascii_case("no")
+        })
+    }
+
+    /// Sets keywords: what is given takes the place of every value that the keyword had. One whose lines sshd adds up
+    /// ([`adds_up`](super::adds_up)) may be given several times.
     ///
     /// # Errors
-    /// [`KeywordError`] when the harness owns the keyword or it cannot be written as one line.
-    pub fn set_keyword(&mut self, keyword: &str, value: &str) -> Result<(), KeywordError> {
-        super::keywords::check(keyword, value)?;
-        self.keywords
-            .retain(|(present, _)| !present.eq_ignore_ascii_case(keyword));
-        self.keywords.push((keyword.to_owned(), value.to_owned()));
+    /// [`RefusedKeyword`] when the harness owns a keyword, it cannot be written as one line, or another one is given twice.
+    pub fn set_keywords(&mut self, given: &[(String, String)]) -> Result<(), RefusedKeyword> {
+        let as_typed = |(keyword, value): &(String, String)| format!("{keyword}={value}");
+        for (index, (keyword, value)) in given.iter().enumerate() {
+            let refused = |error| RefusedKeyword {
+                keyword: keyword.clone(),
+                error,
+            };
+            super::keywords::check(keyword, value).map_err(refused)?;
+            let before = given[..index]
+                .iter()
+                .find(|(earlier, _)| earlier.eq_ignore_ascii_case(keyword));
+            if let Some(before) = before.filter(|_| !super::adds_up(keyword)) {
+                return Err(refused(KeywordError::Twice {
+                    first: as_typed(before),
+                    second: as_typed(&given[index]),
+                }));
+            }
+        }
+        let is_given = |keyword: &str| {
+            given
+                .iter()
+                .any(|(other, _)| other.eq_ignore_ascii_case(keyword))
+        };
+        self.keywords.retain(|(present, _)| !is_given(present));
+        self.keywords.extend(given.iter().cloned());
         Ok(())
     }
 }

@@ -4,6 +4,7 @@
 //! of them are reported at once.
 
 use std::fmt::Display;
+use std::ops::Range;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
@@ -521,29 +522,63 @@ fn packages(table: &Table<'_, '_>) -> Packages {
     packages
 }
 
-/// A table of sshd_config keywords in the order of the text.
+/// A table of sshd_config keywords in the order of the text. A keyword whose lines sshd adds up may have a list of values.
 fn options(
     table: &Table<'_, '_>,
     key: &'static str,
     check: impl Fn(&str, &str) -> Result<(), keywords::KeywordError>,
 ) -> Vec<(String, String)> {
-    let mut keywords: Vec<(String, String)> = Vec::new();
+    const KEEP_ONE: &str = "which of two lines counts differs between keywords and releases: keep one, or put both into one \
+                            value where the keyword takes a list";
+    let mut read: Vec<(String, String)> = Vec::new();
+    let mut places: Vec<(String, Range<usize>)> = Vec::new();
     let Some(options) = table.table(key) else {
-        return keywords;
+        return read;
     };
-    for (keyword, span, value) in options.entries() {
-        let repeated = keywords
+    for (keyword, span, values) in options.entries_with_lists() {
+        let path = format!("sshd.{key}.{keyword}");
+        let before = places
             .iter()
-            .any(|(other, _)| other.eq_ignore_ascii_case(&keyword));
-        match check(&keyword, &value) {
-            Ok(()) if !repeated => keywords.push((keyword, value)),
-            Ok(()) => options.note(
+            .find(|(earlier, _)| earlier.eq_ignore_ascii_case(&keyword));
+        if let Some((earlier, place)) = before
+            && !keywords::adds_up(&keyword)
+        {
+            options.note_both(
                 span,
-                format!("sshd.{key}.{keyword}: given twice (sshd ignores case)"),
-                Some("which of two counts differs between releases: keep one".to_owned()),
-            ),
-            Err(error) => options.note(span, format!("sshd.{key}.{keyword}: {error}"), None),
+                place.clone(),
+                format!("{path}: given twice, also as `{earlier}` (sshd ignores case)"),
+                Some(KEEP_ONE.to_owned()),
+            );
+            continue;
         }
+        match values.as_slice() {
+            [] => options.note(
+                span.clone(),
+                format!("{path}: an empty list"),
+                Some("leave the keyword out, or give it a value".to_owned()),
+            ),
+            [(_, first), (_, second), ..] if !keywords::adds_up(&keyword) => options.note_both(
+                second.clone(),
+                first.clone(),
+                format!("{path}: two values, and sshd takes one line of this keyword"),
+                Some(KEEP_ONE.to_owned()),
+            ),
+            _ => {}
+        }
+        for (value, place) in values {
+            match check(&keyword, &value) {
+                Ok(()) => read.push((keyword.clone(), value)),
+                // The keyword is wrong once, however many values it has; a value is wrong where it stands.
+                Err(error @ keywords::KeywordError::Value) => {
+                    options.note(place, format!("{path}: {error}"), None);
+                }
+                Err(error) => {
+                    options.note(span.clone(), format!("{path}: {error}"), None);
+                    break;
+                }
+            }
+        }
+        places.push((keyword, span));
     }
-    keywords
+    read
 }

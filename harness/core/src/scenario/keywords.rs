@@ -17,6 +17,48 @@ pub enum KeywordError {
     /// Would add lines of its own to the file.
     #[error("the value has a line end or is empty")]
     Value,
+    /// Given twice, and sshd takes one of them.
+    #[error(
+        "given twice, `{first}` and `{second}`: sshd takes one of the two lines, and which one differs between releases; keep \
+         one, or put both into one value where the keyword takes a list"
+    )]
+    Twice {
+        /// The first, as typed.
+        first: String,
+        /// The second, as typed.
+        second: String,
+    },
+}
+
+/// A keyword that cannot be set, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{keyword}: {error}")]
+pub struct RefusedKeyword {
+    /// As typed.
+    pub keyword: String,
+    /// Why.
+    pub error: KeywordError,
+}
+
+/// Keywords whose lines sshd adds up (servconf.c; seen with `sshd -T` of 8.4, 9.2, 10.0 and 10.6). Of any other one line
+/// counts: the first, of some the last, and of a few that differs between releases. `SetEnv` and `PerSourcePenaltyExemptList`
+/// take lists, and one line.
+const ADDS_UP: [&str; 7] = [
+    "acceptenv",
+    "allowgroups",
+    "allowusers",
+    "denygroups",
+    "denyusers",
+    "persourcepenalties",
+    "subsystem",
+];
+
+/// Whether sshd takes every line of a keyword, and not one of them.
+#[must_use]
+pub fn adds_up(keyword: &str) -> bool {
+    ADDS_UP
+        .iter()
+        .any(|adding| adding.eq_ignore_ascii_case(keyword))
 }
 
 /// Keywords the harness owns, lower case, and why.

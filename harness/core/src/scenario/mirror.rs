@@ -322,7 +322,7 @@ struct SshdFile {
     monitoring_options: toml::Table,
 }
 
-/// A string, a whole number or a boolean (`yes`/`no`).
+/// A string, a whole number or a boolean (`yes`/`no`), or a list of these for a keyword whose lines sshd adds up.
 struct OptionFile;
 
 impl JsonSchema for OptionFile {
@@ -331,7 +331,11 @@ impl JsonSchema for OptionFile {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": ["string", "integer", "boolean"] })
+        schemars::json_schema!({
+            "type": ["string", "integer", "boolean", "array"],
+            "items": { "type": ["string", "integer", "boolean"] },
+            "minItems": 1
+        })
     }
 }
 
@@ -397,8 +401,8 @@ impl From<&Scenario> for ScenarioFile {
                     .map(|slow| format_duration(slow.mean)),
                 slow_auth_shape: scenario.sshd.slow_auth.map(|slow| slow.shape),
                 separate_cores: scenario.sshd.separate_cores,
-                options: option_table(&scenario.sshd.keywords),
-                monitoring_options: option_table(&scenario.sshd.monitoring_keywords),
+                options: keyword_table(&scenario.sshd.keywords),
+                monitoring_options: keyword_table(&scenario.sshd.monitoring_keywords),
             },
             gate: threshold_tables(&scenario.gate),
             expectation: threshold_tables(&scenario.expectations),
@@ -413,6 +417,26 @@ fn threshold_tables(thresholds: &[String]) -> Vec<GateFile> {
             threshold: threshold.clone(),
         })
         .collect()
+}
+
+/// Several lines of a keyword are a list under its first spelling.
+fn keyword_table(keywords: &[(String, String)]) -> toml::Table {
+    let mut table = toml::Table::new();
+    for (keyword, value) in keywords {
+        let value = toml::Value::String(value.clone());
+        let same = |present: &&String| present.eq_ignore_ascii_case(keyword);
+        match table.keys().find(same).cloned() {
+            None => {
+                table.insert(keyword.clone(), value);
+            }
+            Some(present) => match table.get_mut(&present) {
+                Some(toml::Value::Array(values)) => values.push(value),
+                Some(first) => *first = toml::Value::Array(vec![first.clone(), value]),
+                None => {}
+            },
+        }
+    }
+    table
 }
 
 fn option_table(keywords: &[(String, String)]) -> toml::Table {

@@ -14,6 +14,8 @@ pub struct Problem {
     pub help: Option<String>,
     /// Byte range in the text.
     pub span: Range<usize>,
+    /// Another place that it is about.
+    pub other: Option<Range<usize>>,
 }
 
 /// All problems of one scenario, or the reason why it could not be read at all.
@@ -43,6 +45,7 @@ impl ScenarioErrors {
                 message,
                 help,
                 span: 0..0,
+                other: None,
             }],
         )
     }
@@ -117,10 +120,15 @@ impl Diagnostic for Shown<'_> {
         if self.errors.text.is_empty() {
             return None;
         }
-        let span = self.problem.span.clone();
-        Some(Box::new(std::iter::once(LabeledSpan::new_with_span(
-            Some("here".to_owned()),
-            span,
-        ))))
+        let label = |text: &str, span: Range<usize>| {
+            LabeledSpan::new_with_span(Some(text.to_owned()), span)
+        };
+        let here = label("here", self.problem.span.clone());
+        let other = self
+            .problem
+            .other
+            .clone()
+            .map(|span| label("and here", span));
+        Some(Box::new(std::iter::once(here).chain(other)))
     }
 }

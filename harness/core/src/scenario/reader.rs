@@ -23,6 +23,23 @@ impl Problems {
             message,
             help,
             span,
+            other: None,
+        });
+    }
+
+    /// The same of two places.
+    fn add_both(
+        &self,
+        span: Range<usize>,
+        other: Range<usize>,
+        message: String,
+        help: Option<String>,
+    ) {
+        self.0.borrow_mut().push(Problem {
+            message,
+            help,
+            span,
+            other: Some(other),
         });
     }
 
@@ -34,6 +51,9 @@ impl Problems {
         self.0.into_inner()
     }
 }
+
+/// A text with its place.
+pub(super) type Text = (String, Range<usize>);
 
 /// One table being read.
 pub(super) struct Table<'t, 'i> {
@@ -309,32 +329,77 @@ impl<'t, 'i> Table<'t, 'i> {
 
     /// All entries as texts, for tables whose keys are not ours.
     pub(super) fn entries(&self) -> Vec<(String, Range<usize>, String)> {
-        let mut entries: Vec<(String, Range<usize>, String)> = Vec::new();
-        for (key, value) in self.table {
-            let text = match value.get_ref() {
-                DeValue::String(text) => text.clone().into_owned(),
-                DeValue::Integer(number) => number.as_str().to_owned(),
-                DeValue::Boolean(true) => "yes".to_owned(),
-                DeValue::Boolean(false) => "no".to_owned(),
-                other => {
-                    self.problems.add(
-                        value.span(),
-                        format!(
-                            "{}.{}: {} instead of a string, a whole number or a boolean",
-                            self.path,
-                            key.get_ref(),
-                            other.type_str()
-                        ),
-                        None,
-                    );
-                    continue;
-                }
+        self.in_order(|key, value| {
+            self.scalar(value).or_else(|| {
+                self.not_a_scalar(
+                    key,
+                    value,
+                    "instead of a string, a whole number or a boolean",
+                )
+            })
+        })
+    }
+
+    /// The same where an entry may also be a list of such texts: each text with its place.
+    pub(super) fn entries_with_lists(&self) -> Vec<(String, Range<usize>, Vec<Text>)> {
+        const INSTEAD: &str = "instead of a string, a whole number, a boolean, or a list of these";
+        self.in_order(|key, value| {
+            let place = |value: &Spanned<DeValue<'_>>| {
+                let text = self.scalar(value)?;
+                Some((text, value.span()))
             };
-            entries.push((key.get_ref().clone().into_owned(), key.span(), text));
-        }
-        // The table sorts by name; the order of the file is the order of the text.
+            let DeValue::Array(items) = value.get_ref() else {
+                return match place(value) {
+                    Some(text) => Some(vec![text]),
+                    None => self.not_a_scalar(key, value, INSTEAD),
+                };
+            };
+            let mut texts = Vec::new();
+            for item in items.iter() {
+                match place(item) {
+                    Some(text) => texts.push(text),
+                    None => return self.not_a_scalar(key, item, INSTEAD),
+                }
+            }
+            Some(texts)
+        })
+    }
+
+    /// What `read` makes of the entries, in the order of the text; the table itself sorts by name.
+    fn in_order<T>(
+        &self,
+        read: impl Fn(&str, &Spanned<DeValue<'i>>) -> Option<T>,
+    ) -> Vec<(String, Range<usize>, T)> {
+        let mut entries: Vec<_> = self
+            .table
+            .iter()
+            .filter_map(|(key, value)| {
+                let read = read(key.get_ref(), value)?;
+                Some((key.get_ref().clone().into_owned(), key.span(), read))
+            })
+            .collect();
         entries.sort_by_key(|(_, span, _)| span.start);
         entries
+    }
+
+    fn scalar(&self, value: &Spanned<DeValue<'_>>) -> Option<String> {
+        match value.get_ref() {
+            DeValue::String(text) => Some(text.clone().into_owned()),
+            DeValue::Integer(number) => Some(number.as_str().to_owned()),
+            DeValue::Boolean(true) => Some("yes".to_owned()),
+            DeValue::Boolean(false) => Some("no".to_owned()),
+            _ => None,
+        }
+    }
+
+    fn not_a_scalar<T>(&self, key: &str, value: &Spanned<DeValue<'_>>, instead: &str) -> Option<T> {
+        let (path, found) = (&self.path, value.get_ref().type_str());
+        self.problems.add(
+            value.span(),
+            format!("{path}.{key}: {found} {instead}"),
+            None,
+        );
+        None
     }
 
     /// Ends the reading: what was not asked for is unknown.
@@ -360,6 +425,17 @@ impl<'t, 'i> Table<'t, 'i> {
     /// Notes a problem at a place of the text.
     pub(super) fn note(&self, span: Range<usize>, message: String, help: Option<String>) {
         self.problems.add(span, message, help);
+    }
+
+    /// Notes a problem of two places.
+    pub(super) fn note_both(
+        &self,
+        span: Range<usize>,
+        other: Range<usize>,
+        message: String,
+        help: Option<String>,
+    ) {
+        self.problems.add_both(span, other, message, help);
     }
 
     /// Whether a key is given, without making it known.

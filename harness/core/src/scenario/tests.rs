@@ -354,6 +354,95 @@ fn every_key_of_the_schema_is_read() {
     assert!(!errors(&text).contains("unknown key"), "{}", errors(&text));
 }
 
+fn with_options(lines: &str) -> String {
+    format!("{GOOD}\n[sshd.options]\n{lines}\n")
+}
+
+fn pairs(given: &[(&str, &str)]) -> Vec<(String, String)> {
+    given
+        .iter()
+        .map(|(keyword, value)| ((*keyword).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+#[test]
+fn keyword_whose_lines_sshd_adds_up_has_a_list_of_values() {
+    let text = with_options(
+        "PerSourcePenalties = [\"noauth:24h\", \"authfail:24h\"]\nMaxSessions = 7\nacceptenv = [\"A\"]",
+    );
+    let scenario = Scenario::parse("good.toml", &text).expect("a good scenario");
+    let expected = [
+        ("PerSourcePenalties", "noauth:24h"),
+        ("PerSourcePenalties", "authfail:24h"),
+        ("MaxSessions", "7"),
+        ("acceptenv", "A"),
+    ];
+    assert_eq!(scenario.sshd.keywords, pairs(&expected));
+    // Two spellings are one keyword to sshd, and two of its lines.
+    let text = with_options("AcceptEnv = \"A\"\nacceptenv = \"B\"");
+    let scenario = Scenario::parse("good.toml", &text).expect("a good scenario");
+    assert_eq!(
+        scenario.sshd.keywords,
+        pairs(&[("AcceptEnv", "A"), ("acceptenv", "B")])
+    );
+}
+
+#[test]
+fn other_keyword_twice_is_an_error_that_shows_both_places() {
+    for (lines, words) in [
+        ("MaxSessions = 7\nmaxsessions = 8", "also as `MaxSessions`"),
+        ("SetEnv = [\"A=1\", \"B=2\"]", "one line of this keyword"),
+        // A list in itself, and one line of it.
+        (
+            "PerSourcePenaltyExemptList = [\"10.0.0.0/8\", \"::1\"]",
+            "one line of this keyword",
+        ),
+    ] {
+        let told = errors(&with_options(lines));
+        assert!(told.contains(words), "{told}");
+        assert!(
+            told.contains("─ here") && told.contains("─ and here"),
+            "{told}"
+        );
+        assert!(told.contains("1 problem"), "{told}");
+    }
+    for (lines, words) in [
+        ("AcceptEnv = []", "an empty list"),
+        ("AcceptEnv = [[\"A\"]]", "array instead of"),
+        ("Port = [1, 2]", "the harness sets this keyword itself"),
+    ] {
+        assert!(errors(&with_options(lines)).contains(words), "{lines}");
+    }
+}
+
+#[test]
+fn keywords_of_the_command_line_take_the_place_of_the_scenarios() {
+    let text = with_options("LoginGraceTime = 120\nAcceptEnv = [\"A\", \"B\"]");
+    let mut sshd = Scenario::parse("good.toml", &text)
+        .expect("a good scenario")
+        .sshd;
+    sshd.set_keywords(&pairs(&[
+        ("acceptenv", "C"),
+        ("AcceptEnv", "D"),
+        ("MaxSessions", "1"),
+    ]))
+    .expect("sshd takes them");
+    let expected = [
+        ("LoginGraceTime", "120"),
+        ("acceptenv", "C"),
+        ("AcceptEnv", "D"),
+        ("MaxSessions", "1"),
+    ];
+    assert_eq!(sshd.keywords, pairs(&expected));
+    let before = sshd.clone();
+    let refused = sshd
+        .set_keywords(&pairs(&[("SetEnv", "A=1"), ("setenv", "B=2")]))
+        .expect_err("sshd takes the first");
+    let told = refused.to_string();
+    assert!(told.contains("`SetEnv=A=1` and `setenv=B=2`"), "{told}");
+    assert_eq!(sshd, before);
+}
+
 proptest! {
     #[test]
     fn effective_scenario_reads_back_as_itself(
@@ -383,7 +472,9 @@ proptest! {
         scenario.job.killed_share = killed;
         scenario.strategies[1].tunables.poll_interval = std::time::Duration::from_millis(poll_ms);
         scenario.strategies[1].tunables.log_chunk_size = chunk;
-        scenario.sshd.keywords = vec![("MaxSessions".to_owned(), "7".to_owned())];
+        scenario.sshd.keywords = [("AcceptEnv", "A"), ("AcceptEnv", "B"), ("MaxSessions", "7")]
+            .map(|(keyword, value)| (keyword.to_owned(), value.to_owned()))
+            .to_vec();
         scenario.sshd.monitoring_keywords = vec![("MaxSessions".to_owned(), "0".to_owned())];
         scenario.gate = vec!["reused-session.banner_eof == 0".to_owned()];
         scenario.expectations = vec!["reused-session.attempts >= 1".to_owned()];

@@ -185,18 +185,12 @@ impl Connector for RusshConnector {
         let by = |deadline: Instant| whole_by.map_or(deadline, |whole| whole.min(deadline));
         let socket = self.tcp_connect(limits, tap).await?;
         let banner_by = by(Instant::now() + limits.banner);
-        let work = async || {
-            if let Some(work) = &limits.work {
-                work.part().await;
-            }
-        };
-
         let tapped = TappedStream::new(socket.stream(), tap.clone());
         let handler = HostKeyHandler {
             account: Arc::clone(&self.shared),
         };
         let handshake = async {
-            work().await;
+            part_of_the_work(limits).await;
             client::connect_stream(self.shared.config(limits.keepalive), tapped, handler).await
         };
         tokio::pin!(handshake);
@@ -215,13 +209,47 @@ impl Connector for RusshConnector {
                 .await
                 .map_err(|_| classify::timed_out(&tap.trace()))?,
         };
-        let mut handle =
+        let handle =
             keyed.map_err(|error| classify::after_connect(&tap.trace(), &error.to_string()))?;
         tap.keyed();
+        self.authenticated(handle, socket, limits, login_by).await
+    }
 
+    async fn log_in(
+        &self,
+        held: HeldConnection,
+        limits: &ConnectLimits,
+        tap: &Tap,
+    ) -> Result<RusshSession, AttemptOutcome> {
+        let login_by = Instant::now() + limits.login;
+        let (socket, stream) = held.into_replayed();
+        let handler = HostKeyHandler {
+            account: Arc::clone(&self.shared),
+        };
+        let handshake =
+            client::connect_stream(self.shared.config(limits.keepalive), stream, handler);
+        let handle = timeout_at(login_by, handshake)
+            .await
+            .map_err(|_| classify::timed_out(&tap.trace()))?
+            .map_err(|error| classify::after_connect(&tap.trace(), &error.to_string()))?;
+        tap.keyed();
+        self.authenticated(handle, socket, limits, login_by).await
+    }
+}
+
+impl RusshConnector {
+    /// Authenticates on a connection whose keys are exchanged.
+    async fn authenticated(
+        &self,
+        mut handle: client::Handle<HostKeyHandler>,
+        socket: Connection,
+        limits: &ConnectLimits,
+        login_by: Instant,
+    ) -> Result<RusshSession, AttemptOutcome> {
+        let tap = socket.tap();
         let login = async {
             let Account { user, key, .. } = &*self.shared;
-            work().await;
+            part_of_the_work(limits).await;
             if limits.asks_methods {
                 match handle.authenticate_none(user).await? {
                     // A server that lets anyone in has answered more than was asked.
@@ -229,7 +257,7 @@ impl Connector for RusshConnector {
                     AuthResult::Failure { .. } => {}
                 }
             }
-            work().await;
+            part_of_the_work(limits).await;
             handle.authenticate_publickey(user, key.clone()).await
         };
         match timeout_at(login_by, login).await {
@@ -244,8 +272,15 @@ impl Connector for RusshConnector {
             }
             Ok(Ok(AuthResult::Success)) => tap.authenticated(),
         }
-        work().await;
+        part_of_the_work(limits).await;
         Ok(RusshSession { handle, socket })
+    }
+}
+
+/// What the client has to do between two stages of a connection.
+async fn part_of_the_work(limits: &ConnectLimits) {
+    if let Some(work) = &limits.work {
+        work.part().await;
     }
 }
 

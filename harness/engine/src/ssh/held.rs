@@ -1,19 +1,28 @@
 //! A connection that says nothing: admitted by sshd, silent before authentication, occupying its startup slot.
 //!
-//! Owns reading such a connection. Nothing is ever sent, so a refusal arrives as FIN with its text (the server closes with
-//! an empty receive queue).
+//! Owns reading such a connection. Nothing is sent while it is held, so a refusal arrives as FIN with its text (the server
+//! closes with an empty receive queue). What the server has said is kept for a client that logs in after all.
 
-use tokio::io::AsyncReadExt;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::socket::Connection;
 use super::tap::TappedStream;
 use super::{Held, classify};
 use sshchurn_core::vocabulary::AttemptOutcome;
 
+/// Bytes kept of what the server says to a silent client: its identification and its key exchange offer are some 2 KB.
+const KEPT: usize = 64 * 1024;
+
 /// A held connection on a real socket.
 pub struct HeldConnection {
     stream: TappedStream,
     socket: Connection,
+    /// What the server has said so far.
+    heard: Vec<u8>,
 }
 
 impl HeldConnection {
@@ -21,18 +30,42 @@ impl HeldConnection {
         HeldConnection {
             stream: TappedStream::new(socket.stream(), socket.tap().clone()),
             socket,
+            heard: Vec::new(),
         }
+    }
+
+    /// Reads some of what the server says; whether there was anything.
+    async fn listen(&mut self) -> bool {
+        let mut buffer = [0_u8; 512];
+        match self.stream.read(&mut buffer).await {
+            Ok(count) if count > 0 => {
+                if self.heard.len() < KEPT {
+                    self.heard.extend_from_slice(&buffer[..count]);
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The socket, and the stream as it was before anything was read of it.
+    pub(super) fn into_replayed(self) -> (Connection, Replayed) {
+        let replayed = Replayed {
+            heard: self.heard,
+            read: 0,
+            stream: self.stream,
+        };
+        (self.socket, replayed)
     }
 
     /// Reads until the identification line is complete or the server has ended the connection; says which.
     pub(super) async fn identified(&mut self) -> bool {
-        let mut buffer = [0_u8; 512];
         loop {
             if self.socket.tap().trace().identified.is_some() {
                 return true;
             }
             // The tap has seen the end; what it was is read from its trace.
-            if !matches!(self.stream.read(&mut buffer).await, Ok(count) if count > 0) {
+            if !self.listen().await {
                 return false;
             }
         }
@@ -41,11 +74,52 @@ impl HeldConnection {
 
 impl Held for HeldConnection {
     async fn ended(&mut self) -> AttemptOutcome {
-        let mut buffer = [0_u8; 512];
         // sshd sends its key exchange offer right after its identification; nobody answers it.
-        while matches!(self.stream.read(&mut buffer).await, Ok(count) if count > 0) {}
+        while self.listen().await {}
         // The outcome is recorded while the socket is still there.
         self.socket.look();
         classify::after_connect(&self.socket.tap().trace(), "")
+    }
+}
+
+/// A stream whose first bytes were read before, and are read once more.
+pub(super) struct Replayed {
+    heard: Vec<u8>,
+    read: usize,
+    stream: TappedStream,
+}
+
+impl AsyncRead for Replayed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let left = &self.heard[self.read..];
+        if left.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buf);
+        }
+        let count = left.len().min(buf.remaining());
+        buf.put_slice(&left[..count]);
+        self.read += count;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Replayed {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -87,6 +87,18 @@ pub trait Connector: Send + Sync + 'static {
         limits: &ConnectLimits,
         tap: &Tap,
     ) -> impl Future<Output = Result<Self::Held, AttemptOutcome>> + Send;
+
+    /// Breaks the silence of a connection: key exchange and login, within `limits.login` from now. The server gives the
+    /// startup slot back then, and counts nothing against the client.
+    ///
+    /// # Errors
+    /// The outcome of the attempt: any but `Handshake`, `Held` and `Interrupted`.
+    fn log_in(
+        &self,
+        held: Self::Held,
+        limits: &ConnectLimits,
+        tap: &Tap,
+    ) -> impl Future<Output = Result<Self::Session, AttemptOutcome>> + Send;
 }
 
 /// A connection that was admitted and then kept silent. Dropping it closes it.

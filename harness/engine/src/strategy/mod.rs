@@ -21,7 +21,8 @@ use super::rendezvous::Rendezvous;
 use super::share::Part;
 use crate::ssh::{ClientWork, ConnectLimits, Connector, Job};
 use sshchurn_core::scenario::{
-    HoldLife, JobLife, Life, MONITORING_SOURCE, Scenario, StrategyConfig, StrategyKind, Tunables,
+    HoldLife, JobLife, Life, MONITORING_SOURCE, MaxStartups, Scenario, StrategyConfig,
+    StrategyKind, Tunables,
 };
 use sshchurn_core::vocabulary::{CleanupResult, TaskFailure};
 
@@ -34,8 +35,10 @@ pub(crate) struct Strategy {
     monitoring_source: Option<IpAddr>,
     /// Shared by all tasks that this is cloned for.
     work: Option<ClientWork>,
-    /// Where the server's `MaxStartups` refuses everything, and a staircase ends.
-    shut_from: u32,
+    /// The server's, as far as the scenario knows: what a staircase expects.
+    max_startups: MaxStartups,
+    /// Whether silent clients that leave would be banned, so that a staircase logs in before it lets go.
+    penalised: bool,
 }
 
 /// What a strategy works with.
@@ -63,7 +66,8 @@ impl Strategy {
             time_scale: scenario.time_scale,
             monitoring_source: (!scenario.sshd.monitoring_keywords.is_empty())
                 .then_some(IpAddr::V4(MONITORING_SOURCE)),
-            shut_from: scenario.sshd.max_startups.shut_from(),
+            max_startups: scenario.sshd.max_startups,
+            penalised: scenario.sshd.penalises(),
         }
     }
 

@@ -157,6 +157,8 @@ fn told(curve: &AdmissionCurve) -> String {
         CurveSource::HeldConnections => "by connections held one by one",
     };
     let fit = match (curve.chi_square, curve.p_value) {
+        // A test that did not decide explains nothing.
+        _ if curve.difference.is_some() => String::new(),
         (Some(chi_square), Some(p_value)) => format!(
             " (χ² {chi_square:.1}, {} degrees of freedom, p {})",
             curve.degrees_of_freedom,
@@ -164,8 +166,12 @@ fn told(curve: &AdmissionCurve) -> String {
         ),
         _ => String::new(),
     };
+    let why = curve
+        .difference
+        .as_ref()
+        .map_or_else(String::new, |difference| format!(": {difference}"));
     format!(
-        "{} MaxStartups {} {by}: {decisions} decisions, {refused} refused, {} of {} intervals miss{fit}",
+        "{} MaxStartups {} {by}: {decisions} decisions, {refused} refused, {} of {} intervals miss{fit}{why}",
         word(curve.verdict),
         curve.max_startups,
         curve.outside,

@@ -30,8 +30,9 @@ pub(crate) use self::spool::LogSpool;
 pub use self::suite::Suite;
 use super::log_follower::LogWatch;
 use super::owner::{Liveness, Owner};
+use super::readiness;
 use super::ward;
-use super::witness::Witness;
+use super::witness::{self, Witness};
 use super::{Endpoint, Idle, JobDirectory, ServerError, ServerRequest, io_error};
 use sshchurn_core::manifest::ServerDescription;
 use sshchurn_core::release::Release;
@@ -44,6 +45,8 @@ const RUN_LABEL: &str = "sshchurn.run";
 /// Base directory of the jobs, the provider's own.
 const JOBS: &str = "/tmp/airflow-ssh-jobs";
 const PORT_TRIES: u32 = 5;
+/// How long sshd may take to start over.
+const RESTART_WITHIN: Duration = Duration::from_secs(20);
 
 /// How the container is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -101,7 +104,7 @@ pub async fn probe(recipe: &Recipe) -> Result<String, ServerError> {
 }
 
 impl DockerServer {
-    /// Starts a container and waits until its sshd's identification line was read. Without a `release` it is the default
+    /// Starts a container and waits until its sshd's log says that it listens. Without a `release` it is the default
     /// one, or the oldest that the scenario allows.
     ///
     /// # Errors
@@ -211,6 +214,32 @@ impl DockerServer {
             ));
         }
         Ok(ran.text().split_whitespace().collect::<Vec<_>>().join(" "))
+    }
+
+    /// Makes sshd forget which addresses have connected to it: on SIGHUP it starts over, under the same process id, and its
+    /// tables by source begin empty.
+    ///
+    /// # Errors
+    /// [`ServerError::NotIdle`] when it still serves somebody, [`ServerError::Died`] and [`ServerError::NotReady`] when it
+    /// did not come back, [`ServerError::Docker`] when it could not be told.
+    pub async fn forget_sources(&self) -> Result<(), ServerError> {
+        // What it still serves would stay its child, and be none that it knows of.
+        self.wait_idle(RESTART_WITHIN).await?;
+        let (log, port) = (self.outbox.log_path(), self.listens_on.port());
+        let starts = readiness::times_listening(port, &log).map_err(io_error("read sshd's log"))?;
+        let listener = self.inner_listener.to_string();
+        let tell = ["/bin/sh", "-c", "kill -HUP \"$1\"", "restart", &listener];
+        self.container.inside().exec_ok(&tell).await?;
+        let ended = stopped(&self.container);
+        let again = readiness::listening(port, starts + 1, RESTART_WITHIN, &log, ended);
+        if let Err(why) = again.await {
+            let log = self.log_tail().await;
+            return Err(why.of_running("sshd, told to start over,", RESTART_WITHIN, log));
+        }
+        if let Some(listener) = self.listener {
+            witness::title_shown(listener).await;
+        }
+        Ok(())
     }
 
     /// The job directories there are now, sorted by name; listed by the engine, never through the sshd under test.

@@ -1,4 +1,4 @@
-//! Starting one container: its labels, files, limits and network, until its sshd's identification line was read.
+//! Starting one container: its labels, files, limits and network, until its sshd's log says that it listens.
 //!
 //! Owns what the container is made of. It must not choose an image.
 
@@ -18,8 +18,8 @@ use super::inside::{INIT, Limits};
 use super::outbox::{INNER, Outbox, Sharing};
 use super::{DockerNetwork, DockerOptions, DockerServer, JOBS, OWNER_LABEL, RUN_LABEL, stopped};
 use crate::cores::Cores;
-use crate::identification::{self, NoIdentification};
 use crate::owner::Owner;
+use crate::readiness::{self, NotListening};
 use crate::slow_auth;
 use crate::sshd_config::{self, KeyCommand, Listen, Paths};
 use crate::{Endpoint, ServerError, ServerRequest, io_error, key_error, witness};
@@ -60,7 +60,7 @@ impl DockerServer {
         }: &Ready,
         warnings: &[String],
     ) -> Result<Option<Self>, ServerError> {
-        let free = identification::free_port().map_err(io_error("find a free port"))?;
+        let free = readiness::free_port().map_err(io_error("find a free port"))?;
         let (inner_port, listen) = match options.network {
             DockerNetwork::Host => (free, Ipv4Addr::LOCALHOST),
             DockerNetwork::Published => (INNER_PORT, Ipv4Addr::UNSPECIFIED),
@@ -96,30 +96,24 @@ impl DockerServer {
             DockerNetwork::Published => container.published(INNER_PORT).await?,
         };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let answer = identification::read_own(
-            address,
+        let log_path = outbox.log_path();
+        let listening = readiness::listening(
             inner_port,
+            1,
             request.ready_within,
-            &outbox.log_path(),
+            &log_path,
             stopped(&container),
-        )
-        .await;
-        let identification = match answer {
-            Ok(identification) => identification,
-            Err(NoIdentification::Log(error)) => {
-                return Err(io_error("read sshd's log")(error));
-            }
-            Err(NoIdentification::TooLate) => {
-                return Err(ServerError::NotReady {
-                    what: image.name.clone(),
-                    within: request.ready_within,
-                    log: outbox.last_lines().await,
-                });
-            }
-            Err(NoIdentification::Ended) => {
+        );
+        match listening.await {
+            Ok(()) => {}
+            Err(NotListening::Ended) => {
                 return ended(request, &image.name, &container, &outbox).await;
             }
-        };
+            Err(why) => {
+                let log = outbox.last_lines().await;
+                return Err(why.of_running(&image.name, request.ready_within, log));
+            }
+        }
         let dump = outbox.text(&container, "effective").await?;
         let effective = sshd_config::verify(&request.sshd, &dump)?;
         let login_shell = outbox.text(&container, "login_shell").await?;
@@ -152,7 +146,8 @@ impl DockerServer {
                     DockerNetwork::Host => NetworkPath::HostNetwork,
                     DockerNetwork::Published => NetworkPath::PublishedPort,
                 },
-                identification,
+                // Learnt from the first client that logs in.
+                identification: String::new(),
                 release: Some(release_text.clone()),
                 image: Some(format!("{}@{}", image.name, image.id)),
                 cores: request.cores.as_ref().map(ToString::to_string),
@@ -212,7 +207,7 @@ async fn ended(
     // A copy of the log may have been cut off by the end.
     let log = outbox.text(container, "sshd.log").await?;
     let log: Vec<String> = log.lines().map(str::to_owned).collect();
-    if identification::lost_the_port(&log) {
+    if readiness::lost_the_port(&log) {
         return Ok(None);
     }
     let refused = outbox.text(container, "refused").await?;

@@ -16,10 +16,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use self::sshd::{Account, Sshd};
 use self::supervisor::Supervisor;
-use super::identification::{self, NoIdentification};
 use super::log_follower::{self, LogWatch};
+use super::readiness::{self, NotListening};
 use super::slow_auth;
 use super::sshd_config::{self, KeyCommand, Listen, Paths};
 use super::this_machine::packages_are_here;
@@ -39,6 +42,8 @@ const PORT_TRIES: u32 = 5;
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// How long the supervisor may take to end everything.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
+/// How long sshd may take to start over.
+const RESTART_WITHIN: Duration = Duration::from_secs(20);
 /// First release with `SetEnv`.
 const SET_ENV: Release = Release::new(7, 8);
 /// Room for sshd's log and the jobs, bytes: what a few hundred tasks need.
@@ -86,7 +91,7 @@ struct Found {
 }
 
 impl LocalServer {
-    /// Starts sshd and waits until its identification line was read. With a `release` it must be exactly that one.
+    /// Starts sshd and waits until its log says that it listens. With a `release` it must be exactly that one.
     ///
     /// # Errors
     /// [`ServerError::Unavailable`] without sshd, a usable account or the scenario's packages, [`ServerError::ConfigRefused`] and
@@ -168,7 +173,7 @@ impl LocalServer {
             let text = slow_auth::script(slow, &keys.to_string_lossy(), &seen.to_string_lossy());
             write(Path::new(&script), text.as_bytes(), 0o600)?;
         }
-        let port = identification::free_port().map_err(io_error("find a free port"))?;
+        let port = readiness::free_port().map_err(io_error("find a free port"))?;
         let mut sshd_settings = request.sshd.clone();
         if sshd.release >= SET_ENV {
             set_environment(&mut sshd_settings.keywords, &path);
@@ -205,7 +210,7 @@ impl LocalServer {
         )
         .await?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut target = LocalServer {
+        let target = LocalServer {
             endpoint: Endpoint {
                 address,
                 user: found.account.name.clone(),
@@ -216,6 +221,7 @@ impl LocalServer {
                 kind: ServerKind::Local,
                 address: address.to_string(),
                 network_path: NetworkPath::Direct,
+                // Learnt from the first client that logs in.
                 identification: String::new(),
                 release: Some(sshd.release_text.clone()),
                 image: None,
@@ -240,32 +246,18 @@ impl LocalServer {
             ward,
         };
         let log_path = target.log_path();
-        match identification::read_own(
-            address,
-            port,
-            request.ready_within,
-            &log_path,
-            target.ended(),
-        )
-        .await
-        {
-            Ok(identification) => {
-                target.description.identification = identification;
-                Ok(Some(target))
-            }
-            Err(NoIdentification::Ended) => {
+        let listening =
+            readiness::listening(port, 1, request.ready_within, &log_path, target.ended());
+        match listening.await {
+            Ok(()) => Ok(Some(target)),
+            Err(why) => {
                 let log = target.log_tail().await;
-                if identification::lost_the_port(&log) {
+                if matches!(why, NotListening::Ended) && readiness::lost_the_port(&log) {
                     return Ok(None);
                 }
-                Err(ServerError::Died { log })
+                let what = sshd.path.display().to_string();
+                Err(why.of_running(&what, request.ready_within, log))
             }
-            Err(NoIdentification::TooLate) => Err(ServerError::NotReady {
-                what: sshd.path.display().to_string(),
-                within: request.ready_within,
-                log: target.log_tail().await,
-            }),
-            Err(NoIdentification::Log(error)) => Err(io_error("read sshd's log")(error)),
         }
     }
 
@@ -309,6 +301,29 @@ impl LocalServer {
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
+    }
+
+    /// Makes sshd forget which addresses have connected to it: on SIGHUP it starts over, under the same process id, and its
+    /// tables by source begin empty.
+    ///
+    /// # Errors
+    /// [`ServerError::NotIdle`] when it still serves somebody, [`ServerError::Died`] and [`ServerError::NotReady`] when it
+    /// did not come back, [`ServerError::Io`] when it could not be told.
+    pub async fn forget_sources(&self) -> Result<(), ServerError> {
+        // What it still serves would stay its child, and be none that it knows of.
+        self.wait_idle(RESTART_WITHIN).await?;
+        let (log, port) = (self.log_path(), self.endpoint.address.port());
+        let starts = readiness::times_listening(port, &log).map_err(io_error("read sshd's log"))?;
+        let listener = Pid::from_raw(self.supervisor.listener.cast_signed());
+        kill(listener, Signal::SIGHUP)
+            .map_err(|errno| io_error("have sshd start over")(errno.into()))?;
+        let again = readiness::listening(port, starts + 1, RESTART_WITHIN, &log, self.ended());
+        if let Err(why) = again.await {
+            let log = self.log_tail().await;
+            return Err(why.of_running("sshd, told to start over,", RESTART_WITHIN, log));
+        }
+        witness::title_shown(self.supervisor.listener).await;
+        Ok(())
     }
 
     /// The job directories there are now, sorted by name.

@@ -18,6 +18,8 @@ use crate::docker::InsideContainer;
 
 /// Time from one reading to the next: 100 a second.
 const EVERY: Duration = Duration::from_millis(10);
+/// How long a listener may take to show the gauge for the first time.
+const TITLE_WITHIN: Duration = Duration::from_secs(2);
 /// Longest title looked at: sshd gives up on titles of 1024 bytes and more (setproctitle.c).
 const LONGEST_TITLE: usize = 2048;
 
@@ -76,6 +78,20 @@ pub(super) fn parse_title(title: &[u8]) -> Option<StartupsReading> {
         start: start.parse().ok()?,
         full: full.parse().ok()?,
     })
+}
+
+/// Waits until a listener of this machine that has just started shows the gauge: it does from the first turn of its accept
+/// loop on, which comes after its log says that it listens. One that shows none (before 8.2) is not waited for any longer
+/// than [`TITLE_WITHIN`].
+pub(crate) async fn title_shown(listener: u32) {
+    let shown = async {
+        let title = || std::fs::read(format!("/proc/{listener}/cmdline"));
+        // A process that is gone has no title to wait for.
+        while title().is_ok_and(|title| parse_title(&title).is_none()) {
+            tokio::time::sleep(EVERY).await;
+        }
+    };
+    let _ = tokio::time::timeout(TITLE_WITHIN, shown).await;
 }
 
 /// Watches a listener of this machine; `None` when its title has no gauge.

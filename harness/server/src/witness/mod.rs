@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use sshchurn_core::reading::ServerReading;
 
+pub(crate) use self::gauge::title_shown;
 pub use self::gauge::{GaugeEnd, GaugeWatch, StartupsReading};
 use self::listen_socket::ListenSocket;
 pub(crate) use self::proc::{SETTINGS, settings_here, settings_of_text};

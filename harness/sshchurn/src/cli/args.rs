@@ -42,7 +42,6 @@ pub(super) enum Command {
     Init(InitArgs),
     /// Run a scenario over OpenSSH releases, one after the other, and compare them.
     Matrix(Box<MatrixArgs>),
-    /// Check that a MaxStartups does what it was meant to: as written, as `sshd -T` prints it, and as the server behaves.
     CheckConfig(CheckConfigArgs),
     /// Render the report of a run directory again, from its ledger and log.
     Report(ReportArgs),
@@ -142,7 +141,8 @@ pub(super) struct OverrideArgs {
     /// Bound on the whole run, such as `90s` or `5m`.
     #[arg(long, value_parser = duration)]
     pub(super) max_duration: Option<Duration>,
-    /// A further sshd_config line, `Keyword=value`; repeatable, overrides the scenario.
+    /// A further sshd_config line, `Keyword=value`, in place of the scenario's; repeatable, also for keywords whose lines sshd
+    /// adds up (AcceptEnv, AllowUsers, PerSourcePenalties, …).
     #[arg(long = "sshd-option", value_name = "KEYWORD=VALUE", value_parser = keyword)]
     pub(super) sshd_options: Vec<(String, String)>,
     /// A threshold to judge the run by, such as `reused-session.banner_eof == 0`; repeatable.
@@ -273,6 +273,37 @@ pub(super) enum CheckConfigFormatArg {
     Json,
 }
 
+/// Which server to start for a configuration check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum StartedTargetArg {
+    /// Docker, else local, else embedded; says which and why.
+    Auto,
+    /// A container with OpenSSH.
+    Docker,
+    /// A process of this machine's own OpenSSH server.
+    Local,
+    /// The in-process stand-in with OpenSSH's admission rule.
+    Embedded,
+}
+
+impl From<StartedTargetArg> for TargetArg {
+    fn from(started: StartedTargetArg) -> Self {
+        match started {
+            StartedTargetArg::Auto => TargetArg::Auto,
+            StartedTargetArg::Docker => TargetArg::Docker,
+            StartedTargetArg::Local => TargetArg::Local,
+            StartedTargetArg::Embedded => TargetArg::Embedded,
+        }
+    }
+}
+
+/// Check that a MaxStartups does what it was meant to: as written, as `sshd -T` prints it, and as the server behaves.
+///
+/// Starts a server, and holds connections open one by one until everything is refused. A climb in which another limit
+/// decided (PerSourceMaxStartups, PerSourcePenalties, LoginGraceTime, the listen queue) counts neither way, and the limit is
+/// named. A server that already runs is measured by `sshchurn run staircase --target external`.
+///
+/// Exit codes: 0 agrees; 1 differs; 2 usage or configuration error; 3 could not be seen; 4 environment failure.
 #[derive(Debug, Args)]
 pub(super) struct CheckConfigArgs {
     /// MaxStartups to write into the configuration, `start:rate:full` [default: 10:30:100].
@@ -281,15 +312,16 @@ pub(super) struct CheckConfigArgs {
     /// What it is expected to mean, `start:rate:full` [default: the same].
     #[arg(long, value_name = "A:R:B")]
     pub(super) expect: Option<MaxStartups>,
-    /// A further sshd_config line, `Keyword=value`; repeatable.
+    /// A further sshd_config line, `Keyword=value`; repeatable, also for keywords whose lines sshd adds up (AcceptEnv,
+    /// AllowUsers, PerSourcePenalties, …).
     #[arg(long = "sshd-option", value_name = "KEYWORD=VALUE", value_parser = keyword)]
     pub(super) sshd_options: Vec<(String, String)>,
     /// Times that connections are held up to `full`; more find smaller differences.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(super) climbs: u32,
     /// The server to start.
-    #[arg(long, value_enum, default_value_t = TargetArg::Auto)]
-    pub(super) target: TargetArg,
+    #[arg(long, value_enum, default_value_t = StartedTargetArg::Auto)]
+    pub(super) target: StartedTargetArg,
     /// OpenSSH release of the server, such as 9.2; means docker, or checks the machine's own sshd with `--target local`.
     #[arg(long, value_name = "RELEASE")]
     pub(super) release: Option<Release>,

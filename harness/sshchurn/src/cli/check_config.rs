@@ -5,6 +5,7 @@
 use super::args::{CheckConfigArgs, CheckConfigFormatArg};
 use super::console::Console;
 use super::error::CliError;
+use super::overrides;
 use super::report;
 use super::server_choice;
 use super::signals;
@@ -12,7 +13,7 @@ use crate::session::{RunDirectory, RunOrder, SessionError, config_check, preflig
 use crate::shipped::SCENARIOS;
 use sshchurn_core::exit_code::ExitCode;
 use sshchurn_report::config_check as render;
-use sshchurn_server::{ServerChoice, ServerError, ServerOptions};
+use sshchurn_server::{ServerError, ServerOptions};
 
 /// The scenario that is run.
 const SCENARIO: &str = "staircase";
@@ -25,21 +26,9 @@ pub(super) async fn command(args: CheckConfigArgs, console: Console) -> Result<E
     if let Some(max_startups) = args.max_startups {
         scenario.sshd.max_startups = max_startups;
     }
-    for (keyword, value) in &args.sshd_options {
-        scenario
-            .sshd
-            .set_keyword(keyword, value)
-            .map_err(|error| CliError::Usage(format!("--sshd-option {keyword}: {error}")))?;
-    }
+    overrides::set_keywords(&mut scenario, &args.sshd_options)?;
     let expected = args.expect.unwrap_or(scenario.sshd.max_startups);
-    let server = server_choice::of(args.target, args.release, args.network);
-    if server == ServerChoice::External {
-        return Err(CliError::Usage(
-            "check-config starts the server whose configuration it checks; `run staircase --target external` measures one \
-             that runs"
-                .to_owned(),
-        ));
-    }
+    let server = server_choice::of(args.target.into(), args.release, args.network);
     server_choice::check_network(server, args.network)?;
     server_choice::check_releases(server, args.release, scenario.sshd.min_release)?;
     let findings = preflight(&scenario, server)?;

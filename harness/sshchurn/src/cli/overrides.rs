@@ -63,13 +63,12 @@ pub(super) fn resolve(name: &str, args: &OverrideArgs) -> Result<Resolved, CliEr
             )
         })
         .collect();
-    for (keyword, value) in &args.sshd_options {
-        scenario
-            .sshd
-            .set_keyword(keyword, value)
-            .map_err(|error| CliError::Usage(format!("--sshd-option {keyword}: {error}")))?;
-        changes.push(format!("{keyword} {value}"));
-    }
+    set_keywords(&mut scenario, &args.sshd_options)?;
+    changes.extend(
+        args.sshd_options
+            .iter()
+            .map(|(keyword, value)| format!("{keyword} {value}")),
+    );
     left_out.extend(another_experiment(&mut scenario, &changes));
     scenario
         .gate
@@ -104,6 +103,17 @@ fn another_experiment(scenario: &mut Scenario, changes: &[String]) -> Vec<Findin
             )
         })
         .collect()
+}
+
+/// Puts the `--sshd-option`s into a scenario.
+pub(super) fn set_keywords(
+    scenario: &mut Scenario,
+    given: &[(String, String)],
+) -> Result<(), CliError> {
+    scenario
+        .sshd
+        .set_keywords(given)
+        .map_err(|refused| CliError::Usage(format!("--sshd-option {refused}")))
 }
 
 /// A client under test that fails is never a pass: where no threshold says how many may, none may.

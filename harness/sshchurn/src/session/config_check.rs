@@ -6,7 +6,7 @@ use sshchurn_core::analysis::laws::LawStatus;
 use sshchurn_core::analysis::validity::{CheckId, CheckStatus};
 use sshchurn_core::scenario::MaxStartups;
 use sshchurn_report::RunReport;
-use sshchurn_report::config_check::{Agreement, CONFIG_CHECK_VERSION, ConfigCheck};
+use sshchurn_report::config_check::{Agreement, CONFIG_CHECK_VERSION, ClimbsSeen, ConfigCheck};
 
 use super::error::SessionError;
 use super::order::RunOrder;
@@ -42,16 +42,16 @@ pub fn of_run(
     let server = &report.target;
     Ok(ConfigCheck {
         server: format!(
-            "{} ({}), {} climbs",
+            "{} ({})",
             server.kind.as_str(),
             server.release.as_ref().unwrap_or(&server.identification),
-            order.scenario.rounds
         ),
         embedded_stand_in: report.embedded_stand_in,
         effective: server.effective_max_startups.clone(),
         most_likely: report.most_likely_max_startups.clone(),
         held: curves.held,
         draws: curves.draws,
+        climbs: ClimbsSeen::of(&curves.climbs),
         problems: broken.chain(invalid).collect(),
         ..unmeasured(order, expected)
     }
@@ -79,6 +79,7 @@ fn unmeasured(order: &RunOrder, expected: MaxStartups) -> ConfigCheck {
         most_likely: None,
         held: None,
         draws: None,
+        climbs: ClimbsSeen::default(),
         problems: Vec::new(),
         agreement: Agreement::Inconclusive,
         reasons: Vec::new(),

@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use sshchurn_core::analysis::admission::{self, AdmissionCurve};
+use sshchurn_core::analysis::climb::{self, Climbs};
 use sshchurn_core::analysis::summary::{RunSummary, Summarizer};
 use sshchurn_core::analysis::{interval_log, laws, validity};
 use sshchurn_core::gate;
@@ -39,6 +40,8 @@ pub struct Curves {
     pub held: Option<AdmissionCurve>,
     /// Of sshd's own draws.
     pub draws: Option<AdmissionCurve>,
+    /// How far the climbs went that `held` comes from, and what else they met.
+    pub climbs: Climbs,
 }
 
 /// Computes the report of a run directory.
@@ -89,7 +92,9 @@ pub fn report_at(path: &Path) -> Result<RunReport, SessionError> {
 /// # Errors
 /// As [`replay`].
 pub fn curves(directory: &RunDirectory, expected: MaxStartups) -> Result<Curves, SessionError> {
-    let (manifest, run) = fold(directory, Summarizer::new().with_rule(expected), |_| {})?;
+    // Which limit refused is told by the server's own rule, whatever is expected of it.
+    let (manifest, own) = fold(directory, Summarizer::new(), |_| {})?;
+    let (_, run) = fold(directory, Summarizer::new().with_rule(expected), |_| {})?;
     let rule = DropRule::of(&manifest).map(|rule| DropRule {
         max_startups: Admission::new(expected),
         ..rule
@@ -101,7 +106,8 @@ pub fn curves(directory: &RunDirectory, expected: MaxStartups) -> Result<Curves,
         .filter_map(|round| round.server_log.as_ref())
         .collect();
     Ok(Curves {
-        held: admission::of_staircases(&run, expected),
+        held: admission::of_staircases(&own, expected),
+        climbs: climb::of_run(&own, expected),
         draws: rule
             .filter(|_| !logs.is_empty())
             .and_then(|rule| admission::of_logs(rule, &logs)),

@@ -5,11 +5,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sshchurn_core::ledger::{Event, RoundEnd, RunEnd};
-use sshchurn_core::manifest::ServerDescription;
+use sshchurn_core::manifest::{ServerDescription, ServerKind};
 use sshchurn_core::quantity::nanoseconds;
+use sshchurn_core::vocabulary::AttemptOutcome;
 use sshchurn_engine::clock::RunClock;
 use sshchurn_engine::collector::{Collector, LedgerWriter};
 use sshchurn_engine::ssh::RusshConnector;
@@ -81,12 +82,17 @@ impl RunOrder {
         interrupts.enter(Stage::Measuring);
         observer.notice(Notice::ServerReady(Box::new(server.description().clone())));
         tracing::info!(description = ?server.description(), "server is ready");
-        let measured = running.measure(&server, ledger.failed()).await;
+        let calibrated = running.calibrated(&server).await;
+        let nothing_begun = calibrated.is_err();
+        let measured = match calibrated {
+            Ok(description) => running.measure(&server, description, ledger.failed()).await,
+            Err(error) => Err(error),
+        };
         interrupts.enter(Stage::Closing);
         drop(following);
         let stopped = server.stop().await;
         ledger.close()?;
-        if let Err(SessionError::ServerRefusesClient { .. }) = measured {
+        if nothing_begun {
             self.directory.discard();
         }
         measured?;
@@ -169,13 +175,13 @@ impl Running<'_> {
     async fn measure(
         &self,
         server: &RunningServer,
+        description: ServerDescription,
         mut ledger_failed: watch::Receiver<bool>,
     ) -> Result<(), SessionError> {
         if let Some(config) = &server.description().sshd_config {
             self.order.directory.write_server_config(config)?;
         }
         let connector = server.endpoint().connector();
-        let description = self.calibrated(server, &connector).await?;
         for warning in &description.warnings {
             self.observer.notice(Notice::Warning(warning.clone()));
         }
@@ -289,14 +295,26 @@ impl Running<'_> {
         }
     }
 
-    /// Measures what one connect and one exec cost, before anything else happens on the server.
-    async fn calibrated(
-        &self,
-        server: &RunningServer,
-        connector: &RusshConnector,
-    ) -> Result<ServerDescription, SessionError> {
-        let measured = match engine::calibrate(self.collector.clock(), connector).await {
+    /// Measures what one connect and one exec cost, before anything else happens on the server, and has the server forget
+    /// that it was asked.
+    async fn calibrated(&self, server: &RunningServer) -> Result<ServerDescription, SessionError> {
+        let mut description = server.description().clone();
+        let connector = server.endpoint().connector();
+        let measured = tokio::select! {
+            biased;
+            measured = engine::calibrate(self.collector.clock(), &connector) => measured,
+            death = server.died() => return Err(death.into()),
+        };
+        let measured = match measured {
             Ok(measured) => measured,
+            // Somebody else's server that is being throttled is what people want to know about.
+            Err(AttemptOutcome::BannerEof { .. }) if description.kind == ServerKind::External => {
+                description.warnings.push(String::from(
+                    "the server refused every login before the first round: it was busy, or refuses this address; what one \
+                     connect and one command cost there is not known",
+                ));
+                return Ok(description);
+            }
             Err(outcome) => {
                 return Err(SessionError::ServerRefusesClient {
                     outcome: outcome.metric(),
@@ -304,10 +322,26 @@ impl Running<'_> {
                 });
             }
         };
-        let mut description = server.description().clone();
+        let begun = Instant::now();
+        if server.forget_sources().await? {
+            tracing::info!(took = ?begun.elapsed(), "sshd has started over and knows no source");
+        }
+        if let (true, Some(line)) = (
+            description.identification.is_empty(),
+            measured.identification,
+        ) {
+            description.identification = line;
+        }
         description.round_trip_ns = measured.round_trip.map(nanoseconds);
         description.exec_cost_ns = measured.exec.map(nanoseconds);
         description.login_shell_cost_ns = measured.login_shell.map(nanoseconds);
+        if measured.refused > 0 && description.kind == ServerKind::External {
+            description.warnings.push(format!(
+                "the server refused {} logins before the first round, when nothing but this program's single client asked: it \
+                 was busy, and what it refused in the rounds is not the rounds' doing alone",
+                measured.refused
+            ));
+        }
         if let (Some(exec), Some(shell)) = (measured.exec, measured.login_shell)
             && shell >= SHELL_WORTH_A_WARNING
             && shell * 2 > exec

@@ -3,6 +3,7 @@
 //! Owns shapes and sums; how events become numbers is `round`'s and `summarizer`'s.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -526,6 +527,8 @@ pub struct RoundSummary {
     pub kernel: Option<KernelCounters>,
     /// A single client's connections by the number of slots it held; empty where it was not alone or held none.
     pub held_trials: BTreeMap<u32, Trials>,
+    /// How long the first silent connection was held that the server ended; `None` where it ended none.
+    pub held_lost: Option<Duration>,
     /// What the server's log says of it as a whole.
     pub server_log: Option<ServerLogCounts>,
     /// Its attempts beside that log.

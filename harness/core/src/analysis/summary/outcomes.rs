@@ -90,11 +90,21 @@ pub(super) fn count_connection(scope: &mut Scope, view: &SshdView) {
     } += 1;
 }
 
-pub(super) fn time_stages(scope: &mut Scope, outcome: &AttemptOutcome, trace: &AttemptTrace) {
+/// A client that was silent on purpose before its key exchange has no time for that stage.
+pub(super) fn time_stages(
+    scope: &mut Scope,
+    outcome: &AttemptOutcome,
+    trace: &AttemptTrace,
+    silent_before: bool,
+) {
     let stages = [
         (Stage::Tcp, trace.connect_called, trace.connected),
         (Stage::Banner, trace.connected, trace.identified),
-        (Stage::Kex, trace.identified, trace.keyed),
+        (
+            Stage::Kex,
+            trace.identified.filter(|_| !silent_before),
+            trace.keyed,
+        ),
         (Stage::Auth, trace.keyed, trace.authenticated),
     ];
     for (stage, from, to) in stages {

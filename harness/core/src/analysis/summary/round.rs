@@ -26,6 +26,7 @@ use crate::ledger::RoundEnd;
 use crate::manifest::ProgramRecord;
 use crate::quantity::nanoseconds;
 use crate::reading::{KernelSettings, ServerReading};
+use crate::scenario::StrategyKind;
 use crate::server_log::DropRule;
 use crate::vocabulary::{
     AttemptOutcome, AttemptTrace, CleanupPolicy, CleanupResult, CommandOutcome, Phase, RetryKind,
@@ -89,6 +90,8 @@ pub(super) struct RoundState {
     clients_cleared: u64,
     /// What they must not leave is looked for.
     leftovers_wanted: bool,
+    /// Its strategy is a staircase.
+    climbs: bool,
 }
 
 /// How a round ended, as its last event says.
@@ -133,6 +136,7 @@ impl RoundState {
                 server_cost: None,
                 kernel: None,
                 held_trials: BTreeMap::new(),
+                held_lost: None,
                 server_log: None,
                 reconciliation: None,
             },
@@ -142,6 +146,7 @@ impl RoundState {
             settings: None,
             clients_cleared: 0,
             leftovers_wanted: false,
+            climbs: false,
             held_back: false,
             timeline: TimeLineBuilder::new(at),
             witness: WitnessBuilder::default(),
@@ -153,6 +158,12 @@ impl RoundState {
             last_task_end: None,
             directories: Vec::new(),
         }
+    }
+
+    /// Says which kind of strategy it is of.
+    pub(super) fn of_kind(mut self, kind: Option<StrategyKind>) -> Self {
+        self.climbs = kind == Some(StrategyKind::Staircase);
+        self
     }
 
     /// Says that at most so many tasks run at once.
@@ -316,10 +327,10 @@ impl RoundState {
         self.timeline.attempt_ended(at, outcome);
         self.open_attempts = self.open_attempts.saturating_sub(1);
         let refused = match outcome {
-            AttemptOutcome::Held => Some(0),
+            // A silent client may log in at last.
+            AttemptOutcome::Held | AttemptOutcome::Handshake => Some(0),
             AttemptOutcome::BannerEof { .. } => Some(1),
-            AttemptOutcome::Handshake
-            | AttemptOutcome::ConnectRefused
+            AttemptOutcome::ConnectRefused
             | AttemptOutcome::ConnectTimeout
             | AttemptOutcome::BannerTimeout
             | AttemptOutcome::KexFailed { .. }
@@ -331,6 +342,15 @@ impl RoundState {
             let answers = self.answers.entry(open.others).or_default();
             answers.trials += 1;
             answers.refused += refused;
+        }
+        // Only a client that holds its connection says nothing at all.
+        if matches!(outcome, AttemptOutcome::KexFailed { .. })
+            && trace.identified.is_some()
+            && trace.bytes_out == 0
+        {
+            let held = at.since(open.at);
+            let shortest = self.summary.held_lost.map_or(held, |other| other.min(held));
+            self.summary.held_lost = Some(shortest);
         }
         self.summary.books.attempts_ended_once += 1;
         self.clients.push(ClientView {
@@ -419,9 +439,10 @@ impl RoundState {
 
     fn count_client(&mut self, attempt: &Attempt, client: &ClientView) {
         let (outcome, trace) = (&client.outcome, &client.trace);
+        let silent_before = self.climbs;
         self.scopes(client.phase, |scope| {
             count_outcome(scope, client.ordinal, outcome, trace);
-            time_stages(scope, outcome, trace);
+            time_stages(scope, outcome, trace, silent_before);
             if let Some(makers) = &mut scope.makers {
                 count_maker(makers, attempt);
             }
@@ -572,7 +593,8 @@ impl RoundState {
         self.settle_ends();
         let summary = &mut self.summary;
         // A single client that holds what it gets: everything open before an attempt occupied a slot.
-        if summary.books.tasks_planned == 1 && summary.numbers.total.counts.attempts_held > 0 {
+        let holds = self.climbs || summary.numbers.total.counts.attempts_held > 0;
+        if summary.books.tasks_planned == 1 && holds {
             summary.held_trials = self.answers;
         }
         summary.timeline = self.timeline.finish(summary.ended);

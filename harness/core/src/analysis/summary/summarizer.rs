@@ -352,7 +352,8 @@ impl Summarizer {
             return state;
         };
         let (scenario, server) = (&manifest.scenario, &manifest.target);
-        let views = match scenario.kind_of(strategy) {
+        let kind = scenario.kind_of(strategy);
+        let views = match kind {
             Some(kind) => Views::of(kind, server),
             None => Views::CLIENT,
         };
@@ -361,6 +362,7 @@ impl Summarizer {
             ..rule
         });
         state
+            .of_kind(kind)
             .at_most(scenario.max_in_flight)
             .witnessed(views, rule, Arc::clone(&self.task_keys), server.kernel)
             .under_test(scenario.program_of(strategy))
