@@ -660,6 +660,27 @@ fn two_servers_in_one_log_have_episodes_of_their_own() {
 }
 
 #[test]
+fn episodes_and_listeners_are_bounded_and_no_refusal_is_lost() {
+    let mut diagnoser = Diagnoser::new(None, None);
+    diagnoser.begin_file((AT + 3600) * 1_000_000);
+    for number in 0..12_000 {
+        let host = number % 1_500;
+        for text in [BEGAN, OLD] {
+            diagnoser.line(&format!(
+                "Apr  5 04:35:07 host-{host} sshd[{number}]: {text}"
+            ));
+        }
+    }
+    let said = diagnoser.finish();
+    assert_eq!(
+        (said.episodes.len(), said.episodes_not_listed),
+        (10_000, 2_000)
+    );
+    assert_eq!(said.drops.total, 12_000);
+    assert_eq!(said.drops.at_least_because, [WhyAtLeast::EpisodeOpen]);
+}
+
+#[test]
 fn other_programs_are_skipped_and_unknown_lines_shown_by_shape() {
     let log = "Apr  5 04:35:07 h CRON[1]: (root) CMD (x)\n\
                Apr  5 04:35:07 h kernel: [1.0] sshd[1]: drop connection #1\n\

@@ -10,7 +10,7 @@ use serde::de::{IgnoredAny, SeqAccess, Visitor};
 
 use super::line::{SSHD_PROGRAMS, strip_severity};
 use super::message::ServerLogMessage;
-use super::stamp::{self, Moment};
+use super::stamp::{self, Moment, Written};
 
 /// How many envelopes may be around a line: a prefix of `docker compose`, its JSON, and a stamp of the program itself.
 const MOST_LAYERS: usize = 4;
@@ -75,8 +75,8 @@ impl Form {
 /// Opens lines.
 #[derive(Debug, Clone)]
 pub struct Envelopes {
-    /// When the log was last written to, microseconds since 1970.
-    written: i64,
+    /// When the log was last written to.
+    written: Written,
     /// The form of the last line, by layer.
     last: [Option<Form>; MOST_LAYERS],
 }
@@ -108,7 +108,7 @@ impl Envelopes {
     #[must_use]
     pub fn new(written: i64) -> Self {
         Envelopes {
-            written,
+            written: Written::at(written),
             last: [None; MOST_LAYERS],
         }
     }
@@ -179,7 +179,7 @@ fn bare<'a>(outer: Outer<'a>, text: &'a str) -> Enveloped<'a> {
 }
 
 /// Takes a layer of this form off, if the line has it.
-fn take(form: Form, line: &str, written: i64) -> Option<Layer<'_>> {
+fn take(form: Form, line: &str, written: Written) -> Option<Layer<'_>> {
     match form {
         Form::MonthFirst => {
             let (stamp, rest) = stamp::month_first(line, written)?;
@@ -247,7 +247,7 @@ fn compose(line: &str) -> Option<Layer<'_>> {
 }
 
 /// `HOST APP PROCID MSGID SD MSG` after version and stamp (RFC 5424), or an older line behind its priority.
-fn priority(line: &str, written: i64) -> Option<Layer<'_>> {
+fn priority(line: &str, written: Written) -> Option<Layer<'_>> {
     let (number, rest) = line.strip_prefix('<')?.split_once('>')?;
     (!number.is_empty() && number.len() <= 3 && number.bytes().all(|byte| byte.is_ascii_digit()))
         .then_some(())?;

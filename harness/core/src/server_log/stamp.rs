@@ -214,20 +214,36 @@ pub(super) fn iso(text: &str) -> Option<(Moment, &str)> {
     ))
 }
 
-/// `Mar  6 06:31:31`, also with a zero before the day or a fraction: syslog's old form, and journald's `short`. `written` is
-/// when the log was last written to, microseconds since 1970.
-pub(super) fn month_first(text: &str, written: i64) -> Option<(Moment, &str)> {
-    let (month, at, rest) = month_day_time(text)?;
-    let year = Moment {
-        micros: written.saturating_add(AHEAD),
-        zoned: true,
+/// When a log was last written to: what tells the year of stamps that have none.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Written {
+    /// No stamp is later, microseconds since 1970.
+    latest: i64,
+    /// The year of that.
+    year: i32,
+}
+
+impl Written {
+    /// At this many microseconds since 1970.
+    pub(super) fn at(micros: i64) -> Self {
+        let latest = Moment {
+            micros: micros.saturating_add(AHEAD),
+            zoned: true,
+        };
+        Written {
+            latest: latest.micros,
+            year: latest.parts().map_or(1970, OffsetDateTime::year),
+        }
     }
-    .parts()
-    .map_or(1970, OffsetDateTime::year);
+}
+
+/// `Mar  6 06:31:31`, also with a zero before the day or a fraction: syslog's old form, and journald's `short`.
+pub(super) fn month_first(text: &str, written: Written) -> Option<(Moment, &str)> {
+    let (month, (number, clock), rest) = month_day_time(text)?;
     // The 29th of February is in every fourth year only.
     let micros = (0..5).find_map(|back| {
-        let micros = day(year - back, month, at.0)? + at.1;
-        (micros <= written.saturating_add(AHEAD)).then_some(micros)
+        let micros = day(written.year - back, month, number)? + clock;
+        (micros <= written.latest).then_some(micros)
     })?;
     Some((
         Moment {
@@ -327,13 +343,17 @@ mod tests {
 
     const WRITTEN: &str = "2026-04-05T04:35:07Z";
 
-    fn written() -> i64 {
+    fn micros() -> i64 {
         iso(WRITTEN).expect("a stamp").0.micros
+    }
+
+    fn written() -> Written {
+        Written::at(micros())
     }
 
     #[test]
     fn every_form_gives_the_same_moment() {
-        let expected = written();
+        let expected = micros();
         for (text, zoned) in [
             ("2026-04-05T04:35:07Z m", true),
             ("2026-04-05T06:35:07+02:00 m", true),

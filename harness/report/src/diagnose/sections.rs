@@ -198,7 +198,7 @@ fn episodes(diagnosis: &Diagnosis) -> Section {
     }
     shown.sort_by_key(|it| it.begin);
     let origins = shown.iter().any(|it| it.origin.is_some());
-    let mut head = vec!["begin", "end", "lasted", "refused", "own lines", "limit"];
+    let mut head = vec!["begin", "end", "lasted", "refused", "lines", "limit"];
     if origins {
         head.push("where");
     }
@@ -378,13 +378,20 @@ fn lines(report: &DiagnoseReport) -> Section {
         (lines.unreadable, "unreadable"),
     ] {
         if count > 0 {
-            parts.push(format!("{count} {what}"));
+            parts.push((count, what));
         }
     }
     let total = counted(lines.total, "line", "lines");
-    let mut sentence = match parts.is_empty() {
-        true => total,
-        false => format!("{total}: {}", parts.join(", ")),
+    let mut sentence = match parts.as_slice() {
+        [] => total,
+        [(_, what)] => format!("{total}, all {what}"),
+        parts => {
+            let parts: Vec<String> = parts
+                .iter()
+                .map(|(count, what)| format!("{count} {what}"))
+                .collect();
+            format!("{total}: {}", parts.join("; "))
+        }
     };
     if let Some(level) = report.diagnosis.level {
         sentence.push_str(&format!(

@@ -32,11 +32,11 @@ pub(super) fn answer(diagnosis: &Diagnosis) -> Vec<String> {
     if drops.total == 0 {
         let because = &drops.at_least_because;
         let first = if because.contains(&WhyAtLeast::Level) {
-            let level = diagnosis.level.map_or(String::new(), |level| {
-                format!(" (level {})", level.as_str())
+            let level = diagnosis.level.map_or("its level".to_owned(), |level| {
+                format!("LogLevel {}", level.as_str())
             });
             format!(
-                "This log shows no refusals{span}, but at its level{level} it may hide them all, so it cannot tell."
+                "This log shows no refusals{span}, but at {level} it may hide them all, so it cannot tell."
             )
         } else if drops.at_least() {
             format!("This log shows no refusals{span}, but lines were lost, so it cannot tell.")
@@ -74,9 +74,10 @@ pub(super) fn answer(diagnosis: &Diagnosis) -> Vec<String> {
     answer
 }
 
-/// `` from 2026-04-05 04:35:07Z to …``, of what was read.
+/// When sshd logged something: the first and the last of its stamps.
 fn span(diagnosis: &Diagnosis) -> String {
     match (diagnosis.from, diagnosis.to) {
+        (Some(from), Some(to)) if from.second() == to.second() => format!(" at {}", when(from)),
         (Some(from), Some(to)) => format!(" between {} and {}", when(from), when_after(from, to)),
         _ => String::new(),
     }
@@ -120,14 +121,20 @@ fn worst(diagnosis: &Diagnosis) -> Option<String> {
         .unwrap_or(u64::MAX)
         .saturating_add(diagnosis.episodes_not_listed);
     let begin = worst.begin?;
-    let time = lasted(worst).map_or_else(String::new, |lasted| format!(" and lasted {lasted}"));
+    let time = match lasted(worst) {
+        _ if worst.at_least_because == Some(WhyAtLeast::EpisodeOpen) => {
+            "; its end is not in the log".to_owned()
+        }
+        Some(lasted) if lasted != "0 s" => format!(" and lasted {lasted}"),
+        _ => String::new(),
+    };
     Some(if number == 1 {
         format!("It was one episode, which began at {}{time}.", when(begin))
     } else {
         format!(
-            "The worst of {number} episodes began at {}{time}: {} refused.",
-            when(begin),
-            drops_of(worst)
+            "The worst of {number} episodes ({} refused) began at {}{time}.",
+            drops_of(worst),
+            when(begin)
         )
     })
 }
@@ -235,11 +242,11 @@ pub(super) fn limits(diagnosis: &Diagnosis) -> Vec<String> {
     limits
 }
 
-/// The limit of an episode.
+/// The limit of an episode, short enough for a column.
 pub(super) fn rule(rule: EpisodeRule) -> &'static str {
     match rule {
         EpisodeRule::MaxStartups => "MaxStartups",
-        EpisodeRule::Penalties => "PerSourcePenalties",
+        EpisodeRule::Penalties => "penalties",
     }
 }
 

@@ -123,7 +123,7 @@ fn answer_names_what_is_not_known() {
         ),
         (
             "Accepted password for x from 192.0.2.7 port 5 ssh2\n".to_owned(),
-            "This log shows no refusals, but at its level (level INFO) it may hide them all, so it cannot tell.",
+            "This log shows no refusals, but at LogLevel INFO it may hide them all, so it cannot tell.",
         ),
         (
             drop.to_owned(),

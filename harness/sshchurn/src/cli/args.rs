@@ -47,7 +47,7 @@ pub(super) enum Command {
     Report(ReportArgs),
     /// Compare a run with a baseline: what regressed, what improved, what cannot be said.
     Compare(CompareArgs),
-    /// Read sshd's log: what it refused, when, whom, and which limit was hit.
+    // Its description is that of its arguments, which says more.
     Diagnose(DiagnoseArgs),
     /// Hold a model against the client that it models: agrees, differs, or cannot be said.
     Fidelity(FidelityArgs),
