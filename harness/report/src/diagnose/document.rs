@@ -42,7 +42,10 @@ pub fn report(
     let any = |outcome| thresholds.iter().any(|it| it.outcome == outcome);
     let exit = if any(GateOutcome::Fail) {
         ExitCode::GateFailed
-    } else if any(GateOutcome::Inconclusive) {
+    } else if any(GateOutcome::Inconclusive)
+        || diagnosis.lines.of_sshd() + diagnosis.lines.client == 0
+    {
+        // A log in which nobody speaks of ssh answers nothing.
         ExitCode::Inconclusive
     } else {
         ExitCode::Success

@@ -99,7 +99,9 @@ fn exit_code_follows_the_thresholds() {
     ] {
         assert_eq!(sample(LOG, thresholds).exit, exit, "{thresholds:?}");
     }
-    assert_eq!(sample("hello\n", &[]).exit, ExitCode::Success);
+    assert_eq!(sample("hello\n", &[]).exit, ExitCode::Inconclusive);
+    let client = "kex_exchange_identification: Connection closed by remote host\n";
+    assert_eq!(sample(client, &[]).exit, ExitCode::Success);
     assert_eq!(
         sample("hello\n", &["server_drops == 0"]).exit,
         ExitCode::Inconclusive
