@@ -15,16 +15,7 @@ use sshchurn_server::local::LocalServer;
 const BLOCKS: usize = 5;
 const HANDSHAKES: usize = 60;
 const HELD: usize = 200;
-const LIMITS: ConnectLimits = ConnectLimits {
-    connect: Duration::from_secs(60),
-    banner: Duration::from_secs(60),
-    login: Duration::from_secs(60),
-    whole: None,
-    source: None,
-    keepalive: None,
-    asks_methods: false,
-    work: None,
-};
+const LIMITS: ConnectLimits = ConnectLimits::within(Duration::from_secs(60));
 
 #[allow(clippy::print_stdout, clippy::print_stderr)]
 fn main() {
@@ -34,16 +25,7 @@ fn main() {
     }
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let request = ServerRequest {
-        sshd: SshdConfig {
-            max_startups: MaxStartups::new(1000, 100, 1000).expect("valid"),
-            min_release: None,
-            packages: sshchurn_core::scenario::Packages::new(),
-            login_shell: None,
-            slow_auth: None,
-            separate_cores: false,
-            keywords: Vec::new(),
-            monitoring_keywords: Vec::new(),
-        },
+        sshd: SshdConfig::of(MaxStartups::new(1000, 100, 1000).expect("valid")),
         run_id: "bench".to_owned(),
         ready_within: Duration::from_secs(20),
         listen: sshchurn_server::ListenOn::OneAddress,

@@ -10,30 +10,12 @@ use sshchurn_engine::ssh::{ConnectLimits, Connector, Session, Tap};
 use sshchurn_server::ServerRequest;
 use sshchurn_server::embedded::EmbeddedServer;
 
-const LIMITS: ConnectLimits = ConnectLimits {
-    connect: Duration::from_secs(10),
-    banner: Duration::from_secs(10),
-    login: Duration::from_secs(10),
-    whole: None,
-    source: None,
-    keepalive: None,
-    asks_methods: false,
-    work: None,
-};
+const LIMITS: ConnectLimits = ConnectLimits::within(Duration::from_secs(10));
 
 fn handshakes(c: &mut Criterion) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let request = ServerRequest {
-        sshd: SshdConfig {
-            max_startups: MaxStartups::new(1000, 100, 1000).expect("valid"),
-            min_release: None,
-            packages: sshchurn_core::scenario::Packages::new(),
-            login_shell: None,
-            slow_auth: None,
-            separate_cores: false,
-            keywords: Vec::new(),
-            monitoring_keywords: Vec::new(),
-        },
+        sshd: SshdConfig::of(MaxStartups::new(1000, 100, 1000).expect("valid")),
         run_id: "bench".to_owned(),
         ready_within: Duration::from_secs(10),
         listen: sshchurn_server::ListenOn::OneAddress,

@@ -13,6 +13,7 @@ pub mod join;
 pub mod ledger;
 pub mod manifest;
 pub mod model;
+mod nearest;
 pub mod quantity;
 pub mod reading;
 pub mod release;

@@ -216,20 +216,11 @@ pub(crate) fn scenario(kind: StrategyKind, tasks: u32) -> Scenario {
         seed: 7,
         time_scale: 1.0,
         max_duration: Duration::from_secs(600),
-        sshd: SshdConfig {
-            max_startups: MaxStartups {
-                start: 10,
-                rate: 30,
-                full: 100,
-            },
-            min_release: None,
-            packages: sshchurn_core::scenario::Packages::new(),
-            login_shell: None,
-            slow_auth: None,
-            separate_cores: false,
-            keywords: Vec::new(),
-            monitoring_keywords: Vec::new(),
-        },
+        sshd: SshdConfig::of(MaxStartups {
+            start: 10,
+            rate: 30,
+            full: 100,
+        }),
         gate: Vec::new(),
         expectations: Vec::new(),
     }

@@ -756,17 +756,7 @@ async fn an_interrupted_attempt_says_what_the_kernel_knew_of_its_socket() {
     use super::ssh::{ConnectLimits, RusshConnector};
     use sshchurn_core::ids::{RoundId, TaskId};
 
-    let long = Duration::from_secs(60);
-    let limits = ConnectLimits {
-        connect: long,
-        banner: long,
-        login: long,
-        whole: None,
-        source: None,
-        keepalive: None,
-        asks_methods: false,
-        work: None,
-    };
+    let limits = ConnectLimits::within(Duration::from_secs(60));
     // Nobody accepts: the connection stands in the listener's queue, and what the client says is acknowledged.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address");

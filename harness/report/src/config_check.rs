@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::story::counted;
 use super::terminal;
 use sshchurn_core::analysis::admission::{AdmissionCurve, CurveVerdict};
 use sshchurn_core::analysis::climb::Climbs;
@@ -146,11 +147,9 @@ impl ConfigCheck {
             ("sshd's own draws", &self.draws),
         ]
         .into_iter()
-        .filter_map(|(what, curve)| Some((what, curve.as_ref()?)))
-        .filter(|(_, curve)| curve.verdict == CurveVerdict::Differs)
-        .map(|(what, curve)| match &curve.difference {
-            Some(difference) => format!("{what}: {difference}"),
-            None => format!("{what} do not fit {}", self.expected),
+        .filter_map(|(what, curve)| {
+            let difference = curve.as_ref()?.difference.as_ref()?;
+            Some(format!("{what}: {difference}"))
         });
         self.reasons = as_written.into_iter().chain(behaves).collect();
         let fits = self
@@ -183,7 +182,7 @@ impl ConfigCheck {
             };
             return Some(match others {
                 Some(others) => format!("{where_to}: {others}"),
-                None => format!("{where_to}: all of them ended before"),
+                None => format!("{where_to}: all of them ended before that"),
             });
         }
         if fits {
@@ -208,9 +207,9 @@ impl ConfigCheck {
             made, reached_full, ..
         } = self.climbs;
         let slots = self.refuses_all_from().filter(|_| made > 0)?;
-        let climbs = if made == 1 { "climb" } else { "climbs" };
         Some(format!(
-            "{reached_full} of {made} {climbs} reached {slots} slots in use"
+            "{reached_full} of {} reached {slots} slots in use",
+            counted(u64::from(made), "climb")
         ))
     }
 

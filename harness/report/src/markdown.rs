@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use super::document::RunReport;
 use super::story::{self, Fact};
-use super::terminal::{counted, gate_value, next_step, table, time};
+use super::terminal::{gate_value, next_step, table, time};
 use sshchurn_core::analysis::laws::LawStatus;
 use sshchurn_core::analysis::validity::CheckStatus;
 use sshchurn_core::gate::{GateOutcome, GateResult, Verdict};
@@ -138,7 +138,7 @@ fn gates(out: &mut String, report: &RunReport) {
 /// What a demonstration is expected to show; it decides nothing.
 fn expectations(out: &mut String, report: &RunReport) {
     if !report.expectations.is_empty() {
-        let title = "Expected of this scenario (decides nothing)";
+        let title = "Expected of this scenario (does not affect the verdict)";
         thresholds(out, title, &report.expectations, |outcome| match outcome {
             GateOutcome::Pass => "met",
             GateOutcome::Fail => "not met",
@@ -285,15 +285,15 @@ fn setup(out: &mut String, report: &RunReport) {
         format!(
             "{} tasks, {} of each strategy, MaxStartups {}",
             scenario.tasks,
-            counted(u64::from(scenario.rounds), "round"),
+            story::counted(u64::from(scenario.rounds), "round"),
             text(report.max_startups().unwrap_or("not known"))
         ),
         format!(
-            "target {} ({}), path {}; {} CPUs, {}",
+            "target {} ({}), path {}; {}, {}",
             target.kind.as_str(),
             text(release),
             target.network_path.as_str(),
-            report.environment.cpus,
+            story::cpus(report),
             text(&report.environment.kernel)
         ),
         format!(

@@ -10,6 +10,23 @@ use sshchurn_core::gate::{GateOutcome, Verdict};
 use sshchurn_core::quantity::number;
 use sshchurn_core::scenario::Life;
 
+/// A number of things, in words.
+pub(super) fn counted(count: u64, thing: &str) -> String {
+    match count {
+        1 => format!("1 {thing}"),
+        _ => format!("{count} {thing}s"),
+    }
+}
+
+/// The machine's CPUs, and whose they were where clients and server did not share them.
+pub(super) fn cpus(report: &RunReport) -> String {
+    let cpus = counted(u64::from(report.environment.cpus), "CPU");
+    match &report.target.cores {
+        None => cpus,
+        Some(cores) => format!("{cpus} ({cores})"),
+    }
+}
+
 /// The first line of everything that comes from the stand-in.
 pub(super) const EMBEDDED: &str = "EMBEDDED STAND-IN: not an OpenSSH server; refusals follow OpenSSH's rule, rates and latencies do not";
 

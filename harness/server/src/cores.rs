@@ -27,7 +27,7 @@ impl Cores {
         let usable = (0..CpuSet::count()).filter(|cpu| mine.is_set(*cpu).unwrap_or(false));
         Cores::of(usable.collect()).ok_or_else(|| ServerError::Unavailable {
             what: String::from(
-                "clients and server cannot have CPUs of their own (`sshd.separate_cores`): this process may use only one",
+                "clients and server cannot have CPUs of their own (`sshd.separate_cores`): this process may use only one CPU",
             ),
             fix: String::from("take a machine with two or more, or leave the key out"),
         })
@@ -51,24 +51,16 @@ impl Cores {
         (!clients.is_empty()).then_some(Cores { clients, server })
     }
 
-    /// Keeps this process, and every one that it starts from now on, on the CPUs of the clients.
+    /// Keeps this process, and every one that it starts from now on, on the CPUs of the clients, until what is returned is
+    /// dropped.
     ///
     /// # Errors
     /// When `/proc` cannot be read, or the kernel refuses.
-    pub fn keep_clients(&self) -> std::io::Result<()> {
-        let cpus = set(&self.clients)?;
-        // Every thread has its own; those of the runtime are there already.
-        for thread in std::fs::read_dir("/proc/self/task")? {
-            let name = thread?.file_name();
-            if let Some(thread) = name.to_str().and_then(|name| name.parse().ok()) {
-                match sched_setaffinity(Pid::from_raw(thread), &cpus) {
-                    // It has ended meanwhile.
-                    Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        }
-        Ok(())
+    pub fn keep_clients(&self) -> std::io::Result<Kept> {
+        // Made first: where only some threads could be moved, those go back.
+        let kept = Kept(sched_getaffinity(Pid::from_raw(0))?);
+        move_every_thread(&set(&self.clients)?)?;
+        Ok(kept)
     }
 
     /// The server's, for a process that is about to be started.
@@ -80,6 +72,31 @@ impl Cores {
     pub(crate) fn server_list(&self) -> String {
         list(&self.server)
     }
+}
+
+/// Gives this process back the CPUs that it had before, when dropped.
+#[derive(Debug)]
+pub struct Kept(CpuSet);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let _ = move_every_thread(&self.0);
+    }
+}
+
+/// Every thread has its own, and those of the runtime are there already.
+fn move_every_thread(cpus: &CpuSet) -> std::io::Result<()> {
+    for thread in std::fs::read_dir("/proc/self/task")? {
+        let name = thread?.file_name();
+        if let Some(thread) = name.to_str().and_then(|name| name.parse().ok()) {
+            match sched_setaffinity(Pid::from_raw(thread), cpus) {
+                // It has ended meanwhile.
+                Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(())
 }
 
 impl fmt::Display for Cores {

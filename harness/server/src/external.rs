@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::readiness::readable;
 use super::witness::Witness;
 use super::{
     Endpoint, Idle, JobDirectory, ServerError, ServerRequest, io_error, key_error, too_old,
@@ -164,14 +163,8 @@ async fn introduced(endpoint: &Endpoint, within: Duration) -> Result<String, Str
     let connector = endpoint.connector();
     let clock = RunClock::start();
     let limits = ConnectLimits {
-        connect: ONE_ANSWER,
-        banner: ONE_ANSWER,
         login: within,
-        whole: None,
-        source: None,
-        keepalive: None,
-        asks_methods: false,
-        work: None,
+        ..ConnectLimits::within(ONE_ANSWER)
     };
     let deadline = Instant::now() + within;
     let mut met = String::from("no answer");
@@ -352,6 +345,25 @@ fn describe(
     }
 }
 
+/// What a peer chose to say, fit for a terminal and for every report: control characters, and what reorders or hides text,
+/// are written out as escapes (RFC 4253, section 4.2, allows printable US-ASCII only).
+fn readable(line: &str) -> String {
+    let mut text = String::new();
+    for character in line.trim_end().chars() {
+        if character.is_control() || is_invisible(character) {
+            text.extend(character.escape_unicode());
+        } else {
+            text.push(character);
+        }
+    }
+    text
+}
+
+/// Zero-width characters and directional marks, by which a text may look like another.
+fn is_invisible(character: char) -> bool {
+    matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
@@ -457,16 +469,9 @@ mod tests {
     #[test]
     fn jobs_of_two_runs_of_one_name_go_to_folders_that_nobody_can_guess() {
         let request = ServerRequest {
-            sshd: sshchurn_core::scenario::SshdConfig {
-                max_startups: "10:30:100".parse().expect("a valid value"),
-                min_release: None,
-                packages: Packages::new(),
-                login_shell: None,
-                slow_auth: None,
-                separate_cores: false,
-                keywords: Vec::new(),
-                monitoring_keywords: Vec::new(),
-            },
+            sshd: sshchurn_core::scenario::SshdConfig::of(
+                "10:30:100".parse().expect("a valid value"),
+            ),
             run_id: String::from("smoke-1"),
             ready_within: Duration::from_secs(1),
             listen: crate::ListenOn::OneAddress,
@@ -507,5 +512,15 @@ mod tests {
         for consent in ["192.0.2.7", "192.0.2.7:22"] {
             assert!(check_consent(&options("192.0.2.7:22", Some(consent))).is_ok());
         }
+    }
+
+    #[test]
+    fn control_characters_of_a_foreign_server_do_not_reach_the_terminal() {
+        assert_eq!(
+            readable("SSH-2.0-x\u{1b}[2J\u{9b}31m\u{7} é\\n\r\n"),
+            "SSH-2.0-x\\u{1b}[2J\\u{9b}31m\\u{7} é\\n"
+        );
+        let ours = "SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u7";
+        assert_eq!(readable(ours), ours);
     }
 }

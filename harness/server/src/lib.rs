@@ -30,7 +30,7 @@ mod this_machine;
 mod ward;
 mod witness;
 
-pub use cores::Cores;
+pub use cores::{Cores, Kept};
 pub use log_follower::{LogLost, LogWatch};
 pub use running::{RunningServer, ServerChoice, ServerOptions, missing_here, start};
 pub use ward::ClientWard;
@@ -252,23 +252,14 @@ pub enum Idle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sshchurn_core::scenario::{MaxStartups, Packages};
+    use sshchurn_core::scenario::MaxStartups;
 
     #[test]
     fn authorized_keys_has_a_line_for_each_key_and_the_endpoints_own_comes_first() {
         let made = || KeyPair::generate().expect("randomness");
         let (own, task_keys) = (made(), [made(), made()]);
         let request = ServerRequest {
-            sshd: SshdConfig {
-                max_startups: MaxStartups::new(10, 30, 100).expect("valid"),
-                min_release: None,
-                packages: Packages::new(),
-                login_shell: None,
-                slow_auth: None,
-                separate_cores: false,
-                keywords: Vec::new(),
-                monitoring_keywords: Vec::new(),
-            },
+            sshd: SshdConfig::of(MaxStartups::new(10, 30, 100).expect("valid")),
             run_id: String::from("test"),
             ready_within: Duration::ZERO,
             listen: ListenOn::OneAddress,

@@ -11,9 +11,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::ServerError;
 use crate::log_follower::LogFollower;
+use crate::{ServerError, io_error};
 
+/// How long sshd may take to start over.
+pub(super) const RESTART_WITHIN: Duration = Duration::from_secs(20);
 /// Time between two looks at the log.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 
@@ -72,6 +74,28 @@ pub(super) fn times_listening(port: u16, log: &Path) -> io::Result<usize> {
     Ok(said)
 }
 
+/// Has a server start over, by `tell`, and waits until its log says once more that it has the port.
+///
+/// # Errors
+/// That of `tell`, and why it does not listen, with `last_lines` of its log.
+pub(super) async fn restarted(
+    port: u16,
+    log: &Path,
+    tell: impl Future<Output = Result<(), ServerError>>,
+    ended: impl Future<Output = ()>,
+    last_lines: impl Future<Output = Vec<String>>,
+) -> Result<(), ServerError> {
+    let starts = times_listening(port, log).map_err(io_error("read sshd's log"))?;
+    tell.await?;
+    match listening(port, starts + 1, RESTART_WITHIN, log, ended).await {
+        Ok(()) => Ok(()),
+        Err(why) => {
+            let log = last_lines.await;
+            Err(why.of_running("sshd, told to start over,", RESTART_WITHIN, log))
+        }
+    }
+}
+
 impl NotListening {
     /// The same of a server that ran before, with the last lines of its log.
     pub(super) fn of_running(self, what: &str, within: Duration, log: Vec<String>) -> ServerError {
@@ -82,31 +106,9 @@ impl NotListening {
                 log,
             },
             NotListening::Ended => ServerError::Died { log },
-            NotListening::Log(source) => ServerError::Io {
-                action: String::from("read sshd's log"),
-                source,
-            },
+            NotListening::Log(source) => io_error("read sshd's log")(source),
         }
     }
-}
-
-/// What a peer chose to say, fit for a terminal and for every report: control characters, and what reorders or hides text,
-/// are written out as escapes (RFC 4253, section 4.2, allows printable US-ASCII only).
-pub(super) fn readable(line: &str) -> String {
-    let mut text = String::new();
-    for character in line.trim_end().chars() {
-        if character.is_control() || is_invisible(character) {
-            text.extend(character.escape_unicode());
-        } else {
-            text.push(character);
-        }
-    }
-    text
-}
-
-/// Zero-width characters and directional marks, by which a text may look like another.
-fn is_invisible(character: char) -> bool {
-    matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// A port of 127.0.0.1 that nobody listens on now. Somebody else may take it before the server does: the caller tries
@@ -220,15 +222,5 @@ mod tests {
         let no_file = tempfile::tempdir().expect("a folder");
         let waited = listening(PORT, 1, SOON, no_file.path(), pending()).await;
         assert!(matches!(waited, Err(NotListening::Log(_))));
-    }
-
-    #[test]
-    fn control_characters_of_a_foreign_server_do_not_reach_the_terminal() {
-        assert_eq!(
-            readable("SSH-2.0-x\u{1b}[2J\u{9b}31m\u{7} é\\n\r\n"),
-            "SSH-2.0-x\\u{1b}[2J\\u{9b}31m\\u{7} é\\n"
-        );
-        let ours = "SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u7";
-        assert_eq!(readable(ours), ours);
     }
 }

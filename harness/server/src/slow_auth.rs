@@ -5,6 +5,7 @@
 //! key would do); only the first of a connection waits. Its forks cost sshd's machine some milliseconds of CPU each time.
 
 use sshchurn_core::scenario::{SlowAuth, SlowAuthShape};
+use sshchurn_engine::ssh::quoted;
 
 /// The script. `keys` is the file with the keys, `seen` a folder that the command's user may write: connections that have
 /// waited are remembered there, by the process that serves them and when it began.
@@ -23,13 +24,9 @@ pub(super) fn script(slow: SlowAuth, keys: &str, seen: &str) -> String {
          set -- ${{stat##*) }}\n\
          if mkdir {}/$PPID-${{20}} 2>/dev/null; then sleep {wait}; fi\n\
          exec cat {}\n",
-        single_quoted(seen),
-        single_quoted(keys)
+        quoted(seen),
+        quoted(keys)
     )
-}
-
-fn single_quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 #[cfg(test)]

@@ -260,17 +260,11 @@ mod tests {
 
     fn sshd(keywords: &[(&str, &str)]) -> SshdConfig {
         SshdConfig {
-            max_startups: MaxStartups::new(10, 30, 100).expect("sshd takes it"),
-            min_release: None,
-            packages: sshchurn_core::scenario::Packages::new(),
-            login_shell: None,
-            slow_auth: None,
-            separate_cores: false,
             keywords: keywords
                 .iter()
                 .map(|(keyword, value)| ((*keyword).to_owned(), (*value).to_owned()))
                 .collect(),
-            monitoring_keywords: Vec::new(),
+            ..SshdConfig::of(MaxStartups::new(10, 30, 100).expect("sshd takes it"))
         }
     }
 

@@ -52,8 +52,7 @@ impl Case {
 
     /// The same with a shell script as its program.
     fn script(tasks: u32, script: &str, more: &str) -> Self {
-        let argv = format!("argv = [\"sh\", \"-c\", {}]\n{more}", Value::from(script));
-        Case::new(tasks, &argv)
+        Case::new(tasks, &format!("{}\n{more}", in_shell(script)))
     }
 
     fn start(&self, args: &[&str]) -> Running {
@@ -75,13 +74,10 @@ fn clients(report: &Value) -> &Value {
     &strategy(report, "command")["totals"]["clients"]
 }
 
-#[test]
-fn every_connection_belongs_to_the_task_that_made_it() {
-    if !has_ssh() {
-        return;
-    }
+/// Twenty tasks, each with as many of these connections as its number modulo five: every one is told apart.
+fn told_apart(ssh: &str) -> (Case, Finished, Value) {
     let script = format!(
-        "n=$((SSHCHURN_TASK % 5)); while [ $n -gt 0 ]; do {SSH} || exit 1; n=$((n - 1)); done"
+        "n=$((SSHCHURN_TASK % 5)); while [ $n -gt 0 ]; do {ssh} || exit 1; n=$((n - 1)); done"
     );
     let case = Case::script(20, &script, "");
     let finished = case.run(&[]).code(0);
@@ -95,6 +91,21 @@ fn every_connection_belongs_to_the_task_that_made_it() {
     );
     assert_eq!(count(&command["totals"]["total"], "handshakes"), 40);
     assert_eq!(command["totals"]["total"]["handshakes_per_task"]["max"], 4);
+    (case, finished, report)
+}
+
+/// A shell script as a client's program.
+fn in_shell(script: &str) -> String {
+    format!("argv = [\"sh\", \"-c\", {}]", Value::from(script))
+}
+
+#[test]
+fn every_connection_belongs_to_the_task_that_made_it() {
+    if !has_ssh() {
+        return;
+    }
+    let (case, _, report) = told_apart(SSH);
+    let command = strategy(&report, "command");
     assert_eq!(clients(&report)["tasks_unseen"], 4);
     assert_eq!(clients(&report)["ends"]["exit 0"], 20);
     assert!(clients(&report)["cpu_ns"].as_u64().unwrap() > 0);
@@ -152,20 +163,7 @@ fn client_with_a_hard_wired_address_is_told_apart_by_its_key() {
     if !has_ssh() {
         return;
     }
-    let script = format!(
-        "n=$((SSHCHURN_TASK % 5)); while [ $n -gt 0 ]; do {HARD_WIRED} || exit 1; n=$((n - 1)); done"
-    );
-    let case = Case::script(20, &script, "");
-    let finished = case.run(&[]).code(0);
-    let report = finished.report();
-    books_balance(&report);
-    let command = strategy(&report, "command");
-    let expected: Vec<u64> = (0..20).map(|task| task % 5).collect();
-    assert_eq!(
-        command["per_round"][0]["task_connections"],
-        Value::from(expected)
-    );
-    assert_eq!(command["totals"]["total"]["handshakes_per_task"]["max"], 4);
+    let (case, finished, report) = told_apart(HARD_WIRED);
     assert_eq!(clients(&report)["logins_by_key"], 40);
     assert_eq!(clients(&report)["unattributed"], 0);
     let told = "40 of 40 logins belong to a task by the key that they used";
@@ -190,7 +188,7 @@ fn refusals_at_a_hard_wired_address_stay_the_rounds_and_logins_are_told_apart() 
     }
     // One slot: of twelve at once most are refused, and each goes on until it is in.
     let script = format!("until {HARD_WIRED}; do :; done");
-    let argv = format!("argv = [\"sh\", \"-c\", {}]", Value::from(script));
+    let argv = in_shell(&script);
     let case = Case::with(12, &argv, "max_startups = \"1:100:1\"", "");
     let finished = case
         .run(&[
@@ -275,7 +273,7 @@ fn refusals_are_sshds_own_and_what_the_client_says_of_them_is_information() {
         return;
     }
     // One slot, and a client that holds it until the others have tried.
-    let argv = format!("argv = [\"sh\", \"-c\", {}]", Value::from(SSH));
+    let argv = in_shell(SSH);
     let case = Case::with(30, &argv, "max_startups = \"1:100:1\"", "");
     let finished = case.run(&[
         "--threshold",
@@ -558,7 +556,7 @@ fn what_can_never_work_is_an_error_before_anything_is_started() {
 
 #[test]
 fn what_the_servers_machine_lacks_is_an_error_before_anything_is_started() {
-    let argv = format!("argv = [\"sh\", \"-c\", {}]", Value::from(SSH));
+    let argv = in_shell(SSH);
     let packages = "packages = [\"no-such-package-at-all\"]";
     let shell = "login_shell = \"/no/such/shell\"";
     let missing = [
@@ -601,7 +599,7 @@ fn stand_in_gives_every_command_to_the_login_shell_of_the_scenario_and_the_repor
     ] {
         let ssh = "ssh -F $SSHCHURN_SSH_CONFIG $SSHCHURN_HOST 'echo $0 $SHELL' </dev/null";
         let script = format!("[ \"$({ssh})\" = '{seen}' ]");
-        let argv = format!("argv = [\"sh\", \"-c\", {}]", Value::from(script.as_str()));
+        let argv = in_shell(&script);
         let case = Case::with(
             1,
             &argv,

@@ -1,28 +1,36 @@
 //! What is generated from the command line's definition, with the real binary and the programs that read it.
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::driver::{self, sshchurn};
+use crate::driver::{self, Finished, sshchurn};
 
-/// Feeds a script to bash with `arguments`, and gives what it printed.
-fn bash(arguments: &[&str], script: &str) -> String {
-    let mut bash = Command::new("bash")
+/// Runs a program to its end with this on its standard input.
+pub(crate) fn fed(program: &str, arguments: &[&str], input: &[u8]) -> Finished {
+    let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    bash.stdin
-        .take()
-        .unwrap()
-        .write_all(script.as_bytes())
-        .unwrap();
-    let output = bash.wait_with_output().unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success() && stderr.is_empty(), "{stderr}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Finished {
+        code: output.status.code(),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+        directory: PathBuf::new(),
+    }
+}
+
+/// Feeds a script to bash with `arguments`, and gives what it printed.
+fn bash(arguments: &[&str], script: &str) -> String {
+    let finished = fed("bash", arguments, script.as_bytes()).code(0);
+    assert!(finished.stderr.is_empty(), "{}", finished.stderr);
+    finished.stdout
 }
 
 #[test]

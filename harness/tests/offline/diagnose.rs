@@ -2,10 +2,10 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use crate::command_line::fed;
 use crate::driver::{self, sshchurn};
 
 /// The three parts of a rotated log, oldest first: an episode begins in the first and ends in the last.
@@ -44,22 +44,9 @@ fn document(paths: &[&Path], more: &[&str], code: i32) -> Value {
 
 /// `sshchurn diagnose ARGS` with this on its standard input: exit code, stdout and stderr.
 fn with_input(arguments: &[&str], input: &[u8]) -> (Option<i32>, String, String) {
-    let mut child = Command::new(driver::binary())
-        .arg("diagnose")
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(input).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (
-        output.status.code(),
-        text(output.stdout),
-        text(output.stderr),
-    )
+    let arguments = [&["diagnose"][..], arguments].concat();
+    let finished = fed(driver::binary(), &arguments, input);
+    (finished.code, finished.stdout, finished.stderr)
 }
 
 #[test]

@@ -146,11 +146,11 @@ fn expectations_are_told_of_the_scenario_as_it_is_written_and_left_out_of_a_chan
     assert_eq!(report["expectations"], serde_json::json!([]));
     assert_eq!(
         report["scenario"]["description"],
-        "`demonstration` with tasks 4 instead of 3."
+        "`demonstration` with changes: tasks 3 → 4."
     );
     let warnings = report["warnings"].to_string();
     assert!(
-        warnings.contains("tasks 4 instead of 3: banner_eof >= 1"),
+        warnings.contains("(tasks 3 → 4): banner_eof >= 1"),
         "{warnings}"
     );
     // A wrong one is an error before anything starts.

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::driver::{books_balance, run, strategy};
-use crate::machine::Kind;
+use crate::machine::{Kind, on_each_kind};
 
 const RATE_PER_S: f64 = 10.0;
 
@@ -27,10 +27,9 @@ fn measured(kind: Kind, directory: &Path, slow_auth_ms: u64) -> Value {
     strategy(&report, "one-shot")["per_round"][0].clone()
 }
 
-fn slots_grow_with_the_time_of_a_look_up(kind: Kind) {
-    let Some(_alone) = kind.alone() else {
-        return;
-    };
+on_each_kind!(slots_grow_with_the_time_of_a_look_up_of_keys);
+
+fn slots_grow_with_the_time_of_a_look_up_of_keys(kind: Kind) {
     let directory = tempfile::tempdir().unwrap();
     let [quick, slow] = [0, 400].map(|ms| measured(kind, directory.path(), ms));
     let quickest = |round: &Value| {
@@ -56,22 +55,4 @@ fn slots_grow_with_the_time_of_a_look_up(kind: Kind) {
         (0.5 * expected..2.0 * expected).contains(&grown),
         "{grown} slot seconds instead of {expected}"
     );
-}
-
-mod local {
-    use super::{Kind, slots_grow_with_the_time_of_a_look_up};
-
-    #[test]
-    fn slots_grow_with_the_time_of_a_look_up_of_keys() {
-        slots_grow_with_the_time_of_a_look_up(Kind::Local);
-    }
-}
-
-mod docker {
-    use super::{Kind, slots_grow_with_the_time_of_a_look_up};
-
-    #[test]
-    fn slots_grow_with_the_time_of_a_look_up_of_keys() {
-        slots_grow_with_the_time_of_a_look_up(Kind::Docker);
-    }
 }

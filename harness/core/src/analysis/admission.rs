@@ -410,7 +410,7 @@ fn difference(
     }
     if let Some(p_value) = p_value.filter(|p| *p < ALPHA) {
         return Some(format!(
-            "all draws together fit {configured} with a probability of {p_value:.1e}"
+            "all draws together would be this far from {configured} by chance with a probability of {p_value:.1e}"
         ));
     }
     // χ² over a hundred points hides one that is far off, such as a `start` that is one too high.

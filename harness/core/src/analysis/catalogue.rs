@@ -398,12 +398,7 @@ pub fn metric(name: &str) -> Option<&'static Metric> {
 /// The nearest metric name to a misspelt one, when one is near.
 #[must_use]
 pub fn nearest(name: &str) -> Option<&'static str> {
-    CATALOGUE
-        .iter()
-        .map(|metric| (strsim::jaro_winkler(name, metric.name), metric.name))
-        .filter(|(likeness, _)| *likeness > 0.75)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
+    crate::nearest::nearest(name, CATALOGUE.iter().map(|metric| metric.name))
 }
 
 /// Nothing: tasks, directories, the server's own numbers.

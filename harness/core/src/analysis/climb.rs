@@ -231,7 +231,7 @@ impl Met {
                 self.most_held
             ),
             OtherLimit::LoginGraceTime => format!(
-                "LoginGraceTime took slots back{after}, so that the number of slots in use was no longer known: give it more \
+                "LoginGraceTime took slots back{after}, so that the number of slots in use was no longer known: set it to more \
                  than a climb takes"
             ),
             OtherLimit::ListenQueue => {
@@ -240,13 +240,13 @@ impl Met {
             OtherLimit::Fork => format!("sshd could not fork for {connections}"),
             OtherLimit::Descriptors => format!("sshd had no descriptor left for {connections}"),
             OtherLimit::SessionEnded => format!(
-                "sshd admitted {connections}, whose process ended before the identification string: see sshd.log"
+                "{connections} that sshd admitted ended before the identification string: see sshd.log"
             ),
             OtherLimit::ConnectionLost => {
                 format!("the server ended a held connection{after}, and its log does not say why")
             }
             OtherLimit::Failed(metric) => {
-                format!("{connections} were neither admitted nor refused ({metric})")
+                format!("sshd neither admitted nor refused {connections} ({metric})")
             }
         };
         format!("{climbs}, {what}")

@@ -263,17 +263,7 @@ impl LedgerBuilder {
         ordinal: u32,
         outcome: AttemptOutcome,
     ) -> AttemptId {
-        self.attempts += 1;
-        let attempt = AttemptId(self.attempts);
-        let round = self.round;
-        self.push(Event::AttemptStarted {
-            round,
-            task: TaskId(task),
-            attempt,
-            phase,
-            ordinal,
-        });
-        let begun = self.instant();
+        let (attempt, begun) = self.started(task, phase, ordinal);
         let step = |ms| Some(begun + Duration::from_millis(ms));
         let port = self.port();
         let mut trace = AttemptTrace {
@@ -313,8 +303,8 @@ impl LedgerBuilder {
         attempt
     }
 
-    /// An attempt that is admitted and stays open.
-    pub fn begin(&mut self, task: u32, phase: Phase) -> (AttemptId, RunInstant) {
+    /// Numbers an attempt, which begins now.
+    fn started(&mut self, task: u32, phase: Phase, ordinal: u32) -> (AttemptId, RunInstant) {
         self.attempts += 1;
         let (attempt, round) = (AttemptId(self.attempts), self.round);
         self.push(Event::AttemptStarted {
@@ -322,11 +312,17 @@ impl LedgerBuilder {
             task: TaskId(task),
             attempt,
             phase,
-            ordinal: 1,
+            ordinal,
         });
-        let (begun, port) = (self.instant(), self.port());
+        (attempt, self.instant())
+    }
+
+    /// An attempt that is admitted and stays open.
+    pub fn begin(&mut self, task: u32, phase: Phase) -> (AttemptId, RunInstant) {
+        let started = self.started(task, phase, 1);
+        let port = self.port();
         self.connection_from(port).wait(10);
-        (attempt, begun)
+        started
     }
 
     /// The end of one that was silent.
@@ -349,16 +345,8 @@ impl LedgerBuilder {
 
     /// An attempt refused by a drop line with `PORT` where the port stands.
     pub fn refused_as(&mut self, task: u32, phase: Phase, drop: &str) {
-        self.attempts += 1;
-        let (attempt, round) = (AttemptId(self.attempts), self.round);
-        self.push(Event::AttemptStarted {
-            round,
-            task: TaskId(task),
-            attempt,
-            phase,
-            ordinal: 1,
-        });
-        let (begun, port) = (self.instant(), self.port());
+        let (attempt, begun) = self.started(task, phase, 1);
+        let port = self.port();
         self.logged(&drop.replace("PORT", &port.to_string()))
             .wait(2);
         let trace = AttemptTrace {

@@ -50,7 +50,7 @@ pub(super) struct SingleDrop {
 }
 
 /// Who logged it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Listener {
     pub(super) origin: Option<String>,
     pub(super) pid: Option<u32>,
@@ -75,7 +75,7 @@ struct Open {
     /// Time between the last two lines.
     gap: Option<i64>,
     most_slots: Option<u32>,
-    causes: [u64; 3],
+    causes: [u64; 2],
     penalties: BTreeMap<&'static str, u64>,
 }
 
@@ -183,7 +183,7 @@ impl Episodes {
         match drop.cause {
             Cause::MaxStartups => add(&mut open.causes[0], drop.times),
             Cause::PerSource => add(&mut open.causes[1], drop.times),
-            Cause::Either => add(&mut open.causes[2], drop.times),
+            Cause::Either => {}
             Cause::Penalty(reason) => add(open.penalties.entry(reason).or_default(), drop.times),
         }
         add(&mut self.drops.listed, drop.times);
@@ -297,31 +297,31 @@ impl Episodes {
             .cloned()
             .collect();
         for other in affected {
-            self.close_both(&other);
+            self.forget(&other);
         }
     }
 
-    fn close_both(&mut self, who: &Listener) {
+    /// Closes what a listener has open, and forgets it.
+    fn forget(&mut self, who: &Listener) {
         self.close(who, EpisodeRule::MaxStartups, None, None);
         self.close(who, EpisodeRule::Penalties, None, None);
+        self.states.remove(who);
     }
 
     fn state(&mut self, who: &Listener) -> &mut State {
         self.clock += 1;
-        let clock = self.clock;
-        if self.states.len() >= MOST_LISTENERS && !self.states.contains_key(who) {
-            let silent = self.states.iter().min_by_key(|(_, state)| state.used);
-            if let Some(silent) = silent.map(|(who, _)| who.clone()) {
-                self.close_both(&silent);
-                self.states.remove(&silent);
-            }
-        }
         // Twice the look-up, but a copy of the name only for a new one.
         if !self.states.contains_key(who) {
+            if self.states.len() >= MOST_LISTENERS {
+                let silent = self.states.iter().min_by_key(|(_, state)| state.used);
+                if let Some(silent) = silent.map(|(who, _)| who.clone()) {
+                    self.forget(&silent);
+                }
+            }
             self.states.insert(who.clone(), State::default());
         }
-        let state = self.states.entry(who.clone()).or_default();
-        state.used = clock;
+        let state = self.states.get_mut(who).expect("it was there or is now");
+        state.used = self.clock;
         state
     }
 
@@ -422,9 +422,9 @@ impl Episodes {
     /// Closes what is open, and sums up.
     pub(super) fn finish(mut self) -> (Drops, Vec<Episode>, u64) {
         let mut open: Vec<Listener> = self.states.keys().cloned().collect();
-        open.sort_by_key(|who| (who.origin.clone(), who.pid));
+        open.sort_unstable();
         for who in open {
-            self.close_both(&who);
+            self.forget(&who);
         }
         let mut drops = self.drops;
         drops.total = drops.startups().saturating_add(drops.by_penalty());

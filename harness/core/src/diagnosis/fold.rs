@@ -174,23 +174,24 @@ impl Fold {
     /// A line whose envelope names sshd.
     fn sshd(&mut self, line: Enveloped<'_>, times: u64) -> Class {
         // rsyslog folds lines that are alike into the last of them.
-        let (times, line) = match repeated(line.text) {
-            Some((repeats, text)) => (
-                times.saturating_mul(repeats).min(MOST_REPEATS),
-                Enveloped { text, ..line },
-            ),
-            None => (times, line),
-        };
+        let (repeats, text) = repeated(line.text).unwrap_or((1, line.text));
+        let times = times.saturating_mul(repeats).min(MOST_REPEATS);
+        let line = Enveloped { text, ..line };
         match line.program {
             Some("sshd-auth") => self.at_least_release(Release::new(10, 0)),
             Some("sshd-session") => self.at_least_release(Release::new(9, 8)),
             _ => {}
         }
+        let event = parse_message(line.pid, text);
+        self.said(line, &event, times)
+    }
+
+    /// What a line of sshd's says.
+    fn said(&mut self, line: Enveloped<'_>, event: &ServerLogEvent<'_>, times: u64) -> Class {
         self.saw(line.stamp);
-        let event = parse_message(line.pid, line.text);
         match event.message {
             ServerLogMessage::Unknown { text } => {
-                self.saw_level(&event);
+                self.saw_level(event);
                 if matches!(event.severity, Severity::Debug(_)) {
                     return Class::Debug;
                 }
@@ -198,7 +199,7 @@ impl Fold {
                 Class::Unknown
             }
             _ => {
-                self.event(line, &event, times);
+                self.event(line, event, times);
                 Class::Sshd
             }
         }
@@ -318,7 +319,7 @@ impl Fold {
                     | M::SessionEnded { .. }
                     | M::Penalised { .. }
             );
-        self.sshd(line, 1)
+        self.said(line, &event, 1)
     }
 
     /// The place of an origin's lines without a program; beyond the last one that is told apart, origins share it.
@@ -408,7 +409,6 @@ impl Fold {
             (Severity::Debug(_), _) => LogLevel::Debug,
             (Severity::Error | Severity::Fatal, _) => LogLevel::Error,
             (_, M::Connection { .. } | M::SessionStarted { .. } | M::SessionEnded { .. }) => {
-                self.episodes.is_verbose();
                 LogLevel::Verbose
             }
             (
@@ -426,7 +426,7 @@ impl Fold {
             _ => return,
         };
         self.level = self.level.max(Some(level));
-        if level == LogLevel::Debug {
+        if level >= LogLevel::Verbose {
             self.episodes.is_verbose();
         }
     }
@@ -596,7 +596,7 @@ fn cause_of(slots: u32, draw: Option<(u32, u32)>, max_startups: Option<MaxStartu
     match max_startups {
         _ if slots == 0 => Cause::PerSource,
         Some(set) if slots < set.start => Cause::PerSource,
-        Some(set) if slots >= set.full || set.rate == 100 => Cause::MaxStartups,
+        Some(set) if slots >= set.shut_from() => Cause::MaxStartups,
         _ => Cause::Either,
     }
 }
@@ -606,17 +606,13 @@ fn repeated(text: &str) -> Option<(u64, &str)> {
     let rest = text.strip_prefix("message repeated ")?;
     let (times, rest) = rest.split_once(" times: [")?;
     let text = rest.strip_suffix(']')?;
-    Some((
-        times.parse::<u64>().ok()?.min(MOST_REPEATS),
-        text.strip_prefix(' ').unwrap_or(text),
-    ))
+    Some((times.parse().ok()?, text.strip_prefix(' ').unwrap_or(text)))
 }
 
 /// `host last message repeated N times`.
 fn last_repeated(text: &str) -> Option<u64> {
     let (_, rest) = text.split_once("last message repeated ")?;
-    let times: u64 = rest.strip_suffix(" times")?.parse().ok()?;
-    Some(times.min(MOST_REPEATS))
+    rest.strip_suffix(" times")?.parse().ok()
 }
 
 /// Seconds in `exited MaxStartups throttling after HH:MM:SS, …`; `None` for a day and more, which sshd words otherwise.

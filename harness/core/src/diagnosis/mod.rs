@@ -20,7 +20,7 @@ pub use result::{
     ClientCount, Diagnosis, Drops, Episode, EpisodeRule, LineCounts, LogLevel, Logins, Losses,
     OtherCounts, Peak, Shape, SourceCounts, Sources, WhyAtLeast,
 };
-pub use threshold::{DiagnosisThreshold, METRICS, ThresholdResult, judge};
+pub use threshold::{DiagnosisThreshold, ThresholdResult, judge};
 
 #[cfg(test)]
 mod tests;

@@ -43,16 +43,18 @@ impl SourceTable {
     fn of(&mut self, address: &str) -> &mut Counts {
         if !self.counts.contains_key(address) {
             if self.counts.len() >= 2 * MOST {
+                self.overflowed = true;
                 self.prune();
             }
             self.counts.insert(address.to_owned(), Counts::default());
         }
-        self.counts.entry(address.to_owned()).or_default()
+        self.counts
+            .get_mut(address)
+            .expect("it was there or is now")
     }
 
     /// Keeps the largest.
     fn prune(&mut self) {
-        self.overflowed = true;
         let all = sorted(std::mem::take(&mut self.counts));
         for (index, (address, counts)) in all.into_iter().enumerate() {
             if index < MOST {

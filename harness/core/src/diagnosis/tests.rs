@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::threshold::METRICS;
 use super::*;
 use crate::gate::GateOutcome;
 use crate::release::Release;
@@ -553,8 +554,9 @@ fn a_level_that_may_hide_refusals_is_no_proof_of_none() {
 fn thresholds_that_make_no_sense_are_refused_at_the_word() {
     for (text, position, words) in [
         ("server_drop == 0", 0, "did you mean `server_drops`"),
-        ("server_drops = 0", 0, "operator"),
-        ("server_drops", 0, "operator"),
+        ("server_drops = 0", 13, "operator"),
+        ("server_drops", 12, "operator"),
+        ("unserved == e", 12, "`e`"),
         ("server_drops == x", 16, "`x`"),
         ("server_drops == -1", 16, "`-1`"),
     ] {

@@ -8,110 +8,83 @@ use serde::{Deserialize, Serialize};
 
 use super::result::Diagnosis;
 use crate::gate::{GateOutcome, Operator, ThresholdError, ThresholdProblem};
+use crate::nearest::nearest;
 use crate::quantity::number;
 
 /// A number of which the log may show a part only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Range {
+pub(super) struct Range {
     least: u64,
     /// `None` where there may be any number more.
     most: Option<u64>,
 }
 
-type Value = fn(&Diagnosis) -> Range;
+pub(super) type Value = fn(&Diagnosis) -> Range;
 
-/// Metrics by name, with what they count. Those that runs have as well carry the same names.
-pub const METRICS: [(&str, &str); 10] = [
-    ("server_drops", "connections that sshd refused"),
-    ("refused_by_max_startups", "those refused by MaxStartups"),
-    (
-        "refused_by_other_rule",
-        "those refused by PerSourceMaxStartups or PerSourcePenalties",
-    ),
-    ("throttling_episodes", "times in which sshd kept refusing"),
-    (
-        "unserved",
-        "connections let in but not served: no process, or no descriptors",
-    ),
-    ("server_accepted", "successful logins"),
-    (
-        "grace_timeouts",
-        "clients that LoginGraceTime had to disconnect",
-    ),
-    ("sessions_refused", "channels refused by MaxSessions"),
-    (
-        "client_messages",
-        "messages of clients that were turned away",
-    ),
-    ("unknown_lines", "lines of sshd's that were not understood"),
-];
-
-fn value_of(metric: &str) -> Option<Value> {
-    // A log that lost lines may have lost any.
-    fn logged(diagnosis: &Diagnosis, count: u64) -> Range {
-        Range {
-            least: count,
-            most: (diagnosis.losses.announcements == 0).then_some(count),
-        }
+/// Of a log that lost lines any count may be larger.
+fn logged(diagnosis: &Diagnosis, count: u64) -> Range {
+    Range {
+        least: count,
+        most: (diagnosis.losses.announcements == 0).then_some(count),
     }
-    fn refused(diagnosis: &Diagnosis, least: u64, most: u64) -> Range {
-        Range {
-            least,
-            most: (!diagnosis.drops.at_least()).then_some(most),
-        }
-    }
-    Some(match metric {
-        "server_drops" => |d| refused(d, d.drops.total, d.drops.total),
-        "refused_by_max_startups" => |d| {
-            let certain = d.drops.max_startups;
-            refused(
-                d,
-                certain,
-                certain.saturating_add(d.drops.max_startups_or_per_source),
-            )
-        },
-        "refused_by_other_rule" => |d| {
-            let certain = d
-                .drops
-                .per_source_max_startups
-                .saturating_add(d.drops.by_penalty());
-            refused(
-                d,
-                certain,
-                certain.saturating_add(d.drops.max_startups_or_per_source),
-            )
-        },
-        "throttling_episodes" => |d| {
-            let listed = u64::try_from(d.episodes.len()).unwrap_or(u64::MAX);
-            let episodes = listed.saturating_add(d.episodes_not_listed);
-            let hidden = d.losses.announcements > 0 || d.drops.total == 0 && d.drops.at_least();
-            Range {
-                least: episodes,
-                most: (!hidden).then_some(episodes),
-            }
-        },
-        "unserved" => |d| logged(d, d.other.fork_failed.saturating_add(d.other.pipe_failed)),
-        "server_accepted" => |d| logged(d, d.logins.count),
-        // Builds with the fix for CVE-2024-6387, and 8.4 on Linux, do not log it.
-        "grace_timeouts" => |d| Range {
-            least: d.other.grace_timeouts,
-            most: None,
-        },
-        "sessions_refused" => |d| logged(d, d.other.sessions_refused),
-        "client_messages" => |d| {
-            let count = d
-                .client_messages
-                .iter()
-                .fold(0_u64, |sum, it| sum.saturating_add(it.count));
-            logged(d, count)
-        },
-        "unknown_lines" => |d| Range {
-            least: d.lines.sshd_unknown,
-            most: Some(d.lines.sshd_unknown),
-        },
-        _ => return None,
-    })
 }
+
+fn refused(diagnosis: &Diagnosis, least: u64, most: u64) -> Range {
+    Range {
+        least,
+        most: (!diagnosis.drops.at_least()).then_some(most),
+    }
+}
+
+/// Metrics by name, with how each is read off a log. Those that runs have as well carry the same names.
+pub(super) const METRICS: [(&str, Value); 10] = [
+    ("server_drops", |d| refused(d, d.drops.total, d.drops.total)),
+    ("refused_by_max_startups", |d| {
+        let certain = d.drops.max_startups;
+        let most = certain.saturating_add(d.drops.max_startups_or_per_source);
+        refused(d, certain, most)
+    }),
+    // By PerSourceMaxStartups or PerSourcePenalties.
+    ("refused_by_other_rule", |d| {
+        let certain = d
+            .drops
+            .per_source_max_startups
+            .saturating_add(d.drops.by_penalty());
+        let most = certain.saturating_add(d.drops.max_startups_or_per_source);
+        refused(d, certain, most)
+    }),
+    ("throttling_episodes", |d| {
+        let listed = u64::try_from(d.episodes.len()).unwrap_or(u64::MAX);
+        let episodes = listed.saturating_add(d.episodes_not_listed);
+        let hidden = d.losses.announcements > 0 || d.drops.total == 0 && d.drops.at_least();
+        Range {
+            least: episodes,
+            most: (!hidden).then_some(episodes),
+        }
+    }),
+    // Let in but not served: no process, or no descriptors.
+    ("unserved", |d| {
+        logged(d, d.other.fork_failed.saturating_add(d.other.pipe_failed))
+    }),
+    ("server_accepted", |d| logged(d, d.logins.count)),
+    // Builds with the fix for CVE-2024-6387, and 8.4 on Linux, do not log it.
+    ("grace_timeouts", |d| Range {
+        least: d.other.grace_timeouts,
+        most: None,
+    }),
+    ("sessions_refused", |d| logged(d, d.other.sessions_refused)),
+    ("client_messages", |d| {
+        let counts = d.client_messages.iter();
+        logged(
+            d,
+            counts.fold(0_u64, |sum, it| sum.saturating_add(it.count)),
+        )
+    }),
+    ("unknown_lines", |d| Range {
+        least: d.lines.sshd_unknown,
+        most: Some(d.lines.sshd_unknown),
+    }),
+];
 
 /// A checked threshold.
 #[derive(Debug, Clone)]
@@ -129,43 +102,37 @@ impl DiagnosisThreshold {
     /// # Errors
     /// [`ThresholdError`] with the position of the first offending word.
     pub fn parse(text: &str) -> Result<Self, ThresholdError> {
-        let fault = |part: &str, problem| {
-            let position = text.find(part).unwrap_or(0);
-            ThresholdError {
-                text: text.to_owned(),
-                position,
-                length: part.len(),
-                problem,
-            }
+        let fault = |position, length, problem| ThresholdError {
+            text: text.to_owned(),
+            position,
+            length,
+            problem,
         };
-        let Some((left, operator, right)) = Operator::split(text) else {
-            return Err(fault(
-                "",
-                ThresholdProblem::Expected {
-                    expected: "an operator (== != < <= > >=)",
-                    found: "nothing".to_owned(),
-                },
-            ));
-        };
+        let (left, operator, right) = Operator::split(text).map_err(|at| {
+            let found = text[at..].trim();
+            let problem = ThresholdProblem::expected(Operator::EXPECTED, found);
+            fault(at, found.len(), problem)
+        })?;
         let (metric, limit) = (left.trim(), right.trim());
-        let Some(value) = value_of(metric) else {
-            let nearest = METRICS
-                .iter()
-                .map(|(name, _)| (strsim::jaro_winkler(metric, name), *name))
-                .filter(|(likeness, _)| *likeness > 0.75)
-                .max_by(|a, b| a.0.total_cmp(&b.0));
+        let Some((_, value)) = METRICS.into_iter().find(|(name, _)| *name == metric) else {
+            let nearest = nearest(metric, METRICS.iter().map(|(name, _)| *name));
             return Err(fault(
-                metric,
+                left.len() - left.trim_start().len(),
+                metric.len(),
                 ThresholdProblem::UnknownMetric {
                     name: metric.to_owned(),
-                    nearest: nearest.map(|(_, name)| name.to_owned()),
+                    nearest: nearest.map(str::to_owned),
                 },
             ));
         };
         let limit = match limit.parse::<f64>() {
             Ok(number) if number.is_finite() && number >= 0.0 => number,
             _ => {
-                return Err(fault(limit, ThresholdProblem::BadNumber(limit.to_owned())));
+                return Err(fault(
+                    text.len() - right.trim_start().len(),
+                    limit.len(),
+                    ThresholdProblem::BadNumber(limit.to_owned()),
+                ));
             }
         };
         Ok(DiagnosisThreshold {

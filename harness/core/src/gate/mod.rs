@@ -12,7 +12,7 @@ mod verdict;
 
 pub use judge::{GateCheck, GateOutcome, GateResult, judge};
 pub use problem::{ThresholdError, ThresholdProblem};
-pub use threshold::{Bound, Operator, Selector, Threshold};
+pub use threshold::{Bound, Operator, Selector, Threshold, parse_all};
 pub use verdict::{Decision, Verdict, decide, join};
 
 pub use crate::analysis::catalogue::{Aggregate, CATALOGUE, Metric, Unit};

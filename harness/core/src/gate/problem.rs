@@ -90,6 +90,17 @@ pub enum ThresholdProblem {
     MixedStrategies(String),
 }
 
+impl ThresholdProblem {
+    /// Something else, or nothing, where `expected` should be.
+    pub(crate) fn expected(expected: &'static str, found: &str) -> Self {
+        let found = match found {
+            "" => "nothing".to_owned(),
+            found => format!("`{found}`"),
+        };
+        ThresholdProblem::Expected { expected, found }
+    }
+}
+
 fn did_you_mean(nearest: Option<&str>) -> String {
     nearest.map_or_else(String::new, |nearest| {
         format!("; did you mean `{nearest}`?")

@@ -10,6 +10,7 @@ use std::fmt;
 use super::problem::{ThresholdError, ThresholdProblem};
 use crate::analysis::catalogue::{self, Aggregate, Metric, Unit};
 use crate::ids::StrategyName;
+use crate::nearest::nearest;
 use crate::vocabulary::Phase;
 
 /// How the two sides are compared.
@@ -40,14 +41,20 @@ impl Operator {
         (">", Operator::Greater),
     ];
 
+    /// What is missing where there is none.
+    pub(crate) const EXPECTED: &str = "an operator (== != < <= > >=)";
+
     /// The two sides of the first operator in a text, and the operator.
-    #[must_use]
-    pub fn split(text: &str) -> Option<(&str, Operator, &str)> {
-        let start = text.find(['<', '>', '=', '!'])?;
+    ///
+    /// # Errors
+    /// The byte offset at which one should be.
+    pub fn split(text: &str) -> Result<(&str, Operator, &str), usize> {
+        let start = text.find(['<', '>', '=', '!']).ok_or(text.len())?;
         let (sign, operator) = Operator::ALL
             .into_iter()
-            .find(|(sign, _)| text[start..].starts_with(sign))?;
-        Some((&text[..start], operator, &text[start + sign.len()..]))
+            .find(|(sign, _)| text[start..].starts_with(sign))
+            .ok_or(start)?;
+        Ok((&text[..start], operator, &text[start + sign.len()..]))
     }
 
     /// Whether `actual op limit`.
@@ -195,19 +202,30 @@ impl Threshold {
         texts: &[String],
         strategies: &[StrategyName],
     ) -> Result<Vec<Threshold>, Vec<ThresholdError>> {
-        let mut thresholds = Vec::new();
-        let mut errors = Vec::new();
-        for text in texts {
-            match Threshold::parse(text, strategies) {
-                Ok(threshold) => thresholds.push(threshold),
-                Err(error) => errors.push(error),
-            }
+        parse_all(texts, |text| Threshold::parse(text, strategies))
+    }
+}
+
+/// Parses all thresholds, of whatever grammar, and reports every problem at once.
+///
+/// # Errors
+/// One [`ThresholdError`] for each that is wrong.
+pub fn parse_all<T>(
+    texts: &[String],
+    parse: impl Fn(&str) -> Result<T, ThresholdError>,
+) -> Result<Vec<T>, Vec<ThresholdError>> {
+    let mut thresholds = Vec::new();
+    let mut errors = Vec::new();
+    for text in texts {
+        match parse(text) {
+            Ok(threshold) => thresholds.push(threshold),
+            Err(error) => errors.push(error),
         }
-        if errors.is_empty() {
-            Ok(thresholds)
-        } else {
-            Err(errors)
-        }
+    }
+    if errors.is_empty() {
+        Ok(thresholds)
+    } else {
+        Err(errors)
     }
 }
 
@@ -218,15 +236,10 @@ impl fmt::Display for Threshold {
 }
 
 fn parse(text: &str, strategies: &[StrategyName]) -> Result<Threshold, Fault> {
-    let start = text
-        .find(['<', '>', '=', '!'])
-        .ok_or_else(|| expected("an operator (== != < <= > >=)", "", text.len()))?;
-    let (sign, operator) = Operator::ALL
-        .into_iter()
-        .find(|(sign, _)| text[start..].starts_with(sign))
-        .ok_or_else(|| expected("an operator (== != < <= > >=)", &text[start..], start))?;
-    let left = selector(trimmed(text, 0, start), strategies)?;
-    let right = trimmed(text, start + sign.len(), text.len());
+    let (left, operator, right) =
+        Operator::split(text).map_err(|at| expected(Operator::EXPECTED, &text[at..], at))?;
+    let right = trimmed(text, text.len() - right.len(), text.len());
+    let left = selector(trimmed(text, 0, left.len()), strategies)?;
     let bound = bound(right, &left, strategies)?;
     Ok(Threshold {
         text: text.to_owned(),
@@ -241,14 +254,7 @@ fn expected(expected: &'static str, found: &str, position: usize) -> Fault {
     Fault {
         position,
         length: found.len(),
-        problem: ThresholdProblem::Expected {
-            expected,
-            found: if found.is_empty() {
-                "nothing".to_owned()
-            } else {
-                format!("`{found}`")
-            },
-        },
+        problem: ThresholdProblem::expected(expected, found),
     }
 }
 
@@ -355,12 +361,8 @@ fn unknown(
         catalogue::metric(next).is_some() || Phase::ALL.iter().any(|phase| phase.as_str() == next)
     });
     if !qualified && metric_follows {
-        let nearest = strategies
-            .iter()
-            .map(|name| (strsim::jaro_winkler(word.text, &name.0), name))
-            .filter(|(likeness, _)| *likeness > 0.75)
-            .max_by(|a, b| a.0.total_cmp(&b.0))
-            .map(|(_, name)| name.0.clone());
+        let names = strategies.iter().map(|name| name.0.as_str());
+        let nearest = nearest(word.text, names).map(str::to_owned);
         let known: Vec<String> = strategies.iter().map(|name| format!("`{name}`")).collect();
         return word.fault(ThresholdProblem::UnknownStrategy {
             name: word.text.to_owned(),

@@ -397,6 +397,21 @@ pub enum SlowAuthShape {
 pub const MONITORING_SOURCE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 impl SshdConfig {
+    /// That of a scenario that says nothing but its `MaxStartups`.
+    #[must_use]
+    pub fn of(max_startups: MaxStartups) -> Self {
+        SshdConfig {
+            max_startups,
+            min_release: None,
+            packages: Packages::new(),
+            login_shell: None,
+            slow_auth: None,
+            separate_cores: false,
+            keywords: Vec::new(),
+            monitoring_keywords: Vec::new(),
+        }
+    }
+
     /// The value of a keyword, compared as sshd does: without regard to case. Of one that is there several times, the first.
     #[must_use]
     pub fn keyword(&self, name: &str) -> Option<&str> {
@@ -405,9 +420,7 @@ impl SshdConfig {
             .find(|(key, _)| key.eq_ignore_ascii_case(name))
             .map(|(_, value)| value.as_str())
     }
-}
 
-impl SshdConfig {
     /// Whether the server is to ban addresses for what their clients do (`PerSourcePenalties`); without a word of the
     /// scenario it is not.
     #[must_use]

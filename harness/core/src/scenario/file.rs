@@ -487,7 +487,7 @@ fn slow_auth(table: &Table<'_, '_>) -> Option<SlowAuth> {
     if shape.is_some() && mean.is_none() {
         table.problem(
             "slow_auth_shape",
-            "says how `slow_auth` varies, and there is none",
+            "says how `slow_auth` varies, but `slow_auth` is not set",
             Some("slow_auth = \"200ms\"".to_owned()),
         );
     }

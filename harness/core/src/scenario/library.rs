@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::config::Scenario;
 use super::problem::ScenarioErrors;
-use super::reader::nearest;
+use crate::nearest::nearest;
 
 /// Named scenario texts, the default first.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +42,7 @@ impl Library {
             return Ok((Scenario::parse(argument, text)?, "built-in".to_owned()));
         }
         let names = self.names();
-        let help = match nearest(argument, &names) {
+        let help = match nearest(argument, names.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!(
                 "the shipped scenarios are {}; or give the path of a file",

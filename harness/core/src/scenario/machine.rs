@@ -17,8 +17,8 @@ pub struct PackageName(String);
 /// Text that names no package.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no name of a Debian package: two or more of lower-case letters, digits, `+`, `-` and `.`, beginning with a \
-     letter or a digit"
+    "`{0}` is not the name of a Debian package: it needs two or more lower-case letters, digits, `+`, `-` or `.`, and must begin \
+     with a letter or a digit"
 )]
 pub struct InvalidPackageName(String);
 
@@ -62,7 +62,7 @@ pub struct LoginShell(String);
 /// Text that names no login shell.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no login shell: an absolute path such as `/bin/bash`, of letters, digits and `/._+-`"
+    "`{0}` is not a login shell: give an absolute path such as `/bin/bash`, made of letters, digits and `/._+-`"
 )]
 pub struct InvalidLoginShell(String);
 

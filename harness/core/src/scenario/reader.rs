@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::problem::Problem;
 use super::units::{parse_bytes, parse_duration};
+use crate::nearest::nearest;
 
 /// Where problems go.
 #[derive(Default)]
@@ -274,7 +275,7 @@ impl<'t, 'i> Table<'t, 'i> {
             return Some(*value);
         }
         let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        let help = match nearest(&text, &known) {
+        let help = match nearest(&text, known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`? The choices are {}", list(&known)),
             None => format!("the choices are {}", list(&known)),
         };
@@ -410,7 +411,7 @@ impl<'t, 'i> Table<'t, 'i> {
             if known.contains(&name) {
                 continue;
             }
-            let help = match nearest(name, &known) {
+            let help = match nearest(name, known.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("the keys here are {}", list(&known)),
             };
@@ -472,14 +473,4 @@ fn list(words: &[&str]) -> String {
         .map(|word| format!("`{word}`"))
         .collect::<Vec<_>>()
         .join(", ")
-}
-
-/// The known word a typing error away, if there is one.
-pub(super) fn nearest<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
-    known
-        .iter()
-        .map(|candidate| (strsim::jaro_winkler(word, candidate), *candidate))
-        .filter(|(similarity, _)| *similarity > 0.75)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate)
 }

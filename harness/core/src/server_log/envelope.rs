@@ -183,11 +183,11 @@ fn take(form: Form, line: &str, written: Written) -> Option<Layer<'_>> {
     match form {
         Form::MonthFirst => {
             let (stamp, rest) = stamp::month_first(line, written)?;
-            Some(syslog(Some(stamp), rest))
+            Some(syslog(stamp, rest))
         }
         Form::WeekdayFirst => {
             let (stamp, rest) = stamp::weekday_first(line)?;
-            Some(syslog(Some(stamp), rest))
+            Some(syslog(stamp, rest))
         }
         Form::Iso => {
             let (stamp, rest) = stamp::iso(line)?;
@@ -223,9 +223,9 @@ fn stamped(stamp: Moment, rest: &str) -> Layer<'_> {
     Layer::More(inner, Cow::Borrowed(rest))
 }
 
-fn last<'a>(stamp: Option<Moment>, tagged: Tagged<'a>) -> Layer<'a> {
+fn last<'a>(stamp: Moment, tagged: Tagged<'a>) -> Layer<'a> {
     Layer::Last {
-        stamp,
+        stamp: Some(stamp),
         origin: tagged.origin.map(Cow::Borrowed),
         program: Some(Cow::Borrowed(tagged.program)),
         pid: tagged.pid,
@@ -252,13 +252,7 @@ fn priority(line: &str, written: Written) -> Option<Layer<'_>> {
     (!number.is_empty() && number.len() <= 3 && number.bytes().all(|byte| byte.is_ascii_digit()))
         .then_some(())?;
     let Some(rest) = rest.strip_prefix("1 ") else {
-        return match stamp::month_first(rest, written) {
-            Some((stamp, rest)) => Some(syslog(Some(stamp), rest)),
-            None => {
-                let (stamp, rest) = stamp::iso(rest)?;
-                Some(after_iso(stamp, rest))
-            }
-        };
+        return take(Form::MonthFirst, rest, written).or_else(|| take(Form::Iso, rest, written));
     };
     let (stamp, rest) = match rest.strip_prefix("- ") {
         Some(rest) => (None, rest),
@@ -302,17 +296,15 @@ fn after_structured_data(text: &str) -> Option<&str> {
 }
 
 /// `[host] [facility.level] program[pid]: message`, where a line always has a program; one without is no program's.
-fn syslog(stamp: Option<Moment>, rest: &str) -> Layer<'_> {
-    match tagged(rest, |_| true) {
-        Some(tagged) => last(stamp, tagged),
-        None => Layer::Last {
-            stamp,
-            origin: None,
-            program: Some(Cow::Borrowed("")),
-            pid: None,
-            text: Cow::Borrowed(rest),
-        },
-    }
+fn syslog(stamp: Moment, rest: &str) -> Layer<'_> {
+    let nobodys = Tagged {
+        at: 0,
+        origin: None,
+        program: "",
+        pid: None,
+        text: rest,
+    };
+    last(stamp, tagged(rest, |_| true).unwrap_or(nobodys))
 }
 
 /// Behind a stamp of this form there may be syslog's host and program, or the bare message.
@@ -341,7 +333,7 @@ fn after_iso(stamp: Moment, rest: &str) -> Layer<'_> {
         }
     };
     match tagged(rest, plausible) {
-        Some(tagged) => last(Some(stamp), tagged),
+        Some(tagged) => last(stamp, tagged),
         None => stamped(stamp, rest),
     }
 }

@@ -3,11 +3,9 @@
 //! Owns reading such a connection. Nothing is sent while it is held, so a refusal arrives as FIN with its text (the server
 //! closes with an empty receive queue). What the server has said is kept for a client that logs in after all.
 
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::io::Cursor;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use super::socket::Connection;
 use super::tap::TappedStream;
@@ -49,13 +47,15 @@ impl HeldConnection {
     }
 
     /// The socket, and the stream as it was before anything was read of it.
-    pub(super) fn into_replayed(self) -> (Connection, Replayed) {
-        let replayed = Replayed {
-            heard: self.heard,
-            read: 0,
-            stream: self.stream,
-        };
-        (self.socket, replayed)
+    pub(super) fn into_replayed(
+        self,
+    ) -> (
+        Connection,
+        impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ) {
+        let writes = TappedStream::new(self.socket.stream(), self.socket.tap().clone());
+        let reads = Cursor::new(self.heard).chain(self.stream);
+        (self.socket, tokio::io::join(reads, writes))
     }
 
     /// Reads until the identification line is complete or the server has ended the connection; says which.
@@ -79,47 +79,5 @@ impl Held for HeldConnection {
         // The outcome is recorded while the socket is still there.
         self.socket.look();
         classify::after_connect(&self.socket.tap().trace(), "")
-    }
-}
-
-/// A stream whose first bytes were read before, and are read once more.
-pub(super) struct Replayed {
-    heard: Vec<u8>,
-    read: usize,
-    stream: TappedStream,
-}
-
-impl AsyncRead for Replayed {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let left = &self.heard[self.read..];
-        if left.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buf);
-        }
-        let count = left.len().min(buf.remaining());
-        buf.put_slice(&left[..count]);
-        self.read += count;
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Replayed {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

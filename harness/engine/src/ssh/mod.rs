@@ -26,6 +26,7 @@ pub use classify::{Severity, severity_of_attempt, severity_of_command};
 pub use client::{ClientError, RusshConnector, RusshSession};
 pub use command::{Captured, Command, CommandOutput, Job, OUTPUT_LIMIT};
 pub use held::HeldConnection;
+pub use shell::quoted;
 pub use tap::Tap;
 pub use work::ClientWork;
 
@@ -50,6 +51,23 @@ pub struct ConnectLimits {
     pub asks_methods: bool,
     /// What the client has to do for it; `None` is what our own code takes.
     pub work: Option<ClientWork>,
+}
+
+impl ConnectLimits {
+    /// So long for each stage, and nothing else.
+    #[must_use]
+    pub const fn within(each: Duration) -> Self {
+        ConnectLimits {
+            connect: each,
+            banner: each,
+            login: each,
+            whole: None,
+            source: None,
+            keepalive: None,
+            asks_methods: false,
+            work: None,
+        }
+    }
 }
 
 /// Makes connections: the one seam between the strategies and the network. Strategies see this, a clock and

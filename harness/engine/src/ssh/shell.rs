@@ -110,7 +110,8 @@ fn share(total: u64, pieces: u32, index: u32) -> u64 {
 }
 
 /// A word for the shell, in single quotes.
-fn quoted(word: &str) -> String {
+#[must_use]
+pub fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 

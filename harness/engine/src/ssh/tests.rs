@@ -11,16 +11,7 @@ use crate::clock::RunClock;
 use sshchurn_core::socket_error::SocketError;
 use sshchurn_core::vocabulary::{AttemptOutcome, AttemptTrace, Close, StageFailure};
 
-const LIMITS: ConnectLimits = ConnectLimits {
-    connect: Duration::from_secs(5),
-    banner: Duration::from_secs(5),
-    login: Duration::from_secs(5),
-    whole: None,
-    source: None,
-    keepalive: None,
-    asks_methods: false,
-    work: None,
-};
+const LIMITS: ConnectLimits = ConnectLimits::within(Duration::from_secs(5));
 
 /// One attempt against a server that does `serve` with its one connection.
 async fn attempt<F, Fut>(limits: ConnectLimits, serve: F) -> (AttemptOutcome, AttemptTrace)

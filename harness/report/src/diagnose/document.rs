@@ -7,7 +7,7 @@ use super::story;
 use crate::json::pretty;
 use sshchurn_core::diagnosis::{Diagnosis, ThresholdResult};
 use sshchurn_core::exit_code::ExitCode;
-use sshchurn_core::gate::GateOutcome;
+use sshchurn_core::gate::{GateOutcome, Verdict};
 
 /// Version of the document.
 pub const DIAGNOSE_SCHEMA_VERSION: u32 = 1;
@@ -30,6 +30,17 @@ pub struct DiagnoseReport {
     pub thresholds: Vec<ThresholdResult>,
     /// Exit code, as a word.
     pub exit: ExitCode,
+}
+
+impl DiagnoseReport {
+    /// What the thresholds say; `None` where there are none.
+    pub(super) fn verdict(&self) -> Option<Verdict> {
+        (!self.thresholds.is_empty()).then_some(match self.exit {
+            ExitCode::Success => Verdict::Pass,
+            ExitCode::GateFailed => Verdict::Fail,
+            _ => Verdict::Inconclusive,
+        })
+    }
 }
 
 /// Puts the document together.

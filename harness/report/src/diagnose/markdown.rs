@@ -5,17 +5,16 @@
 use super::document::DiagnoseReport;
 use super::sections::sections;
 use crate::markdown::text as escaped;
-use sshchurn_core::exit_code::ExitCode;
+use sshchurn_core::gate::Verdict;
 
 /// Renders the report. The same report always gives the same bytes.
 #[must_use]
 pub fn render(report: &DiagnoseReport) -> String {
     let mut out = format!("**{}**\n", report.answer.join(" "));
-    if !report.thresholds.is_empty() {
-        let word = match report.exit {
-            ExitCode::Success => "pass",
-            ExitCode::GateFailed => "FAIL",
-            _ => "inconclusive",
+    if let Some(verdict) = report.verdict() {
+        let word = match verdict {
+            Verdict::Fail => "FAIL",
+            other => other.as_str(),
         };
         out.push_str(&format!(
             "\nVerdict: **{word}** (exit {})\n",

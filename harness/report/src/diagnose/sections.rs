@@ -5,7 +5,8 @@
 use std::ops::Range;
 
 use super::document::DiagnoseReport;
-use super::story::{client, counted, drops_of, lasted, rule, when, when_after};
+use super::story::{client, drops_of, lasted, rule, when, when_after};
+use crate::story::counted;
 use crate::terminal::decimal;
 use sshchurn_core::diagnosis::{Diagnosis, Episode, Logins};
 use sshchurn_core::gate::GateOutcome;
@@ -260,8 +261,8 @@ fn sources(diagnosis: &Diagnosis) -> Section {
             .fold(sources.other_drops, |sum, it| sum.saturating_add(it.drops));
         notes.push(format!(
             "{} more, with {} among them; `--format json` has them.",
-            counted(number_of(all - SOURCES), "source", "sources"),
-            counted(rest, "refusal", "refusals")
+            counted(number_of(all - SOURCES), "source"),
+            counted(rest, "refusal")
         ));
     }
     Section {
@@ -276,7 +277,7 @@ fn sources(diagnosis: &Diagnosis) -> Section {
 fn logins(logins: &Logins) -> Section {
     let mut notes = Vec::new();
     if logins.count > 0 {
-        let mut sentence = counted(logins.count, "login", "logins");
+        let mut sentence = counted(logins.count, "login");
         if let Some(mean) = logins.mean_per_s {
             // In the unit in which it is a number that says something.
             let (mean, unit) = match mean {
@@ -351,10 +352,7 @@ fn unknown(diagnosis: &Diagnosis) -> Section {
     let notes = if rest == 0 {
         Vec::new()
     } else {
-        vec![format!(
-            "{} of other shapes.",
-            counted(rest, "line", "lines")
-        )]
+        vec![format!("{} of other shapes.", counted(rest, "line"))]
     };
     Section {
         title: "Lines from sshd that were not understood",
@@ -381,7 +379,7 @@ fn lines(report: &DiagnoseReport) -> Section {
             parts.push((count, what));
         }
     }
-    let total = counted(lines.total, "line", "lines");
+    let total = counted(lines.total, "line");
     let mut sentence = match parts.as_slice() {
         [] => total,
         [(_, what)] => format!("{total}, all {what}"),

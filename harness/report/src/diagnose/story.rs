@@ -2,15 +2,11 @@
 //!
 //! Owns the words for a person, shared by all formats.
 
+use crate::story::counted;
 use sshchurn_core::diagnosis::{
     ClientMessage, Diagnosis, Episode, EpisodeRule, LogLevel, WhyAtLeast,
 };
 use sshchurn_core::server_log::Moment;
-
-/// `1 connection`, `2 connections`.
-pub(super) fn counted(count: u64, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
-}
 
 /// The answer: which limit bit, how often and when, or that nothing was refused.
 pub(super) fn answer(diagnosis: &Diagnosis) -> Vec<String> {
@@ -45,29 +41,29 @@ pub(super) fn answer(diagnosis: &Diagnosis) -> Vec<String> {
         };
         return vec![first];
     }
-    let connections = counted(drops.total, "connection", "connections");
+    let connections = counted(drops.total, "connection");
     let at_least = if drops.at_least() { "at least " } else { "" };
-    let mut by: Vec<String> = Vec::new();
-    let mut cause = |count: u64, name: &str| {
-        if count > 0 {
-            by.push(format!("{count} by {name}"));
-        }
-    };
-    cause(
-        drops
-            .max_startups
-            .saturating_add(drops.max_startups_or_per_source),
-        "MaxStartups",
-    );
-    cause(drops.per_source_max_startups, "PerSourceMaxStartups");
-    cause(drops.by_penalty(), "PerSourcePenalties");
-    let by = match by.as_slice() {
-        [one] => format!(
-            ", {}{}",
-            if drops.total == 1 { "" } else { "all " },
-            one.split_once(' ').map_or(one.as_str(), |(_, rest)| rest)
+    let by = [
+        (
+            drops
+                .max_startups
+                .saturating_add(drops.max_startups_or_per_source),
+            "MaxStartups",
         ),
-        several => format!(": {}", several.join(", ")),
+        (drops.per_source_max_startups, "PerSourceMaxStartups"),
+        (drops.by_penalty(), "PerSourcePenalties"),
+    ];
+    let by: Vec<_> = by.into_iter().filter(|(count, _)| *count > 0).collect();
+    let by = match by.as_slice() {
+        [(1, limit)] => format!(", by {limit}"),
+        [(_, limit)] => format!(", all by {limit}"),
+        several => {
+            let parts: Vec<String> = several
+                .iter()
+                .map(|(count, limit)| format!("{count} by {limit}"))
+                .collect();
+            format!(": {}", parts.join(", "))
+        }
     };
     let mut answer = vec![format!("sshd refused {at_least}{connections}{span}{by}.")];
     answer.extend(worst(diagnosis));
@@ -97,13 +93,17 @@ pub(super) fn when_after(from: Moment, to: Moment) -> String {
     }
 }
 
+/// Whole seconds from an episode's begin to its end.
+fn seconds(episode: &Episode) -> Option<i64> {
+    Some(episode.end?.since(episode.begin?).max(0) / 1_000_000)
+}
+
 /// `3 s`, `4 min 10 s`, `2 h 5 min`.
 pub(super) fn lasted(episode: &Episode) -> Option<String> {
-    let seconds = episode.end?.since(episode.begin?).max(0) / 1_000_000;
-    Some(match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    Some(match seconds(episode)? {
+        seconds @ 0..60 => format!("{seconds} s"),
+        seconds @ 60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        seconds => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
     })
 }
 
@@ -125,7 +125,7 @@ fn worst(diagnosis: &Diagnosis) -> Option<String> {
         _ if worst.at_least_because == Some(WhyAtLeast::EpisodeOpen) => {
             "; its end is not in the log".to_owned()
         }
-        Some(lasted) if lasted != "0 s" => format!(" and lasted {lasted}"),
+        Some(lasted) if seconds(worst) != Some(0) => format!(" and lasted {lasted}"),
         _ => String::new(),
     };
     Some(if number == 1 {
@@ -231,7 +231,7 @@ pub(super) fn limits(diagnosis: &Diagnosis) -> Vec<String> {
     }
     if diagnosis.sources.overflowed {
         limits.push(
-            "There are more than 10 000 sources; the counts of single ones are lower bounds."
+            "There are more than 20 000 sources; the counts of single ones are lower bounds."
                 .to_owned(),
         );
     }

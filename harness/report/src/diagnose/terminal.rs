@@ -3,7 +3,6 @@
 use super::document::DiagnoseReport;
 use super::sections::sections;
 use crate::ruled_table;
-use sshchurn_core::exit_code::ExitCode;
 
 const WIDTH: u16 = 100;
 
@@ -29,14 +28,10 @@ pub fn render(report: &DiagnoseReport) -> String {
             out.push_str(&wrapped(note, "  "));
         }
     }
-    if !report.thresholds.is_empty() {
-        let word = match report.exit {
-            ExitCode::Success => "PASS",
-            ExitCode::GateFailed => "FAIL",
-            _ => "INCONCLUSIVE",
-        };
+    if let Some(verdict) = report.verdict() {
         out.push_str(&format!(
-            "\nVerdict: {word} (exit {})\n",
+            "\nVerdict: {} (exit {})\n",
+            verdict.as_str().to_uppercase(),
             report.exit.code()
         ));
     }

@@ -8,7 +8,7 @@ use super::parts::{self, Part};
 use crate::document::RunReport;
 use crate::plot::{self, DataTable, Figure};
 use crate::story;
-use crate::terminal::{counted, gate_value, next_step, table, time};
+use crate::terminal::{gate_value, next_step, table, time};
 use sshchurn_core::analysis::laws::{Law, LawStatus};
 use sshchurn_core::analysis::validity::CheckStatus;
 use sshchurn_core::gate::{GateOutcome, GateResult, Verdict};
@@ -204,7 +204,7 @@ fn setup(report: &RunReport) -> Vec<String> {
         format!(
             "{} tasks, {} of each strategy",
             scenario.tasks,
-            counted(u64::from(scenario.rounds), "round")
+            story::counted(u64::from(scenario.rounds), "round")
         ),
         format!(
             "MaxStartups {}",
@@ -216,7 +216,7 @@ fn setup(report: &RunReport) -> Vec<String> {
     if let Some(ns) = target.round_trip_ns {
         parts.push(format!("TCP connect {}", time(ns)));
     }
-    parts.push(format!("{} CPUs", report.environment.cpus));
+    parts.push(story::cpus(report));
     parts.push(format!("ran {}", time(report.duration_ns)));
     parts.push(format!("exit code {}", report.exit_code));
     parts

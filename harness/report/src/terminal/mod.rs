@@ -108,7 +108,7 @@ fn header(out: &mut String, report: &RunReport) {
             "{}: {} tasks, {} of each strategy, MaxStartups {}",
             scenario.name,
             scenario.tasks,
-            counted(u64::from(scenario.rounds), "round"),
+            super::story::counted(u64::from(scenario.rounds), "round"),
             report.max_startups().unwrap_or("not known")
         ),
     );
@@ -119,10 +119,10 @@ fn header(out: &mut String, report: &RunReport) {
     line(
         out,
         &format!(
-            "target {} ({release}), path {}{trip}; {} CPUs; ran {}",
+            "target {} ({release}), path {}{trip}; {}; ran {}",
             target.kind.as_str(),
             target.network_path.as_str(),
-            report.environment.cpus,
+            super::story::cpus(report),
             time(report.duration_ns)
         ),
     );
@@ -147,7 +147,10 @@ fn expectations(out: &mut String, report: &RunReport, paint: &Paint) {
     if report.expectations.is_empty() {
         return;
     }
-    line(out, "Expected of this scenario (decides nothing)");
+    line(
+        out,
+        "Expected of this scenario (does not affect the verdict)",
+    );
     thresholds(out, &report.expectations, |outcome| match outcome {
         GateOutcome::Pass => "met         ".to_owned(),
         GateOutcome::Fail => paint.warn("not met     "),
@@ -196,14 +199,6 @@ pub(super) fn decimal(value: f64) -> String {
         format!("{value:.0}")
     } else {
         format!("{value:.2}")
-    }
-}
-
-/// A number of things, in words.
-pub(super) fn counted(count: u64, thing: &str) -> String {
-    match count {
-        1 => format!("1 {thing}"),
-        _ => format!("{count} {thing}s"),
     }
 }
 

@@ -211,7 +211,7 @@ async fn ready(
     wanted: Wanted<'_>,
     image: ImageInfo,
 ) -> Result<Ready, ServerError> {
-    let (release, packages) = look_inside(engine, &image.name).await?;
+    let (release, packages) = look_inside(engine, &image.name, wanted.packages).await?;
     let release_text = release_word(&release)
         .map(str::to_owned)
         .ok_or_else(|| failed("read the image's release", "the image does not say"))?;
@@ -275,22 +275,29 @@ fn check_release(suite: Suite, brought: &str) -> Result<Release, ServerError> {
 
 /// What both recipes leave in an image, read without starting it: the release, and the list of packages that it was made
 /// for, which is empty where there is none.
-async fn look_inside(engine: &Engine, image: &str) -> Result<(String, String), ServerError> {
+async fn look_inside(
+    engine: &Engine,
+    image: &str,
+    wanted: &Packages,
+) -> Result<(String, String), ServerError> {
     let owner = Owner::this_process().map_err(io_error("read /proc"))?;
     let scratch = format!("sshchurn-release-{}", std::process::id());
     let removal = Removal::of(scratch.clone());
     let id = engine
         .create(&scratch, image, scratch_labels(&owner))
         .await?;
-    let mut texts = Vec::new();
-    for path in ["/etc/sshchurn/release", "/etc/sshchurn/packages"] {
+    let text = async |path| -> Result<String, ServerError> {
         let file = engine.file(&id, path).await?.unwrap_or_default();
-        texts.push(String::from_utf8_lossy(&file).into_owned());
-    }
+        Ok(String::from_utf8_lossy(&file).into_owned())
+    };
+    let release = text("/etc/sshchurn/release").await?;
+    let packages = match wanted.is_empty() {
+        true => String::new(),
+        false => text("/etc/sshchurn/packages").await?,
+    };
     engine.remove(&id).await?;
     removal.done();
-    let packages = texts.pop().unwrap_or_default();
-    Ok((texts.pop().unwrap_or_default(), packages))
+    Ok((release, packages))
 }
 
 /// As every container: a run that is killed while it looks leaves it, and the next one finds it by its owner.

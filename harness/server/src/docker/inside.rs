@@ -102,18 +102,13 @@ mod tests {
 
     fn limits(full: u32, max_sessions: Option<&str>) -> Limits {
         Limits::of(&SshdConfig {
-            max_startups: sshchurn_core::scenario::MaxStartups::new(1, 30, full)
-                .expect("sshd takes it"),
-            min_release: None,
-            packages: sshchurn_core::scenario::Packages::new(),
-            login_shell: None,
-            slow_auth: None,
-            separate_cores: false,
             keywords: max_sessions
                 .map(|value| ("maxsessions".to_owned(), value.to_owned()))
                 .into_iter()
                 .collect(),
-            monitoring_keywords: Vec::new(),
+            ..SshdConfig::of(
+                sshchurn_core::scenario::MaxStartups::new(1, 30, full).expect("sshd takes it"),
+            )
         })
     }
 

@@ -45,8 +45,6 @@ const RUN_LABEL: &str = "sshchurn.run";
 /// Base directory of the jobs, the provider's own.
 const JOBS: &str = "/tmp/airflow-ssh-jobs";
 const PORT_TRIES: u32 = 5;
-/// How long sshd may take to start over.
-const RESTART_WITHIN: Duration = Duration::from_secs(20);
 
 /// How the container is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -224,18 +222,13 @@ impl DockerServer {
     /// did not come back, [`ServerError::Docker`] when it could not be told.
     pub async fn forget_sources(&self) -> Result<(), ServerError> {
         // What it still serves would stay its child, and be none that it knows of.
-        self.wait_idle(RESTART_WITHIN).await?;
-        let (log, port) = (self.outbox.log_path(), self.listens_on.port());
-        let starts = readiness::times_listening(port, &log).map_err(io_error("read sshd's log"))?;
+        self.wait_idle(readiness::RESTART_WITHIN).await?;
         let listener = self.inner_listener.to_string();
-        let tell = ["/bin/sh", "-c", "kill -HUP \"$1\"", "restart", &listener];
-        self.container.inside().exec_ok(&tell).await?;
+        let command = ["/bin/sh", "-c", "kill -HUP \"$1\"", "restart", &listener];
+        let tell = async { self.container.inside().exec_ok(&command).await.map(drop) };
+        let (port, log) = (self.listens_on.port(), self.outbox.log_path());
         let ended = stopped(&self.container);
-        let again = readiness::listening(port, starts + 1, RESTART_WITHIN, &log, ended);
-        if let Err(why) = again.await {
-            let log = self.log_tail().await;
-            return Err(why.of_running("sshd, told to start over,", RESTART_WITHIN, log));
-        }
+        readiness::restarted(port, &log, tell, ended, self.log_tail()).await?;
         if let Some(listener) = self.listener {
             witness::title_shown(listener).await;
         }

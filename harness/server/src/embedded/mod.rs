@@ -141,7 +141,7 @@ impl EmbeddedServer {
         check_release(request.sshd.min_release)?;
         Cores::refused(
             request.cores.as_ref(),
-            "the stand-in is in the clients' process",
+            "the stand-in runs in the clients' process",
         )?;
         let settings = EmbeddedSettings::read(&request.sshd)?;
         let packages = packages_are_here(&request.sshd.packages).await?;

@@ -182,17 +182,11 @@ mod tests {
 
     fn settings(keywords: &[(&str, &str)]) -> Result<EmbeddedSettings, ServerError> {
         EmbeddedSettings::read(&SshdConfig {
-            max_startups: "10:30:100".parse().expect("valid"),
-            min_release: None,
-            packages: sshchurn_core::scenario::Packages::new(),
-            login_shell: None,
-            slow_auth: None,
-            separate_cores: false,
             keywords: keywords
                 .iter()
                 .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
                 .collect(),
-            monitoring_keywords: Vec::new(),
+            ..SshdConfig::of("10:30:100".parse().expect("valid"))
         })
     }
 

@@ -42,8 +42,6 @@ const PORT_TRIES: u32 = 5;
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// How long the supervisor may take to end everything.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
-/// How long sshd may take to start over.
-const RESTART_WITHIN: Duration = Duration::from_secs(20);
 /// First release with `SetEnv`.
 const SET_ENV: Release = Release::new(7, 8);
 /// Room for sshd's log and the jobs, bytes: what a few hundred tasks need.
@@ -200,15 +198,9 @@ impl LocalServer {
         let effective = sshd_config::verify(&request.sshd, &sshd.check(&config_path).await?)?;
 
         let descriptors = request.sshd.max_startups.full + SPARE_DESCRIPTORS;
-        let cores = request.cores.clone();
-        let supervisor = Supervisor::start(
-            &ward,
-            &sshd.path,
-            descriptors,
-            privsep.as_deref(),
-            cores.as_ref(),
-        )
-        .await?;
+        let cores = request.cores.as_ref();
+        let supervisor =
+            Supervisor::start(&ward, &sshd.path, descriptors, privsep.as_deref(), cores).await?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let target = LocalServer {
             endpoint: Endpoint {
@@ -225,7 +217,7 @@ impl LocalServer {
                 identification: String::new(),
                 release: Some(sshd.release_text.clone()),
                 image: None,
-                cores: cores.as_ref().map(ToString::to_string),
+                cores: cores.map(ToString::to_string),
                 login_shell: Some(found.account.login_shell.to_string_lossy().into_owned()),
                 packages: found.packages.clone(),
                 effective_max_startups: Some(effective.max_startups),
@@ -311,17 +303,14 @@ impl LocalServer {
     /// did not come back, [`ServerError::Io`] when it could not be told.
     pub async fn forget_sources(&self) -> Result<(), ServerError> {
         // What it still serves would stay its child, and be none that it knows of.
-        self.wait_idle(RESTART_WITHIN).await?;
-        let (log, port) = (self.log_path(), self.endpoint.address.port());
-        let starts = readiness::times_listening(port, &log).map_err(io_error("read sshd's log"))?;
+        self.wait_idle(readiness::RESTART_WITHIN).await?;
         let listener = Pid::from_raw(self.supervisor.listener.cast_signed());
-        kill(listener, Signal::SIGHUP)
-            .map_err(|errno| io_error("have sshd start over")(errno.into()))?;
-        let again = readiness::listening(port, starts + 1, RESTART_WITHIN, &log, self.ended());
-        if let Err(why) = again.await {
-            let log = self.log_tail().await;
-            return Err(why.of_running("sshd, told to start over,", RESTART_WITHIN, log));
-        }
+        let tell = async {
+            kill(listener, Signal::SIGHUP)
+                .map_err(|errno| io_error("have sshd start over")(errno.into()))
+        };
+        let (port, log) = (self.endpoint.address.port(), self.log_path());
+        readiness::restarted(port, &log, tell, self.ended(), self.log_tail()).await?;
         witness::title_shown(self.supervisor.listener).await;
         Ok(())
     }

@@ -531,7 +531,7 @@ pub(super) enum ImageCommand {
         /// OpenSSH release, or `all`: 8.4, 9.2, 10.0, 10.3, 10.6.
         #[arg(long, value_name = "RELEASE", default_value = "9.2", value_parser = image_release)]
         release: ImageReleaseArg,
-        /// Debian packages that it has besides, separated by commas: those of a scenario's `sshd.packages`.
+        /// Further Debian packages to install in it, separated by commas, as in a scenario's `sshd.packages`.
         #[arg(long, value_name = "NAMES", value_delimiter = ',')]
         packages: Vec<PackageName>,
     },

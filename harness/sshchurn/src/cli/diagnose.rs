@@ -8,20 +8,13 @@ use super::error::CliError;
 use crate::session::{SessionError, logs};
 use sshchurn_core::diagnosis::{DiagnosisThreshold, judge};
 use sshchurn_core::exit_code::ExitCode;
+use sshchurn_core::gate::parse_all;
 use sshchurn_report::diagnose;
 
 /// `sshchurn diagnose`.
 pub(super) fn command(args: &DiagnoseArgs, console: &Console) -> Result<ExitCode, CliError> {
-    let (mut thresholds, mut errors) = (Vec::new(), Vec::new());
-    for text in &args.thresholds {
-        match DiagnosisThreshold::parse(text) {
-            Ok(threshold) => thresholds.push(threshold),
-            Err(error) => errors.push(error),
-        }
-    }
-    if !errors.is_empty() {
-        return Err(SessionError::Thresholds(errors).into());
-    }
+    let thresholds =
+        parse_all(&args.thresholds, DiagnosisThreshold::parse).map_err(SessionError::Thresholds)?;
     if args
         .logs
         .iter()

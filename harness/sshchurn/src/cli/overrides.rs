@@ -27,7 +27,7 @@ pub(super) fn resolve(name: &str, args: &OverrideArgs) -> Result<Resolved, CliEr
     let mut changes = Vec::new();
     let mut change = |what: &str, before: String, after: String| {
         if before != after {
-            changes.push(format!("{what} {after} instead of {before}"));
+            changes.push(format!("{what} {before} → {after}"));
         }
     };
     if let Some(tasks) = args.tasks {
@@ -92,14 +92,14 @@ fn another_experiment(scenario: &mut Scenario, changes: &[String]) -> Vec<Findin
         return Vec::new();
     }
     let changes = changes.join(", ");
-    scenario.description = format!("`{}` with {changes}.", scenario.name);
+    scenario.description = format!("`{}` with changes: {changes}.", scenario.name);
     std::mem::take(&mut scenario.expectations)
         .into_iter()
         .map(|expectation| {
             Finding::warning(
                 "expectation",
-                format!("not asked: it is about the scenario without {changes}: {expectation}"),
-                "set a threshold of your own (`--threshold`, `--goal`) to judge this run",
+                format!("not checked, because the command line changes the experiment ({changes}): {expectation}"),
+                "use `--threshold` or `--goal` to judge this run",
             )
         })
         .collect()
@@ -211,13 +211,13 @@ mod tests {
         assert!(another_experiment(&mut same, &[]).is_empty());
         assert_eq!(same, shipped);
         let mut other = shipped.clone();
-        let changes = ["tasks 200 instead of 120".to_owned()];
+        let changes = ["tasks 120 → 200".to_owned()];
         let left_out = another_experiment(&mut other, &changes);
         assert_eq!(left_out.len(), shipped.expectations.len());
         assert!(other.expectations.is_empty());
         assert_eq!(
             other.description,
-            "`airflow-68115` with tasks 200 instead of 120."
+            "`airflow-68115` with changes: tasks 120 → 200."
         );
     }
 }

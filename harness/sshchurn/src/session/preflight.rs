@@ -48,7 +48,7 @@ fn server_lacks(error: ServerError) -> Finding {
             Finding::failure(
                 CHECK,
                 format!("{other}{why}"),
-                "mend that, or use `--target docker`",
+                "fix that, or use `--target docker`",
             )
         }
     }

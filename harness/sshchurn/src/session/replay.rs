@@ -11,7 +11,7 @@ use sshchurn_core::analysis::summary::{RunSummary, Summarizer};
 use sshchurn_core::analysis::{interval_log, laws, validity};
 use sshchurn_core::gate;
 use sshchurn_core::ids::RunId;
-use sshchurn_core::ledger::{Event, LedgerReader};
+use sshchurn_core::ledger::{Event, LedgerReader, Record};
 use sshchurn_core::manifest::Manifest;
 use sshchurn_core::model::Admission;
 use sshchurn_core::scenario::MaxStartups;
@@ -59,7 +59,11 @@ pub(super) fn replay_with_log(
     directory: &RunDirectory,
 ) -> Result<(Replayed, LogExport), SessionError> {
     let mut log = directory.log_export();
-    let (manifest, run) = fold(directory, Summarizer::new(), |line| log.line(line))?;
+    let (manifest, run) = fold(directory, Summarizer::new(), |record| {
+        if let Event::ServerLogged { line } = &record.event {
+            log.line(line);
+        }
+    })?;
     Ok((judged(&manifest, &run)?, log))
 }
 
@@ -92,9 +96,10 @@ pub fn report_at(path: &Path) -> Result<RunReport, SessionError> {
 /// # Errors
 /// As [`replay`].
 pub fn curves(directory: &RunDirectory, expected: MaxStartups) -> Result<Curves, SessionError> {
-    // Which limit refused is told by the server's own rule, whatever is expected of it.
-    let (manifest, own) = fold(directory, Summarizer::new(), |_| {})?;
-    let (_, run) = fold(directory, Summarizer::new().with_rule(expected), |_| {})?;
+    // Which limit refused is told by the server's own rule, whatever is expected of it; one reading serves both.
+    let mut asked = Summarizer::new().with_rule(expected);
+    let (manifest, own) = fold(directory, Summarizer::new(), |record| asked.fold(record))?;
+    let run = asked.finish();
     let rule = DropRule::of(&manifest).map(|rule| DropRule {
         max_startups: Admission::new(expected),
         ..rule
@@ -140,11 +145,11 @@ fn judged(manifest: &Manifest, run: &RunSummary) -> Result<Replayed, SessionErro
     })
 }
 
-/// Folds the ledger of a run directory; every line of the server's log is handed to `log_line` in passing.
+/// Folds the ledger of a run directory; every record is handed to `also` in passing.
 fn fold(
     directory: &RunDirectory,
     mut summarizer: Summarizer,
-    mut log_line: impl FnMut(&str),
+    mut also: impl FnMut(&Record),
 ) -> Result<(Box<Manifest>, RunSummary), SessionError> {
     let mut manifest: Option<Box<Manifest>> = None;
     for record in LedgerReader::open(&directory.file(RunFile::Ledger))? {
@@ -152,9 +157,7 @@ fn fold(
         if let Event::RunStarted { manifest: found } = &record.event {
             manifest = Some(found.clone());
         }
-        if let Event::ServerLogged { line } = &record.event {
-            log_line(line);
-        }
+        also(&record);
         summarizer.fold(&record);
     }
     let Some(manifest) = manifest else {

@@ -16,7 +16,9 @@ use sshchurn_engine::collector::{Collector, LedgerWriter};
 use sshchurn_engine::ssh::RusshConnector;
 use sshchurn_engine::ssh::keys::KeyPair;
 use sshchurn_engine::{self as engine, Engine, HealthSampler, StopLevel};
-use sshchurn_server::{self as server, Cores, ListenOn, LogWatch, RunningServer, ServerRequest};
+use sshchurn_server::{
+    self as server, Cores, Kept, ListenOn, LogWatch, RunningServer, ServerRequest,
+};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -53,7 +55,10 @@ impl RunOrder {
         let following = interrupts.follow(&stop);
         let task_keys = clients::task_keys(&self.scenario, self.server)
             .inspect_err(|_| self.directory.discard())?;
-        let cores = self.cores().inspect_err(|_| self.directory.discard())?;
+        let (cores, _kept) = self
+            .cores()
+            .inspect_err(|_| self.directory.discard())?
+            .unzip();
         let ledger = LedgerWriter::start(&self.directory.file(RunFile::Ledger), RunClock::start())
             .inspect_err(|_| self.directory.discard())?;
         let running = Running {
@@ -112,23 +117,21 @@ impl RunOrder {
         }
         Ok(concluded)
     }
-}
 
-impl RunOrder {
     /// Gives the clients their CPUs, where they are to have their own; the server's are given to it when it starts.
-    fn cores(&self) -> Result<Option<Cores>, SessionError> {
+    fn cores(&self) -> Result<Option<(Cores, Kept)>, SessionError> {
         if !self.scenario.sshd.separate_cores {
             return Ok(None);
         }
         let cores = Cores::divide()?;
-        cores.keep_clients().map_err(|source| {
+        let kept = cores.keep_clients().map_err(|source| {
             SessionError::io(
-                "keep the clients on CPUs of their own, by",
+                "pin the clients to CPUs of their own through",
                 Path::new("/proc/self/task"),
                 source,
             )
         })?;
-        Ok(Some(cores))
+        Ok(Some((cores, kept)))
     }
 }
 
@@ -337,8 +340,8 @@ impl Running<'_> {
         description.login_shell_cost_ns = measured.login_shell.map(nanoseconds);
         if measured.refused > 0 && description.kind == ServerKind::External {
             description.warnings.push(format!(
-                "the server refused {} logins before the first round, when nothing but this program's single client asked: it \
-                 was busy, and what it refused in the rounds is not the rounds' doing alone",
+                "the server refused {} of the logins before the first round, although only one client was connecting: it was \
+                 busy, so some of what it refused in the rounds may not be the rounds' doing",
                 measured.refused
             ));
         }

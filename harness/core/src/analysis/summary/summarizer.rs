@@ -436,7 +436,13 @@ impl Summarizer {
         let Some(manifest) = &self.manifest else {
             return;
         };
-        let cpus = f64::from(manifest.environment.cpus.max(1));
+        // Where clients and server have CPUs of their own, the clients' are the first half.
+        let share = if manifest.target.cores.is_some() {
+            2
+        } else {
+            1
+        };
+        let cpus = f64::from((manifest.environment.cpus / share).max(1));
         if let (Some((from, cpu_from)), Some((to, cpu_to))) = (self.cpu_first, self.cpu_last) {
             let time = to.since(from).as_secs_f64();
             if time > 0.0 {

@@ -33,17 +33,11 @@ async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 
 fn sshd(max_startups: &str, keywords: &[(&str, &str)]) -> SshdConfig {
     SshdConfig {
-        max_startups: max_startups.parse().expect("a valid MaxStartups value"),
-        min_release: None,
-        packages: sshchurn_core::scenario::Packages::new(),
-        login_shell: None,
-        slow_auth: None,
-        separate_cores: false,
         keywords: keywords
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect(),
-        monitoring_keywords: Vec::new(),
+        ..SshdConfig::of(max_startups.parse().expect("a valid MaxStartups value"))
     }
 }
 
