@@ -1,7 +1,11 @@
 //! What is generated from the command line's definition, with the real binary and the programs that read it.
 
+use std::fs::Permissions;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::driver::{self, Finished, sshchurn};
@@ -266,4 +270,36 @@ fn manual_has_a_page_for_each_command_that_help_names() {
     let all = sshchurn(&["man"]).code(0).stdout;
     assert_eq!(all.matches(".SH SYNOPSIS").count(), expected);
     assert!(all.contains(&page("sshchurn-scenario-check")));
+}
+
+/// Nobody's user id on Linux, and root's way of being an ordinary user.
+const NOBODY: u32 = 65_534;
+
+#[test]
+fn socket_of_a_docker_engine_that_this_user_may_not_use_is_named_with_the_fix() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |path: &Path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode));
+    open(folder.path(), 0o755).unwrap();
+    let socket = folder.path().join("docker.sock");
+    let _engine = UnixListener::bind(&socket).unwrap();
+    // Writing is what `connect` needs (unix(7)), of the owner too.
+    open(&socket, 0).unwrap();
+    let program = folder.path().join("sshchurn");
+    std::fs::copy(driver::binary(), &program).unwrap();
+    let mut command = Command::new(&program);
+    if nix::unistd::geteuid().is_root() {
+        command.uid(NOBODY);
+    }
+    let output = command
+        .arg("doctor")
+        .env("DOCKER_HOST", format!("unix://{}", socket.display()))
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        told.contains("may not use") && told.contains("the socket's group"),
+        "{told}"
+    );
+    assert!(!told.contains("start Docker"), "{told}");
 }
