@@ -88,6 +88,9 @@ pub(crate) struct Said {
     pub(crate) stderr: String,
 }
 
+/// An sshd that can be asked, as often as one likes. It goes with [`Asker::end`]; dropping it is the safety net.
+pub struct Asker(Asked);
+
 /// A place where an sshd and copies of the files are.
 enum Asked {
     Here(AskedHere),
@@ -123,38 +126,49 @@ impl Asked {
             Asked::Container(asked) => asked.ask(arguments).await,
         }
     }
+}
 
-    async fn end(self) -> Result<(), ServerError> {
-        match self {
+impl Asker {
+    /// Gets one ready. `progress` is told what takes long, such as building an image.
+    ///
+    /// # Errors
+    /// [`ServerError::Unavailable`] without the program, [`ServerError::Io`] and [`ServerError::Docker`] where it cannot be had.
+    pub async fn start(
+        program: SshdProgram,
+        recipe: &Recipe,
+        progress: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<Self, ServerError> {
+        Ok(Asker(match program {
+            SshdProgram::Local => Asked::Here(AskedHere::prepare().await?),
+            SshdProgram::Docker(suite) => {
+                Asked::Container(AskedContainer::start(recipe, suite, progress).await?)
+            }
+        }))
+    }
+
+    /// Asks what it makes of a file, for a `connection` (`sshd -C`) or for none.
+    ///
+    /// # Errors
+    /// [`ServerError::ConfigRefused`] where it still refuses lines after 200 of them, [`ServerError::Io`] and
+    /// [`ServerError::Docker`] where it cannot be asked.
+    pub async fn ask(
+        &mut self,
+        config: &ConfigFile,
+        connection: Option<&str>,
+    ) -> Result<ConfigAnswer, ServerError> {
+        ask_until_known(&mut self.0, config, connection).await
+    }
+
+    /// Removes what was made for it.
+    ///
+    /// # Errors
+    /// [`ServerError::Io`] and [`ServerError::Docker`] where that fails.
+    pub async fn end(self) -> Result<(), ServerError> {
+        match self.0 {
             Asked::Here(asked) => asked.end(),
             Asked::Container(asked) => asked.end().await,
         }
     }
-}
-
-/// Asks an sshd what it makes of a file, for a `connection` (`sshd -C`) or for none.
-///
-/// # Errors
-/// [`ServerError::Unavailable`] without the program, [`ServerError::ConfigRefused`] where it goes on to refuse lines after 200 of them,
-/// [`ServerError::Io`] and [`ServerError::Docker`] where it cannot be asked.
-pub async fn ask(
-    program: SshdProgram,
-    recipe: &Recipe,
-    config: &ConfigFile,
-    connection: Option<&str>,
-    progress: &(dyn Fn(&str) + Send + Sync),
-) -> Result<ConfigAnswer, ServerError> {
-    let mut asked = match program {
-        SshdProgram::Local => Asked::Here(AskedHere::prepare().await?),
-        SshdProgram::Docker(suite) => {
-            Asked::Container(AskedContainer::start(recipe, suite, progress).await?)
-        }
-    };
-    let answer = ask_until_known(&mut asked, config, connection).await;
-    let ended = asked.end().await;
-    let answer = answer?;
-    ended?;
-    Ok(answer)
 }
 
 async fn ask_until_known(

@@ -179,7 +179,8 @@ impl ConfigFile {
             let Some((keyword, rest)) = line::split(text) else {
                 continue;
             };
-            if self.directives.len() >= MOST_DIRECTIVES {
+            // sshd ends at the first one that is too deep.
+            if self.too_deep.is_some() || self.directives.len() >= MOST_DIRECTIVES {
                 return;
             }
             let place = Place { file, line: number };
@@ -205,10 +206,7 @@ impl ConfigFile {
                 .unwrap_or_default();
             for target in included {
                 if depth + 1 > MAX_DEPTH {
-                    self.too_deep.get_or_insert(place);
-                }
-                // sshd ends at the first one.
-                if self.too_deep.is_some() {
+                    self.too_deep = Some(place);
                     return;
                 }
                 self.walk(target, block, depth + 1);

@@ -6,14 +6,14 @@
 
 use std::path::Path;
 
-use super::args::{CheckConfigArgs, CheckConfigFormatArg, TargetArg};
+use super::args::{CheckConfigArgs, CheckConfigFormatArg};
 use super::console::Console;
 use super::error::CliError;
 use super::overrides;
 use super::report;
 use super::server_choice;
 use super::signals;
-use super::user_file::{Program, UserFile};
+use super::user_file::{self, Program, UserFile};
 use crate::session::{
     Interrupts, MatrixDirectory, RunDirectory, RunOrder, SessionError, config_check, preflight,
     run_id,
@@ -155,14 +155,13 @@ async fn file(
     args: &CheckConfigArgs,
     console: &Console,
 ) -> Result<ExitCode, CliError> {
-    let target: TargetArg = args.target.into();
-    let network_server = server_choice::of(target, None, args.network);
-    server_choice::check_network(network_server, args.network)?;
+    let server = server_choice::of(args.target.into(), None, args.network);
+    server_choice::check_network(server, args.network)?;
     let file = UserFile::read(path, &args.lookup)?;
     file.check_not_set_twice(&args.sshd_options)?;
     let interrupts = signals::interrupts(console)?;
     let (mut readings, mut asked) = (Vec::new(), Vec::new());
-    for program in file.programs(target, &args.releases).await? {
+    for program in user_file::programs(server, &args.releases).await? {
         if interrupts.requested() {
             return Ok(ExitCode::Interrupted);
         }

@@ -56,8 +56,18 @@ pub(super) fn check_options(args: &RunArgs, server: ServerChoice) -> Result<(), 
     {
         return without(option, "--target external");
     }
+    let looks_up = [
+        (args.lookup.config_root.is_some(), "--config-root"),
+        (args.lookup.connection.is_some(), "--connection"),
+    ];
+    if let Some((_, option)) = looks_up.into_iter().find(|(given, _)| *given)
+        && args.sshd_config.is_none()
+    {
+        return without(option, "--sshd-config");
+    }
     let overrides = &args.overrides;
     let configures = [
+        (args.sshd_config.is_some(), "--sshd-config"),
         (overrides.max_startups.is_some(), "--max-startups"),
         (!overrides.sshd_options.is_empty(), "--sshd-option"),
     ];

@@ -4,9 +4,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::args::{FileLookupArgs, TargetArg};
+use super::args::FileLookupArgs;
 use super::console::Console;
 use super::error::CliError;
+use super::overrides::OfFile;
 use crate::session::read_sshd_config;
 use crate::shipped::RECIPE;
 use sshchurn_core::release::Release;
@@ -14,7 +15,8 @@ use sshchurn_core::sshd_file::ConfigFile;
 use sshchurn_core::sshd_file::changes;
 use sshchurn_core::sshd_file::extract::{self, Extract};
 use sshchurn_report::config_file::ReleaseReading;
-use sshchurn_server::config_reader::{self, ConfigAnswer, SshdProgram};
+use sshchurn_server::ServerChoice;
+use sshchurn_server::config_reader::{self, Asker, ConfigAnswer, SshdProgram};
 use sshchurn_server::docker::Suite;
 
 /// The file, read.
@@ -44,49 +46,6 @@ impl UserFile {
         })
     }
 
-    /// What is asked for a target and releases, each once and the oldest first.
-    pub(super) async fn programs(
-        &self,
-        target: TargetArg,
-        releases: &[Release],
-    ) -> Result<Vec<Program>, CliError> {
-        let mut releases = releases.to_vec();
-        releases.sort_unstable();
-        releases.dedup();
-        if let Some(old) = releases.iter().find(|release| **release < changes::OLDEST) {
-            return Err(CliError::Usage(format!(
-                "--release {old}: what releases before {} make of a file is not known here",
-                changes::OLDEST
-            )));
-        }
-        let here = match target {
-            TargetArg::Local => Some(config_reader::local_release().await?),
-            TargetArg::Auto | TargetArg::Docker => None,
-            TargetArg::Embedded | TargetArg::External => {
-                return Err(CliError::Usage(format!(
-                    "--target {}: a file is read by an sshd; use `docker` or `local`",
-                    target.as_str()
-                )));
-            }
-        };
-        if releases.is_empty() {
-            let program = match target {
-                TargetArg::Local => SshdProgram::Local,
-                TargetArg::Docker => SshdProgram::Docker(Suite::DEFAULT),
-                _ => SshdProgram::automatic(&RECIPE).await?,
-            };
-            return Ok(vec![Program::Asked(program)]);
-        }
-        Ok(releases
-            .into_iter()
-            .map(|release| match (here, Suite::of(release)) {
-                (Some(here), _) if here == release => Program::Asked(SshdProgram::Local),
-                (Some(_), _) | (None, None) => Program::Source(release),
-                (None, Some(suite)) => Program::Asked(SshdProgram::Docker(suite)),
-            })
-            .collect())
-    }
-
     /// Asks one.
     pub(super) async fn ask(
         &self,
@@ -94,9 +53,10 @@ impl UserFile {
         console: &Console,
     ) -> Result<ConfigAnswer, CliError> {
         let progress = |text: &str| console.note(text);
-        let connection = self.connection.as_deref();
-        let asked = config_reader::ask(program, &RECIPE, &self.config, connection, &progress);
-        Ok(asked.await?)
+        let mut asker = Asker::start(program, &RECIPE, &progress).await?;
+        let answer = asker.ask(&self.config, self.connection.as_deref()).await;
+        asker.end().await?;
+        Ok(answer?)
     }
 
     /// What it said, for the report.
@@ -109,6 +69,14 @@ impl UserFile {
             &answer.settings,
             &answer.withheld,
         )
+    }
+
+    /// What can be run of it, with its name.
+    pub(super) fn of_file(&self, answer: &ConfigAnswer) -> Result<OfFile, CliError> {
+        Ok(OfFile {
+            name: self.path.display().to_string(),
+            extract: self.extract(answer)?,
+        })
     }
 
     /// What can be run of it on the release that was asked.
@@ -139,5 +107,64 @@ impl UserFile {
             ))),
             None => Ok(()),
         }
+    }
+}
+
+/// What is asked for a target and releases, each once and the oldest first.
+pub(super) async fn programs(
+    server: ServerChoice,
+    releases: &[Release],
+) -> Result<Vec<Program>, CliError> {
+    let mut releases = releases.to_vec();
+    releases.sort_unstable();
+    releases.dedup();
+    if let Some(old) = releases.iter().find(|release| **release < changes::OLDEST) {
+        return Err(CliError::Usage(format!(
+            "--release {old}: what releases before {} make of a file is not known here",
+            changes::OLDEST
+        )));
+    }
+    let here = match server {
+        ServerChoice::Local => Some(config_reader::local_release().await?),
+        ServerChoice::Auto | ServerChoice::Docker => None,
+        ServerChoice::Embedded | ServerChoice::External => {
+            return Err(CliError::Usage(
+                "a file is read by an sshd: use `--target docker` or `--target local`".to_owned(),
+            ));
+        }
+    };
+    if releases.is_empty() {
+        let program = match server {
+            ServerChoice::Local => SshdProgram::Local,
+            ServerChoice::Docker => SshdProgram::Docker(Suite::DEFAULT),
+            _ => SshdProgram::automatic(&RECIPE).await?,
+        };
+        return Ok(vec![Program::Asked(program)]);
+    }
+    Ok(releases
+        .into_iter()
+        .map(|release| match (here, Suite::of(release)) {
+            (Some(here), _) if here == release => Program::Asked(SshdProgram::Local),
+            (Some(_), _) | (None, None) => Program::Source(release),
+            (None, Some(suite)) => Program::Asked(SshdProgram::Docker(suite)),
+        })
+        .collect())
+}
+
+/// The one sshd of a run: that of its target, or the one that `auto` takes.
+pub(super) async fn program(
+    server: ServerChoice,
+    release: Option<Release>,
+) -> Result<SshdProgram, CliError> {
+    let programs = programs(server, release.as_slice()).await?;
+    match programs[..] {
+        [Program::Asked(program)] => Ok(program),
+        _ => Err(CliError::Usage(match release {
+            Some(release) => format!(
+                "--release {release}: there is no sshd of it here, only of {}",
+                Suite::releases()
+            ),
+            None => "--sshd-config needs one sshd to ask".to_owned(),
+        })),
     }
 }
