@@ -134,6 +134,16 @@ impl From<LeftOut> for NotRun {
     }
 }
 
+/// What kept a file from being run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Unfinished {
+    /// Why.
+    pub why: String,
+    /// What the program ends with, unless there is a difference already.
+    pub exit: ExitCode,
+}
+
 /// The conclusion about a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -168,6 +178,8 @@ pub struct ConfigFileCheck {
     pub match_blocks: Vec<Line>,
     /// What was run; empty where it was only read.
     pub behaviour: Vec<Behaviour>,
+    /// What kept the rest from being run; `null` where nothing did.
+    pub unfinished: Option<Unfinished>,
     /// Conclusion.
     pub verdict: FileVerdict,
     /// Why.
@@ -338,6 +350,7 @@ impl ConfigFileCheck {
                 .map(|block| Line::of(config, block.place))
                 .collect(),
             behaviour: Vec::new(),
+            unfinished: None,
             verdict: FileVerdict::Inconclusive,
             reasons: Vec::new(),
         }
@@ -348,6 +361,13 @@ impl ConfigFileCheck {
     #[must_use]
     pub fn with_behaviour(mut self, behaviour: Vec<Behaviour>) -> Self {
         self.behaviour = behaviour;
+        self.concluded()
+    }
+
+    /// The same with what kept the rest from being run.
+    #[must_use]
+    pub fn with_unfinished(mut self, why: String, exit: ExitCode) -> Self {
+        self.unfinished = Some(Unfinished { why, exit });
         self.concluded()
     }
 
@@ -438,7 +458,7 @@ impl ConfigFileCheck {
 
     /// What could not be seen.
     fn not_seen(&self) -> Vec<String> {
-        let mut unseen: Vec<String> = self
+        let silent = self
             .releases
             .iter()
             .filter(|reading| reading.max_startups.is_none())
@@ -447,8 +467,10 @@ impl ConfigFileCheck {
                     "OpenSSH {} does not say which MaxStartups is in force",
                     reading.release
                 )
-            })
-            .collect();
+            });
+        let unfinished = self.unfinished.iter();
+        let unfinished = unfinished.map(|unfinished| format!("not run: {}", unfinished.why));
+        let mut unseen: Vec<String> = unfinished.chain(silent).collect();
         if self
             .releases
             .iter()
@@ -468,14 +490,17 @@ impl ConfigFileCheck {
         unseen
     }
 
-    /// 0 agrees, 1 differs, 2 refused, 3 could not be seen.
+    /// 0 agrees, 1 differs, 2 refused, 3 could not be seen, or what kept it from being run.
     #[must_use]
     pub fn exit(&self) -> ExitCode {
         match self.verdict {
             FileVerdict::Agrees => ExitCode::Success,
             FileVerdict::Differs => ExitCode::GateFailed,
             FileVerdict::Refused => ExitCode::Usage,
-            FileVerdict::Inconclusive => ExitCode::Inconclusive,
+            FileVerdict::Inconclusive => self
+                .unfinished
+                .as_ref()
+                .map_or(ExitCode::Inconclusive, |unfinished| unfinished.exit),
         }
     }
 }

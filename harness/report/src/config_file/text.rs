@@ -72,7 +72,9 @@ pub fn text(check: &ConfigFileCheck) -> String {
         lines.push(String::new());
         lines.push(config_check::text(&behaviour.check).trim_end().to_owned());
     }
-    lines.join("\n") + "\n"
+    let text = lines.join("\n") + "\n";
+    // Values are the user's: nothing in them is an order to the terminal.
+    text.replace(|c: char| c.is_control() && c != '\n', " ")
 }
 
 fn release(reading: &ReleaseReading) -> Vec<String> {
@@ -123,13 +125,7 @@ fn problem(problem: &Problem) -> String {
 /// `sshd_config line 3 (`Foo yes`)`.
 fn told(line: &Line) -> String {
     const MOST: usize = 60;
-    let text: String = line
-        .text
-        .chars()
-        .take(MOST)
-        // What a terminal would take for an order of its own.
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let text: String = line.text.chars().take(MOST).collect();
     let more = match line.text.chars().count() > MOST {
         true => "…",
         false => "",

@@ -9,7 +9,7 @@ use std::path::Path;
 use super::args::{CheckConfigArgs, CheckConfigFormatArg};
 use super::console::Console;
 use super::error::CliError;
-use super::overrides;
+use super::overrides::{self, OfFile};
 use super::report;
 use super::server_choice;
 use super::signals;
@@ -25,6 +25,7 @@ use sshchurn_report::config_check::{self as render, ConfigCheck};
 use sshchurn_report::config_file::{
     self as render_file, Behaviour, ConfigFileCheck, FileVerdict, ReleaseReading, Setting,
 };
+use sshchurn_server::config_reader::{ConfigAnswer, SshdProgram};
 use sshchurn_server::{ServerError, ServerOptions};
 
 /// The scenario that is run.
@@ -199,56 +200,32 @@ async fn file(
     let mut behaviour = Vec::new();
     let mut failed = false;
     for (program, answer) in &asked {
-        let extract = file.extract(answer)?;
-        let (mut scenario, origin) = staircase(args)?;
-        extract.apply(&mut scenario.sshd);
-        overrides::set_keywords(&mut scenario, &args.sshd_options)?;
-        let release = answer.release.to_string();
-        let (server, of_server) = server_choice::of_program(*program);
-        let findings = preflight(&scenario, server)?;
-        let run_id = run_id(SCENARIO);
-        let directory = match &several {
-            Some(several) => several.run(&release)?,
-            None => RunDirectory::create(args.out.as_deref(), &run_id.0)?,
-        };
-        let order = RunOrder {
-            origin: format!("{origin}, with {}", path.display()),
-            server,
-            options: ServerOptions {
-                release: of_server,
-                docker: server_choice::docker_options(args.network),
-                external: None,
-            },
-            run_id,
-            directory,
-            findings,
-            baseline: None,
-            scenario,
-        };
-        let expected = args.expect.unwrap_or(extract.max_startups);
-        match checked(&order, expected, &interrupts, console).await? {
-            Checked::Measured {
-                check,
-                failed: not_written,
-            } => {
+        let ran = ran(
+            &file,
+            args,
+            *program,
+            answer,
+            several.as_ref(),
+            &interrupts,
+            console,
+        )
+        .await;
+        // What was found out stands, whatever keeps the rest from being run.
+        let (why, exit) = match ran {
+            Ok(Ran::Whole(whole, not_written)) => {
                 failed |= not_written;
-                behaviour.push(Behaviour {
-                    release,
-                    run: extract
-                        .keywords
-                        .into_iter()
-                        .map(|(keyword, value)| Setting { keyword, value })
-                        .collect(),
-                    left_out: extract.left_out.into_iter().map(Into::into).collect(),
-                    check: *check,
-                });
+                behaviour.push(*whole);
+                continue;
             }
-            Checked::Not(exit) => {
-                // What was found out stands.
-                show(&check.with_behaviour(behaviour))?;
-                return Ok(exit);
+            Ok(Ran::Not(exit)) => ("it was stopped before its end".to_owned(), exit),
+            Err(error) => {
+                console.note(&error.text());
+                (error.to_string(), error.exit_code())
             }
-        }
+        };
+        let check = check.with_behaviour(behaviour).with_unfinished(why, exit);
+        show(&check)?;
+        return Ok(check.exit());
     }
     let check = check.with_behaviour(behaviour);
     show(&check)?;
@@ -257,4 +234,66 @@ async fn file(
     } else {
         check.exit()
     })
+}
+
+/// What came of running a file on one release.
+enum Ran {
+    /// How it behaved, and whether not everything could be written down.
+    Whole(Box<Behaviour>, bool),
+    /// It did not come to an end, which has been told.
+    Not(ExitCode),
+}
+
+/// Runs what can be run of a file on the sshd that was asked about it.
+async fn ran(
+    file: &UserFile,
+    args: &CheckConfigArgs,
+    program: SshdProgram,
+    answer: &ConfigAnswer,
+    several: Option<&MatrixDirectory>,
+    interrupts: &Interrupts,
+    console: &Console,
+) -> Result<Ran, CliError> {
+    let OfFile { name, extract } = file.of_file(answer)?;
+    let (mut scenario, origin) = staircase(args)?;
+    extract.apply(&mut scenario.sshd);
+    overrides::set_keywords(&mut scenario, &args.sshd_options)?;
+    let release = answer.release.to_string();
+    let (server, of_server) = server_choice::of_program(program);
+    let findings = preflight(&scenario, server)?;
+    let run_id = run_id(SCENARIO);
+    let directory = match several {
+        Some(several) => several.run(&release)?,
+        None => RunDirectory::create(args.out.as_deref(), &run_id.0)?,
+    };
+    let order = RunOrder {
+        origin: format!("{origin}, with {name}"),
+        server,
+        options: ServerOptions {
+            release: of_server,
+            docker: server_choice::docker_options(args.network),
+            external: None,
+        },
+        run_id,
+        directory,
+        findings,
+        baseline: None,
+        scenario,
+    };
+    let expected = args.expect.unwrap_or(extract.max_startups);
+    match checked(&order, expected, interrupts, console).await? {
+        Checked::Not(exit) => Ok(Ran::Not(exit)),
+        Checked::Measured { check, failed } => {
+            let run = extract.keywords.into_iter();
+            let behaviour = Behaviour {
+                release,
+                run: run
+                    .map(|(keyword, value)| Setting { keyword, value })
+                    .collect(),
+                left_out: extract.left_out.into_iter().map(Into::into).collect(),
+                check: *check,
+            };
+            Ok(Ran::Whole(Box::new(behaviour), failed))
+        }
+    }
 }

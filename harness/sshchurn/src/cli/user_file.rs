@@ -79,8 +79,7 @@ impl UserFile {
         })
     }
 
-    /// What can be run of it on the release that was asked.
-    pub(super) fn extract(&self, answer: &ConfigAnswer) -> Result<Extract, CliError> {
+    fn extract(&self, answer: &ConfigAnswer) -> Result<Extract, CliError> {
         if let Some(refusal) = answer.refusals().next() {
             let at = refusal.place.map_or_else(
                 || self.path.display().to_string(),
