@@ -4,9 +4,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 use sshchurn::session::read_sshd_config;
@@ -134,42 +133,27 @@ impl Truth {
     }
 }
 
-/// Has the sshd of an image read every tree as its own `/etc`, from a tar on its standard input.
+/// Has the sshd of an image read every tree as its own `/etc`.
 fn truths(image: &str, folder: &Path) -> Vec<(String, Truth)> {
     const SCRIPT: &str = "
-mkdir -p /cases /run/sshd && tar -x -C /cases && ssh-keygen -q -t ed25519 -N '' -f /key || exit 9
+mkdir -p /run/sshd && ssh-keygen -q -t ed25519 -N '' -f /key || exit 9
 for case in /cases/*; do
     rm -rf /etc/ssh /etc/crypto-policies && cp -r \"$case/etc/.\" /etc/ || exit 9
     echo \"==== ${case##*/}\"
     /usr/sbin/sshd -T -f /etc/ssh/sshd_config -h /key 2>&1
     echo \"---- $?\"
 done";
-    let tar = Command::new("tar")
-        .args(["-c", "-C"])
-        .arg(folder)
-        .arg(".")
-        .output()
-        .unwrap();
-    assert!(tar.status.success());
-    let mut asked = Command::new("docker")
-        .args([
-            "run",
-            "--rm",
-            "-i",
-            "--network",
-            "none",
-            "--entrypoint",
-            "/bin/sh",
-        ])
-        .args([image, "-c", SCRIPT])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    asked.stdin.take().unwrap().write_all(&tar.stdout).unwrap();
-    let output = asked.wait_with_output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let docker = |arguments: &[&str]| {
+        let output = Command::new("docker").args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let start = ["create", "--network", "none", "--entrypoint", "/bin/sh"];
+    let id = docker(&[&start[..], &[image, "-c", SCRIPT]].concat());
+    let id = id.trim();
+    docker(&["cp", folder.to_str().unwrap(), &format!("{id}:/cases")]);
+    let text = docker(&["start", "-a", id]);
+    docker(&["rm", id]);
     text.split("==== ")
         .skip(1)
         .map(|case| {

@@ -383,7 +383,7 @@ impl ConfigFileCheck {
                     .map_or_else(String::new, |line| format!("{}: ", line.place()));
                 let more = match reading.problems.len() {
                     1 => String::new(),
-                    problems => format!(" ({} more)", problems - 1),
+                    problems => format!(" (and {} more)", problems - 1),
                 };
                 let release = &reading.release;
                 format!(

@@ -104,11 +104,14 @@ fn release(reading: &ReleaseReading) -> Vec<String> {
         lines.push(format!("  also in force: {}", settings(&reading.settings)));
     }
     for notice in &reading.notices {
-        lines.push(format!("  ignored by this release:{}", problem(notice)));
+        lines.push(format!(
+            "  ignored by this release: {}",
+            problem(notice).trim()
+        ));
     }
     for line in &reading.withheld {
         lines.push(format!(
-            "  not shown to sshd, which would look up what it names: {}",
+            "  not shown to sshd, which would open or look up what it names: {}",
             told(line)
         ));
     }
