@@ -20,4 +20,5 @@ pub mod release;
 pub mod scenario;
 pub mod server_log;
 pub mod socket_error;
+pub mod sshd_file;
 pub mod vocabulary;

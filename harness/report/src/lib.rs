@@ -9,6 +9,7 @@
 mod build;
 pub mod comparison;
 pub mod config_check;
+pub mod config_file;
 pub mod diagnose;
 mod document;
 pub mod fidelity;

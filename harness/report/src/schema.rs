@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 
 use super::comparison::CompareReport;
 use super::config_check::ConfigCheck;
+use super::config_file::ConfigFileCheck;
 use super::diagnose::DiagnoseReport;
 use super::document::RunReport;
 use super::fidelity::FidelityReport;
@@ -14,12 +15,13 @@ use super::matrix::MatrixReport;
 
 /// Every document with a schema: its file in `reports/`, and the schema, pretty, with one final newline.
 #[must_use]
-pub fn all() -> [(&'static str, String); 6] {
+pub fn all() -> [(&'static str, String); 7] {
     [
         ("report.schema.json", of::<RunReport>()),
         ("matrix.schema.json", of::<MatrixReport>()),
         ("compare.schema.json", of::<CompareReport>()),
         ("check-config.schema.json", of::<ConfigCheck>()),
+        ("check-config-file.schema.json", of::<ConfigFileCheck>()),
         ("fidelity.schema.json", of::<FidelityReport>()),
         ("diagnose.schema.json", of::<DiagnoseReport>()),
     ]

@@ -15,6 +15,7 @@ use sshchurn_core::scenario::client::Pattern;
 use sshchurn_engine::ssh::RusshConnector;
 use sshchurn_engine::ssh::keys::{HostKeyCheck, KeyError, KeyPair};
 
+pub mod config_reader;
 mod cores;
 pub mod docker;
 pub mod embedded;

@@ -210,17 +210,21 @@ pub(super) struct Effective {
     pub(super) settings: Vec<(String, String)>,
 }
 
+/// The lines of `sshd -T`: keyword in lower case, value.
+pub(super) fn settings(dump: &str) -> Vec<(String, String)> {
+    dump.lines()
+        .filter_map(|line| line.trim().split_once(' '))
+        .map(|(keyword, value)| (keyword.to_ascii_lowercase(), value.trim().to_owned()))
+        .collect()
+}
+
 /// Reads `sshd -T` and checks that `MaxStartups` is what was asked for. Keywords are compared without regard to case:
 /// 10.4 and later print them in mixed case.
 ///
 /// # Errors
 /// [`ServerError::ConfigDiffers`] when it is something else.
 pub(super) fn verify(sshd: &SshdConfig, dump: &str) -> Result<Effective, ServerError> {
-    let settings: Vec<(String, String)> = dump
-        .lines()
-        .filter_map(|line| line.trim().split_once(' '))
-        .map(|(keyword, value)| (keyword.to_ascii_lowercase(), value.trim().to_owned()))
-        .collect();
+    let settings = settings(dump);
     let requested = sshd.max_startups.to_string();
     let effective = settings
         .iter()

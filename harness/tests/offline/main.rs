@@ -17,4 +17,5 @@ mod html;
 mod interrupted_report;
 mod reference_runs;
 mod runs;
+mod sshd_files;
 mod verdicts;

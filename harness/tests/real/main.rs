@@ -16,5 +16,6 @@ mod releases;
 mod runs;
 mod safety;
 mod slow_auth;
+mod sshd_files;
 mod undisturbed;
 mod witness_inside;

@@ -20,7 +20,7 @@ use sshchurn_server::{ServerChoice, ServerOptions, ServerRequest, start};
 const MATRIX: Duration = Duration::from_secs(600);
 
 /// The machine with the images of all releases, built one after the other; `None` without an engine.
-fn alone_with_images() -> Option<Alone> {
+pub(crate) fn alone_with_images() -> Option<Alone> {
     static BUILT: OnceLock<()> = OnceLock::new();
     let alone = Kind::Docker.alone()?;
     BUILT.get_or_init(|| {

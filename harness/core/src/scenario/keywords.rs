@@ -102,13 +102,19 @@ pub(super) fn check(keyword: &str, value: &str) -> Result<(), KeywordError> {
     if value.trim().is_empty() || value.contains(['\n', '\r', '\0']) {
         return Err(KeywordError::Value);
     }
-    match OWNED
-        .iter()
-        .find(|(owned, _)| owned.eq_ignore_ascii_case(keyword))
-    {
-        Some((_, why)) => Err(KeywordError::Owned(why)),
+    match keyword_of_harness(keyword) {
+        Some(why) => Err(KeywordError::Owned(why)),
         None => Ok(()),
     }
+}
+
+/// Why the harness sets a keyword itself; `None` for one that it leaves to scenarios.
+#[must_use]
+pub fn keyword_of_harness(keyword: &str) -> Option<&'static str> {
+    OWNED
+        .iter()
+        .find(|(owned, _)| owned.eq_ignore_ascii_case(keyword))
+        .map(|(_, why)| *why)
 }
 
 /// Keywords sshd allows in a `Match` block that bear on connections and sessions (servconf.c, `SSHCFG_MATCH`).

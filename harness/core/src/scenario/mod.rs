@@ -25,7 +25,7 @@ pub use config::{
     MONITORING_SOURCE, MaxStartups, Scenario, SlowAuth, SlowAuthShape, SshdConfig, StrategyConfig,
     StrategyKind, Tunables,
 };
-pub use keywords::{KeywordError, RefusedKeyword, adds_up};
+pub use keywords::{KeywordError, RefusedKeyword, adds_up, keyword_of_harness};
 pub use library::Library;
 pub use machine::{InvalidLoginShell, InvalidPackageName, LoginShell, PackageName, Packages};
 pub use problem::{Problem, ScenarioErrors};

@@ -3,6 +3,7 @@
 //! Owns the container, its labels and its files. Connections go to 127.0.0.1 only: the host's network namespace, or a
 //! port published there. A container of a run that was killed is found by its label and removed by the next run.
 
+mod asked;
 mod container;
 mod engine;
 pub mod image;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use testcontainers::bollard::models::ContainerSummaryStateEnum;
 
+pub(crate) use self::asked::AskedContainer;
 use self::container::{Container, LOOK_AGAIN};
 use self::engine::{Engine, failed};
 pub use self::image::Recipe;

@@ -5,6 +5,7 @@
 //! kernel closes it, and the supervisor ends everything and removes the folder. It must not touch the machine's own
 //! sshd or its configuration.
 
+mod asked;
 mod sshd;
 mod supervisor;
 
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+pub(crate) use self::asked::AskedHere;
 use self::sshd::{Account, Sshd};
 use self::supervisor::Supervisor;
 use super::log_follower::{self, LogWatch};
@@ -67,6 +69,14 @@ pub async fn probe() -> Result<String, ServerError> {
     let sshd = Sshd::find().await?;
     Account::of_this_process()?.check().await?;
     Ok(format!("{} at {}", sshd.release_text, sshd.path.display()))
+}
+
+/// The release of this machine's sshd.
+///
+/// # Errors
+/// [`ServerError::Unavailable`] with the fix.
+pub(crate) async fn release() -> Result<Release, ServerError> {
+    Ok(Sshd::find().await?.release)
 }
 
 /// Whether the account of this process has the login shell that is asked for.
@@ -140,14 +150,7 @@ impl LocalServer {
         let ward = Ward::create(&std::env::temp_dir(), Kind::Local)
             .map_err(io_error("create a private folder"))?;
         let path = ward.path().to_path_buf();
-        if path.to_string_lossy().contains(['"', '\\', '\n', '#']) {
-            return Err(ServerError::Unavailable {
-                what: format!("sshd_config cannot name files in {}", path.display()),
-                fix: String::from(
-                    "set TMPDIR to a folder without double quotes, backslashes and `#` in its name",
-                ),
-            });
-        }
+        check_folder(&path)?;
         check_space(&path)?;
         fs::create_dir(path.join(JOBS)).map_err(io_error("create the jobs folder"))?;
 
@@ -466,6 +469,19 @@ fn check_space(folder: &Path) -> Result<(), ServerError> {
         LEAST_SPACE / 1024 / 1024
     );
     Err(io_error(action)(std::io::ErrorKind::StorageFull.into()))
+}
+
+/// Whether an `sshd_config` can name files in a folder.
+fn check_folder(path: &Path) -> Result<(), ServerError> {
+    if path.to_string_lossy().contains(['"', '\\', '\n', '#']) {
+        return Err(ServerError::Unavailable {
+            what: format!("sshd_config cannot name files in {}", path.display()),
+            fix: String::from(
+                "set TMPDIR to a folder without double quotes, backslashes and `#` in its name",
+            ),
+        });
+    }
+    Ok(())
 }
 
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), ServerError> {

@@ -139,16 +139,25 @@ impl Sshd {
         let Some(folder) = missing_privsep_folder(&String::from_utf8_lossy(&tested.stderr)) else {
             return Ok(None);
         };
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(&folder)
-            .map_err(io_error(format!("create {}", folder.display())))?;
+        create_privsep_folder(&folder)?;
         Ok(Some(folder))
     }
 }
 
-fn missing_privsep_folder(said: &str) -> Option<PathBuf> {
+/// Makes a folder that [`missing_privsep_folder`] has named.
+///
+/// # Errors
+/// [`ServerError::Io`] when it cannot be made.
+pub(super) fn create_privsep_folder(folder: &Path) -> Result<(), ServerError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(folder)
+        .map_err(io_error(format!("create {}", folder.display())))
+}
+
+/// The folder that sshd misses for privilege separation, in its own words.
+pub(super) fn missing_privsep_folder(said: &str) -> Option<PathBuf> {
     said.lines()
         .find_map(|line| line.split_once("Missing privilege separation directory: "))
         .map(|(_, folder)| PathBuf::from(folder.trim()))
@@ -163,7 +172,8 @@ fn places() -> impl Iterator<Item = PathBuf> {
         .chain(USUAL_PLACES.iter().map(PathBuf::from))
 }
 
-async fn run(sshd: &Path, arguments: &[&str]) -> Result<Output, ServerError> {
+/// Runs it, with a deadline.
+pub(super) async fn run(sshd: &Path, arguments: &[&str]) -> Result<Output, ServerError> {
     let mut command = Command::new(sshd);
     command
         .args(arguments)

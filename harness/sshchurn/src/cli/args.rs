@@ -42,7 +42,7 @@ pub(super) enum Command {
     Init(InitArgs),
     /// Run a scenario over OpenSSH releases, one after the other, and compare them.
     Matrix(Box<MatrixArgs>),
-    CheckConfig(CheckConfigArgs),
+    CheckConfig(Box<CheckConfigArgs>),
     /// Render the report of a run directory again, from its ledger and log.
     Report(ReportArgs),
     /// Compare a run with a baseline: what regressed, what improved, what cannot be said.
@@ -197,6 +197,11 @@ pub(super) struct RunArgs {
     pub(super) release: Option<Release>,
     #[command(flatten)]
     pub(super) overrides: OverrideArgs,
+    /// Your own sshd_config: what can be run of it takes the place of what the scenario says of the server.
+    #[arg(long, value_name = "FILE", conflicts_with = "max_startups", help_heading = FILE_HEADING)]
+    pub(super) sshd_config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) lookup: FileLookupArgs,
     /// Run directory [default: sshchurn-runs/<scenario>-<UTC time>].
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
@@ -264,6 +269,21 @@ pub(super) struct MatrixArgs {
     pub(super) network: NetworkArg,
 }
 
+/// Over what belongs to a user's own file.
+const FILE_HEADING: &str = "Your sshd_config";
+
+/// Where what an sshd_config includes is looked up, and for whom it is read.
+#[derive(Debug, Args)]
+pub(super) struct FileLookupArgs {
+    /// Folder that stands for `/`: `Include /etc/ssh/sshd_config.d/*.conf` is looked up under it, a relative path under its
+    /// etc/ssh [default: relative paths beside the file, absolute ones are refused].
+    #[arg(long, value_name = "DIR", help_heading = FILE_HEADING)]
+    pub(super) config_root: Option<PathBuf>,
+    /// Connection that Match blocks are applied to, as for `sshd -C`, such as `user=deploy,addr=10.0.0.5` [default: none].
+    #[arg(long, value_name = "SPEC", value_parser = connection, help_heading = FILE_HEADING)]
+    pub(super) connection: Option<String>,
+}
+
 /// What goes to stdout of a configuration check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum CheckConfigFormatArg {
@@ -297,15 +317,28 @@ impl From<StartedTargetArg> for TargetArg {
     }
 }
 
-/// Check that a MaxStartups does what it was meant to: as written, as `sshd -T` prints it, and as the server behaves.
+/// Check that a MaxStartups, or a whole sshd_config, does what it was meant to: as written, as `sshd -T` prints it, and as the
+/// server behaves.
+///
+/// With FILE, asks the sshd of each `--release` what it makes of the file: every line that it refuses, what is in force, and what
+/// that means. Nothing that the file names is opened or run. Then runs what can be run of it.
 ///
 /// Starts a server, and holds connections open one by one until everything is refused. A climb in which another limit
 /// decided (PerSourceMaxStartups, PerSourcePenalties, LoginGraceTime, the listen queue) counts neither way, and the limit is
 /// named. A server that already runs is measured by `sshchurn run staircase --target external`.
 ///
-/// Exit codes: 0 agrees; 1 differs; 2 usage or configuration error; 3 could not be seen; 4 environment failure.
+/// Exit codes: 0 agrees; 1 differs; 2 usage or configuration error, or sshd refuses the file; 3 could not be seen; 4 environment
+/// failure.
 #[derive(Debug, Args)]
 pub(super) struct CheckConfigArgs {
+    /// Your own sshd_config [default: one with MaxStartups alone].
+    #[arg(value_name = "FILE", conflicts_with = "max_startups")]
+    pub(super) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) lookup: FileLookupArgs,
+    /// Only read FILE, and start no server.
+    #[arg(long, requires = "file", conflicts_with_all = ["climbs", "out", "sshd_options"])]
+    pub(super) as_written: bool,
     /// MaxStartups to write into the configuration, `start:rate:full` [default: 10:30:100].
     #[arg(long, value_name = "A:R:B")]
     pub(super) max_startups: Option<MaxStartups>,
@@ -322,9 +355,10 @@ pub(super) struct CheckConfigArgs {
     /// The server to start.
     #[arg(long, value_enum, default_value_t = StartedTargetArg::Auto)]
     pub(super) target: StartedTargetArg,
-    /// OpenSSH release of the server, such as 9.2; means docker, or checks the machine's own sshd with `--target local`.
-    #[arg(long, value_name = "RELEASE")]
-    pub(super) release: Option<Release>,
+    /// OpenSSH release of the server, such as 9.2; means docker, or checks the machine's own sshd with `--target local`. With
+    /// FILE repeatable; one that cannot be had here is read from OpenSSH's source.
+    #[arg(long = "release", value_name = "RELEASE")]
+    pub(super) releases: Vec<Release>,
     /// Run directory [default: sshchurn-runs/staircase-<UTC time>].
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
@@ -626,6 +660,25 @@ fn keyword(text: &str) -> Result<(String, String), String> {
             Ok((keyword.trim().to_owned(), value.trim().to_owned()))
         }
         _ => Err("write it as `Keyword=value`".to_owned()),
+    }
+}
+
+/// What `sshd -C` takes (servconf.c `parse_server_match_testspec`), without what would be a word of its own.
+fn connection(text: &str) -> Result<String, String> {
+    const KNOWN: [&str; 6] = ["addr", "host", "laddr", "lport", "rdomain", "user"];
+    let valid = text.split(',').all(|part| {
+        part.split_once('=').is_some_and(|(name, value)| {
+            KNOWN.contains(&name)
+                && !value.is_empty()
+                && !value.contains(|c: char| c.is_whitespace() || c.is_control())
+        })
+    });
+    match valid {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "write it as `user=NAME,addr=IP`; sshd knows {}",
+            KNOWN.join(", ")
+        )),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::shipped::SCENARIOS;
 use sshchurn_core::gate::Threshold;
 use sshchurn_core::ids::StrategyName;
 use sshchurn_core::scenario::Scenario;
+use sshchurn_core::sshd_file::extract::Extract;
 
 /// A scenario as it is to be run.
 pub(super) struct Resolved {
@@ -18,9 +19,39 @@ pub(super) struct Resolved {
     pub(super) left_out: Vec<Finding>,
 }
 
+/// What can be run of a user's own `sshd_config`.
+pub(super) struct OfFile {
+    /// The file, as it was named.
+    pub(super) name: String,
+    pub(super) extract: Extract,
+}
+
+impl OfFile {
+    /// What is not run of it, aloud.
+    fn not_run(&self) -> impl Iterator<Item = Finding> {
+        let Extract { left_out, .. } = &self.extract;
+        left_out.iter().map(|left| {
+            Finding::warning(
+                "sshd_config",
+                format!("{}: not run: {}: {}", self.name, left.what, left.why),
+                "the numbers are those of a server without it",
+            )
+        })
+    }
+}
+
 /// The scenario of that name with the overrides applied. What results is held against the rules of scenario files once
 /// more.
 pub(super) fn resolve(name: &str, args: &OverrideArgs) -> Result<Resolved, CliError> {
+    resolve_with(name, args, None)
+}
+
+/// The same with what can be run of a user's own `sshd_config` in the place of what the scenario says of the server.
+pub(super) fn resolve_with(
+    name: &str,
+    args: &OverrideArgs,
+    file: Option<&OfFile>,
+) -> Result<Resolved, CliError> {
     let (mut scenario, origin) = SCENARIOS
         .resolve(name)
         .map_err(|errors| CliError::Scenario(errors.render()))?;
@@ -33,6 +64,16 @@ pub(super) fn resolve(name: &str, args: &OverrideArgs) -> Result<Resolved, CliEr
     if let Some(tasks) = args.tasks {
         change("tasks", scenario.tasks.to_string(), tasks.to_string());
         scenario.tasks = tasks;
+    }
+    if let Some(OfFile { name, extract }) = file {
+        let before = scenario.sshd.max_startups.to_string();
+        let after = extract.max_startups.to_string();
+        change(&format!("MaxStartups, of {name},"), before, after);
+        for (keyword, value) in &extract.keywords {
+            let before = scenario.sshd.keyword(keyword).unwrap_or("unset").to_owned();
+            change(keyword, before, value.clone());
+        }
+        extract.apply(&mut scenario.sshd);
     }
     if let Some(max_startups) = args.max_startups {
         let before = scenario.sshd.max_startups.to_string();
@@ -70,6 +111,7 @@ pub(super) fn resolve(name: &str, args: &OverrideArgs) -> Result<Resolved, CliEr
             .map(|(keyword, value)| format!("{keyword} {value}")),
     );
     left_out.extend(another_experiment(&mut scenario, &changes));
+    left_out.extend(file.into_iter().flat_map(OfFile::not_run));
     scenario
         .gate
         .extend(args.goals.iter().flat_map(|goal| goal.thresholds()));

@@ -10,6 +10,7 @@ use super::overrides::{self, Resolved};
 use super::report;
 use super::server_choice;
 use super::signals;
+use super::user_file::{self, UserFile};
 use crate::session::{
     Baseline, Conclusion, RunDirectory, RunOrder, SessionError, check_thresholds, preflight,
     replay, run_id, scenario_record,
@@ -26,7 +27,7 @@ pub(super) async fn run(args: RunArgs, console: Console) -> Result<ExitCode, Cli
     } else {
         console
     };
-    let order = order(&args, &console)?;
+    let order = order(&args, &console).await?;
     let interrupts = signals::interrupts(&console)?;
     let Some(concluded) = order.run(&interrupts, &console).await? else {
         return Ok(ExitCode::Interrupted);
@@ -40,22 +41,32 @@ pub(super) async fn concluded(
     args: &RunArgs,
     console: &Console,
 ) -> Result<Option<Conclusion>, CliError> {
-    let order = order(args, console)?;
+    let order = order(args, console).await?;
     let interrupts = signals::interrupts(console)?;
     Ok(order.run(&interrupts, console).await?)
 }
 
 /// Everything that can be wrong is found here, before the handlers and the server: nothing is there yet that would have
 /// to be taken down. The directory comes last.
-fn order(args: &RunArgs, console: &Console) -> Result<RunOrder, CliError> {
+async fn order(args: &RunArgs, console: &Console) -> Result<RunOrder, CliError> {
+    let mut resolved = overrides::resolve(&args.scenario, &args.overrides)?;
+    check_thresholds(&resolved.scenario)?;
+    let mut server = server_choice::of(args.target, args.release, args.network);
+    server_choice::check_options(args, server)?;
+    if let Some(path) = &args.sshd_config {
+        let file = UserFile::read(path, &args.lookup)?;
+        file.check_not_set_twice(&args.overrides.sshd_options)?;
+        let program = user_file::program(server, args.release).await?;
+        // What one sshd has read is run on that one, also with `auto`.
+        (server, _) = server_choice::of_program(program);
+        let of_file = file.of_file(&file.ask(program, console).await?)?;
+        resolved = overrides::resolve_with(&args.scenario, &args.overrides, Some(&of_file))?;
+    }
     let Resolved {
         scenario,
         origin,
         left_out,
-    } = overrides::resolve(&args.scenario, &args.overrides)?;
-    check_thresholds(&scenario)?;
-    let server = server_choice::of(args.target, args.release, args.network);
-    server_choice::check_options(args, server)?;
+    } = resolved;
     let baseline = match &args.baseline {
         Some(path) => Some(baseline(path, args, &scenario, &origin, server, console)?),
         None => None,

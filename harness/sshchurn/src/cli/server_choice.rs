@@ -7,6 +7,7 @@ use super::error::CliError;
 use crate::shipped::RECIPE;
 use sshchurn_core::release::Release;
 use sshchurn_core::scenario::LoginShell;
+use sshchurn_server::config_reader::SshdProgram;
 use sshchurn_server::docker::{DockerNetwork, DockerOptions, Suite};
 use sshchurn_server::external::ExternalOptions;
 use sshchurn_server::{ServerChoice, ServerOptions, embedded, external};
@@ -22,6 +23,14 @@ pub(super) fn of(server: TargetArg, release: Option<Release>, network: NetworkAr
         (TargetArg::Local, _, _) => ServerChoice::Local,
         (TargetArg::Embedded, _, _) => ServerChoice::Embedded,
         (TargetArg::External, _, _) => ServerChoice::External,
+    }
+}
+
+/// The server whose sshd a program is, and its release where it can be chosen.
+pub(super) fn of_program(program: SshdProgram) -> (ServerChoice, Option<Release>) {
+    match program {
+        SshdProgram::Local => (ServerChoice::Local, None),
+        SshdProgram::Docker(suite) => (ServerChoice::Docker, Some(suite.release())),
     }
 }
 
@@ -47,8 +56,18 @@ pub(super) fn check_options(args: &RunArgs, server: ServerChoice) -> Result<(), 
     {
         return without(option, "--target external");
     }
+    let looks_up = [
+        (args.lookup.config_root.is_some(), "--config-root"),
+        (args.lookup.connection.is_some(), "--connection"),
+    ];
+    if let Some((_, option)) = looks_up.into_iter().find(|(given, _)| *given)
+        && args.sshd_config.is_none()
+    {
+        return without(option, "--sshd-config");
+    }
     let overrides = &args.overrides;
     let configures = [
+        (args.sshd_config.is_some(), "--sshd-config"),
         (overrides.max_startups.is_some(), "--max-startups"),
         (!overrides.sshd_options.is_empty(), "--sshd-option"),
     ];

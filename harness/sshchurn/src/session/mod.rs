@@ -20,6 +20,7 @@ mod preflight;
 pub mod replay;
 mod round;
 mod run;
+mod sshd_files;
 mod stop;
 #[cfg(test)]
 mod tests;
@@ -33,4 +34,5 @@ pub use live::Live;
 pub use notice::{Notice, NoticeLog, Observer, RoundCounts, RoundTitle};
 pub use order::{RunOrder, check_thresholds, parse_thresholds, run_id, scenario_record};
 pub use preflight::{connection_needs, preflight};
+pub use sshd_files::{SshdFileError, read_sshd_config};
 pub use stop::{DRAIN_WITHIN, Interrupts, Signal, SignalAnswer, Stage};

@@ -1,0 +1,116 @@
+//! One line of an `sshd_config`, cut as sshd cuts it.
+//!
+//! Owns that and nothing else: misc.c `strdelim` for the keyword, misc.c `argv_split` for what follows (since 8.7; before it
+//! `strdelim` for every word, which knows double quotes only).
+
+use crate::release::Release;
+
+/// What sshd takes for space (misc.c `WHITESPACE`); a form feed at the end of a line as well.
+const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
+
+/// From here on arguments are cut by `argv_split`, to which a single quote is one.
+pub(super) const SINGLE_QUOTES: Release = Release::new(8, 7);
+
+/// Keyword and the rest of a line that is neither empty nor a comment.
+pub(super) fn split(line: &str) -> Option<(&str, &str)> {
+    let line = line
+        .trim_end_matches(SPACE)
+        .trim_end_matches('\u{c}')
+        .trim_end_matches(SPACE)
+        .trim_start_matches(SPACE);
+    if line.is_empty() || line.starts_with('#') {
+        return None;
+    }
+    if let Some(quoted) = line.strip_prefix('"') {
+        let (keyword, rest) = quoted.split_once('"')?;
+        return Some((keyword, rest.trim_start_matches(SPACE)));
+    }
+    let end = line
+        .find(|c| SPACE.contains(&c) || c == '=' || c == '"')
+        .unwrap_or(line.len());
+    let (keyword, rest) = line.split_at(end);
+    let rest = rest.trim_start_matches(SPACE);
+    // One of them only.
+    let rest = rest.strip_prefix('=').unwrap_or(rest);
+    Some((keyword, rest.trim_start_matches(SPACE)))
+}
+
+/// The arguments up to a comment; `None` where a quote is not closed.
+pub(super) fn arguments(rest: &str, release: Release) -> Option<Vec<String>> {
+    let single = release >= SINGLE_QUOTES;
+    let mut words = Vec::new();
+    let mut left = rest.chars().peekable();
+    loop {
+        while left.next_if(|c| SPACE.contains(c)).is_some() {}
+        match left.peek() {
+            None | Some('#') => return Some(words),
+            Some(_) => {}
+        }
+        let mut word = String::new();
+        let mut quote = None;
+        while let Some(&c) = left.peek() {
+            match (c, quote) {
+                (c, None) if SPACE.contains(&c) => break,
+                ('\\', _) if single => {
+                    left.next();
+                    let escaped = left.next_if(|next| {
+                        matches!(next, '\'' | '"' | '\\') || (*next == ' ' && quote.is_none())
+                    });
+                    word.push(escaped.unwrap_or('\\'));
+                    continue;
+                }
+                ('"', None) => quote = Some(c),
+                ('\'', None) if single => quote = Some(c),
+                (c, Some(open)) if c == open => quote = None,
+                (c, _) => word.push(c),
+            }
+            left.next();
+        }
+        if quote.is_some() {
+            return None;
+        }
+        words.push(word);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: Release = Release::new(8, 4);
+    const NEW: Release = Release::new(9, 2);
+
+    #[test]
+    fn keyword_ends_at_space_or_at_one_equals_sign() {
+        for (line, keyword, rest) in [
+            ("MaxStartups 10:30:60", "MaxStartups", "10:30:60"),
+            ("\tmaxstartups\t10:30:60\r", "maxstartups", "10:30:60"),
+            ("MaxStartups=10:30:60", "MaxStartups", "10:30:60"),
+            ("MaxStartups = 10:30:60", "MaxStartups", "10:30:60"),
+            ("MaxStartups == 10", "MaxStartups", "= 10"),
+            ("\"MaxStartups\" 10", "MaxStartups", "10"),
+            ("LoginGraceTime90", "LoginGraceTime90", ""),
+        ] {
+            assert_eq!(split(line), Some((keyword, rest)), "{line}");
+        }
+        for line in ["", "  ", "# MaxStartups 1", "\t#", "\r"] {
+            assert_eq!(split(line), None, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn arguments_end_at_a_comment_and_only_newer_releases_know_single_quotes() {
+        for (rest, release, words) in [
+            ("10:30:60 # why", NEW, &["10:30:60"][..]),
+            ("10:30:60#x", NEW, &["10:30:60#x"]),
+            ("'10:30:60'", NEW, &["10:30:60"]),
+            ("'10:30:60'", OLD, &["'10:30:60'"]),
+            ("\"a b\" c", OLD, &["a b", "c"]),
+            ("a\\ b", NEW, &["a b"]),
+        ] {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            assert_eq!(arguments(rest, release), Some(words), "{rest} on {release}");
+        }
+        assert_eq!(arguments("\"open", NEW), None);
+    }
+}

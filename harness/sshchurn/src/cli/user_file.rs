@@ -1,0 +1,169 @@
+//! A user's own `sshd_config` on the command line: which sshds are asked about it, and what is run of it.
+//!
+//! Owns that choice. Reading the file is `session`'s, asking `server`'s, what the answer means `core`'s.
+
+use std::path::{Path, PathBuf};
+
+use super::args::FileLookupArgs;
+use super::console::Console;
+use super::error::CliError;
+use super::overrides::OfFile;
+use crate::session::read_sshd_config;
+use crate::shipped::RECIPE;
+use sshchurn_core::release::Release;
+use sshchurn_core::sshd_file::ConfigFile;
+use sshchurn_core::sshd_file::changes;
+use sshchurn_core::sshd_file::extract::{self, Extract};
+use sshchurn_report::config_file::ReleaseReading;
+use sshchurn_server::ServerChoice;
+use sshchurn_server::config_reader::{self, Asker, ConfigAnswer, SshdProgram};
+use sshchurn_server::docker::Suite;
+
+/// The file, read.
+pub(super) struct UserFile {
+    path: PathBuf,
+    connection: Option<String>,
+    pub(super) config: ConfigFile,
+}
+
+/// An sshd to ask, or a release of which there is none here.
+pub(super) enum Program {
+    /// It is asked.
+    Asked(SshdProgram),
+    /// It is read from OpenSSH's source.
+    Source(Release),
+}
+
+impl UserFile {
+    /// Reads it and what it includes.
+    pub(super) fn read(path: &Path, lookup: &FileLookupArgs) -> Result<Self, CliError> {
+        let config = read_sshd_config(path, lookup.config_root.as_deref())
+            .map_err(|error| CliError::Usage(error.to_string()))?;
+        Ok(UserFile {
+            path: path.to_path_buf(),
+            connection: lookup.connection.clone(),
+            config,
+        })
+    }
+
+    /// Asks one.
+    pub(super) async fn ask(
+        &self,
+        program: SshdProgram,
+        console: &Console,
+    ) -> Result<ConfigAnswer, CliError> {
+        let progress = |text: &str| console.note(text);
+        let mut asker = Asker::start(program, &RECIPE, &progress).await?;
+        let answer = asker.ask(&self.config, self.connection.as_deref()).await;
+        asker.end().await?;
+        Ok(answer?)
+    }
+
+    /// What it said, for the report.
+    pub(super) fn reading(&self, answer: &ConfigAnswer) -> ReleaseReading {
+        ReleaseReading::asked(
+            &self.config,
+            answer.release,
+            &answer.release_text,
+            &answer.complaints,
+            &answer.settings,
+            &answer.withheld,
+        )
+    }
+
+    /// What can be run of it, with its name.
+    pub(super) fn of_file(&self, answer: &ConfigAnswer) -> Result<OfFile, CliError> {
+        Ok(OfFile {
+            name: self.path.display().to_string(),
+            extract: self.extract(answer)?,
+        })
+    }
+
+    fn extract(&self, answer: &ConfigAnswer) -> Result<Extract, CliError> {
+        if let Some(refusal) = answer.refusals().next() {
+            let at = refusal.place.map_or_else(
+                || self.path.display().to_string(),
+                |place| self.config.told(place),
+            );
+            return Err(CliError::Usage(format!(
+                "{} refuses {at}: {}; `sshchurn check-config {} --as-written` names every problem",
+                answer.release_text,
+                refusal.said,
+                self.path.display()
+            )));
+        }
+        extract::extract(&self.config, &answer.settings).map_err(|error| {
+            CliError::Usage(format!("{} cannot be run: {error}", self.path.display()))
+        })
+    }
+
+    /// Two sources for one keyword: neither is taken.
+    pub(super) fn check_not_set_twice(&self, given: &[(String, String)]) -> Result<(), CliError> {
+        match given.iter().find(|(keyword, _)| self.config.sets(keyword)) {
+            Some((keyword, _)) => Err(CliError::Usage(format!(
+                "--sshd-option {keyword}: {} sets it too; change it there, or leave one of the two away",
+                self.path.display()
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What is asked for a target and releases, each once and the oldest first.
+pub(super) async fn programs(
+    server: ServerChoice,
+    releases: &[Release],
+) -> Result<Vec<Program>, CliError> {
+    let mut releases = releases.to_vec();
+    releases.sort_unstable();
+    releases.dedup();
+    if let Some(old) = releases.iter().find(|release| **release < changes::OLDEST) {
+        return Err(CliError::Usage(format!(
+            "--release {old}: what releases before {} make of a file is not known here",
+            changes::OLDEST
+        )));
+    }
+    let here = match server {
+        ServerChoice::Local => Some(config_reader::local_release().await?),
+        ServerChoice::Auto | ServerChoice::Docker => None,
+        ServerChoice::Embedded | ServerChoice::External => {
+            return Err(CliError::Usage(
+                "a file is read by an sshd: use `--target docker` or `--target local`".to_owned(),
+            ));
+        }
+    };
+    if releases.is_empty() {
+        let program = match server {
+            ServerChoice::Local => SshdProgram::Local,
+            ServerChoice::Docker => SshdProgram::Docker(Suite::DEFAULT),
+            _ => SshdProgram::automatic(&RECIPE).await?,
+        };
+        return Ok(vec![Program::Asked(program)]);
+    }
+    Ok(releases
+        .into_iter()
+        .map(|release| match (here, Suite::of(release)) {
+            (Some(here), _) if here == release => Program::Asked(SshdProgram::Local),
+            (Some(_), _) | (None, None) => Program::Source(release),
+            (None, Some(suite)) => Program::Asked(SshdProgram::Docker(suite)),
+        })
+        .collect())
+}
+
+/// The one sshd of a run: that of its target, or the one that `auto` takes.
+pub(super) async fn program(
+    server: ServerChoice,
+    release: Option<Release>,
+) -> Result<SshdProgram, CliError> {
+    let programs = programs(server, release.as_slice()).await?;
+    match programs[..] {
+        [Program::Asked(program)] => Ok(program),
+        _ => Err(CliError::Usage(match release {
+            Some(release) => format!(
+                "--release {release}: there is no sshd of it here, only of {}",
+                Suite::releases()
+            ),
+            None => "--sshd-config needs one sshd to ask".to_owned(),
+        })),
+    }
+}
