@@ -492,6 +492,14 @@ catalogue! {
         "Attempts of each started task.";
     "handshakes_per_task", PerTask, Less, true, EITHER, Source::PerTask(|s| &s.handshakes_per_task),
         "Handshakes of each started task.";
+    "holders_admitted", Count, Neither, false, NONE, Source::Round(|n| n.holders.map(|h| h.admitted)),
+        "Silent clients beside the tasks (`[holders]`) that sshd admitted.";
+    "tasks_banned", Count, Less, false, ALL, Source::Round(|n| n.tasks_banned),
+        "failing-login: tasks whose source sshd banned (PerSourcePenalties), by the drop line of the refused login.";
+    "first_banned_attempt", PerTask, More, false, ALL, Source::PerTask(|s| &s.first_banned_attempt),
+        "failing-login: the number of the first login that a ban refused, from 1, of each task that was banned.";
+    "unbanned_spacing", Nanoseconds, Less, false, ALL, Source::Worst(|n| n.unbanned_spacing_ns),
+        "failing-login: the smallest spacing of logins that never banned, of which no larger one did either.";
     "commands", Count, Neither, true, CLIENT, Source::Count(|s| s.counts.commands),
         "Exec requests.";
     "channel_refused", Count, Less, true, CLIENT, Source::OfCommands(|s| s.counts.channel_refused),
@@ -536,6 +544,8 @@ catalogue! {
         "Command started to command completed.";
     "refusal", Nanoseconds, Neither, true, CLIENT, Source::Latency(Stage::Refusal),
         "connect() called to refusal known.";
+    "ban", Nanoseconds, Neither, false, ALL, Source::Latency(Stage::Ban),
+        "failing-login: from the beginning of a ban to the first login with a valid key that was let in; up to probe_interval too long.";
     "submit", Nanoseconds, Less, false, CLIENT, Source::Latency(Stage::Submit),
         "Intended start of a task to the end of its submit phase.";
     "task", Nanoseconds, Less, false, NONE, Source::Latency(Stage::Task),

@@ -132,6 +132,13 @@ pub enum Event {
         /// 1 for the first try at this connection, more for retries.
         ordinal: u32,
     },
+    /// The attempt of a silent client beside the tasks begins; it ends as any attempt does.
+    HolderStarted {
+        /// Round.
+        round: RoundId,
+        /// Attempt.
+        attempt: AttemptId,
+    },
     /// A connection attempt ended, in exactly one outcome.
     AttemptEnded {
         /// Attempt.

@@ -76,7 +76,7 @@ fn kinds(log: &[u8]) -> BTreeMap<&'static str, u32> {
             M::LeftBeforeIdentification { .. } => "left before identification",
             M::ProtocolError { .. } => "protocol error",
             M::Incidental => "incidental",
-            M::Penalised { active: false } => "penalty deferred",
+            M::Penalised { active: false, .. } => "penalty deferred",
             _ => return,
         };
         *kinds.entry(kind).or_default() += 1;

@@ -11,6 +11,8 @@ use super::books::LedgerBooks;
 use super::clients::ClientLoad;
 use super::numbers::{GeneratorHealth, Numbers, RoundSummary, RunSummary, StrategySummary};
 use super::round::{Ending, OpenAttempt, RoundState};
+use crate::analysis::climb::login_grace_time;
+use crate::analysis::failing::Plan;
 use crate::ids::{AttemptId, CommandId, RoundId, StrategyName};
 use crate::instant::RunInstant;
 use crate::join::{TaskKeys, Views};
@@ -30,6 +32,20 @@ struct OpenCommand {
     round: RoundId,
     phase: Phase,
     at: RunInstant,
+}
+
+/// Whether the server looks keys up by a command and its log says each time that it does.
+fn asks_for_keys(manifest: &Manifest) -> bool {
+    let config = manifest.target.sshd_config.as_deref().unwrap_or_default();
+    let keyword = |line: &str, keyword: &str| {
+        let word = line.split_whitespace().next().unwrap_or_default();
+        word.eq_ignore_ascii_case(keyword)
+    };
+    let told = |line: &str| keyword(line, "LogVerbose") && line.contains("misc.c:subprocess()");
+    config
+        .lines()
+        .any(|line| keyword(line, "AuthorizedKeysCommand"))
+        && config.lines().any(told)
 }
 
 /// Folds records; see [`Summarizer::fold`].
@@ -133,7 +149,7 @@ impl Summarizer {
             } => {
                 let mut open = OpenAttempt {
                     round: *round,
-                    task: *task,
+                    task: Some(*task),
                     phase: *phase,
                     ordinal: *ordinal,
                     at,
@@ -141,6 +157,21 @@ impl Summarizer {
                 };
                 let known =
                     self.in_round(*round, |state| state.attempt_started(*attempt, &mut open));
+                self.attempts.insert(*attempt, open).is_none() && known
+            }
+            Event::HolderStarted { round, attempt } => {
+                let open = OpenAttempt {
+                    round: *round,
+                    task: None,
+                    phase: Phase::Submit,
+                    ordinal: 1,
+                    at,
+                    others: 0,
+                };
+                let known = self.in_round(*round, |state| {
+                    state.holder_started();
+                    true
+                });
                 self.attempts.insert(*attempt, open).is_none() && known
             }
             Event::AttemptEnded {
@@ -366,6 +397,13 @@ impl Summarizer {
             .at_most(scenario.max_in_flight)
             .witnessed(views, rule, Arc::clone(&self.task_keys), server.kernel)
             .under_test(scenario.program_of(strategy))
+            .beside(scenario.holders, login_grace_time(manifest))
+            .failing(
+                scenario
+                    .failing(strategy)
+                    .map(|record| Plan::of(record, manifest)),
+            )
+            .asking_for_keys(asks_for_keys(manifest))
     }
 
     fn check_envelope(&mut self, record: &Record) {
