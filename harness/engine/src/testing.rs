@@ -84,8 +84,17 @@ impl Connector for FakeConnector {
         Ok(())
     }
 
-    async fn connect(&self, _: &ConnectLimits, tap: &Tap) -> Result<FakeSession, AttemptOutcome> {
+    async fn connect(
+        &self,
+        limits: &ConnectLimits,
+        tap: &Tap,
+    ) -> Result<FakeSession, AttemptOutcome> {
         self.answer(tap).await?;
+        if limits.unknown_key {
+            return Err(AttemptOutcome::AuthFailed {
+                failure: StageFailure::Rejected,
+            });
+        }
         Ok(FakeSession(self.clone()))
     }
 
@@ -223,6 +232,7 @@ pub(crate) fn scenario(kind: StrategyKind, tasks: u32) -> Scenario {
         }),
         gate: Vec::new(),
         expectations: Vec::new(),
+        holders: None,
     }
 }
 

@@ -193,7 +193,8 @@ impl Metric {
     #[must_use]
     pub fn counts_connections(&self) -> bool {
         match self.source {
-            Source::OfAttempts(_) | Source::Witnessed(_) | Source::PerTask(_) => true,
+            Source::OfAttempts(_) | Source::Witnessed(_) => true,
+            Source::PerTask(_) => self.unit == Unit::PerTask,
             Source::Count(_) => self.needs == EITHER,
             Source::OfCommands(_)
             | Source::Round(_)
@@ -274,8 +275,10 @@ impl Metric {
             | Source::OfCommands(_) => Variation::Events,
             Source::Round(_) if self.unit == Unit::Count => Variation::Events,
             Source::Round(_) => Variation::Amount,
-            Source::PerTask(_) => Variation::EventsPerTask,
-            Source::Worst(_) | Source::Rate | Source::Latency(_) => Variation::Level,
+            Source::PerTask(_) if self.unit == Unit::PerTask => Variation::EventsPerTask,
+            Source::PerTask(_) | Source::Worst(_) | Source::Rate | Source::Latency(_) => {
+                Variation::Level
+            }
         }
     }
 
@@ -496,7 +499,7 @@ catalogue! {
         "Silent clients beside the tasks (`[holders]`) that sshd admitted.";
     "tasks_banned", Count, Less, false, ALL, Source::Round(|n| n.tasks_banned),
         "failing-login: tasks whose source sshd banned (PerSourcePenalties), by the drop line of the refused login.";
-    "first_banned_attempt", PerTask, More, false, ALL, Source::PerTask(|s| &s.first_banned_attempt),
+    "first_banned_attempt", Count, More, false, ALL, Source::PerTask(|s| &s.first_banned_attempt),
         "failing-login: the number of the first login that a ban refused, from 1, of each task that was banned.";
     "unbanned_spacing", Nanoseconds, Less, false, ALL, Source::Worst(|n| n.unbanned_spacing_ns),
         "failing-login: the smallest spacing of logins that never banned, of which no larger one did either.";

@@ -91,9 +91,7 @@ impl FailingLogins {
             // Something else got in between.
             None => return None,
         };
-        Some(
-            (number(predicted.earliest)..=number(predicted.latest)).contains(&number(seen)),
-        )
+        Some((number(predicted.earliest)..=number(predicted.latest)).contains(&number(seen)))
     }
 }
 
@@ -175,22 +173,24 @@ fn of_task(plan: &Plan, task: TaskId, attempts: &[Attempt], bans: &[BanLine]) ->
     let refused = logins.iter().position(|(_, client)| client.refused());
     let refusal = refused.map(|index| {
         let view = logins[index].0.server.as_ref();
-        view.and_then(|view| view.refusal).map(|(_, refusal)| refusal)
+        view.and_then(|view| view.refusal)
+            .map(|(_, refusal)| refusal)
     });
     let banned = matches!(refusal, Some(Some(Refusal::Penalty(_))));
     let ban = refused.filter(|_| banned).map(|index| {
         let (_, client) = logins[index];
         let before = index.checked_sub(1).map(|index| logins[index].1.ended);
-        let line = bans
-            .iter()
-            .rev()
-            .find(|line| line.address.is_some() && line.address == source && line.read_at <= client.ended);
+        let line = bans.iter().rev().find(|line| {
+            line.address.is_some() && line.address == source && line.read_at <= client.ended
+        });
         let began = line
             .map(|line| line.read_at)
             .or(before)
             .unwrap_or(client.begun());
         let refused = probes.iter().copied().filter(|probe| probe.refused());
-        let last = refused.map(ClientView::begun).fold(client.begun(), RunInstant::max);
+        let last = refused
+            .map(ClientView::begun)
+            .fold(client.begun(), RunInstant::max);
         let let_in = probes
             .iter()
             .find(|probe| probe.outcome == AttemptOutcome::Handshake)
@@ -212,7 +212,12 @@ fn of_task(plan: &Plan, task: TaskId, attempts: &[Attempt], bans: &[BanLine]) ->
         refused_by: refusal.map(|refusal| word(refusal).to_owned()),
         ban,
         predicted: plan.rule.as_ref().and_then(|rule| {
-            predict(rule, plan.record.logins, spacing_ns, logins.iter().map(|(_, client)| *client))
+            predict(
+                rule,
+                plan.record.logins,
+                spacing_ns,
+                logins.iter().map(|(_, client)| *client),
+            )
         }),
     }
 }

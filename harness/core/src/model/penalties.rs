@@ -85,7 +85,9 @@ pub fn first_refused(rule: &PenaltyRule, logins: &[FailedLogin]) -> Prediction {
             })
             .collect();
         if rule.whole_seconds {
-            all.extend(phases(&counted).map(|phase| simulate(rule, &counted, |at| (at + phase).floor())));
+            all.extend(
+                phases(&counted).map(|phase| simulate(rule, &counted, |at| (at + phase).floor())),
+            );
         } else {
             all.push(simulate(rule, &counted, |at| at));
         }
@@ -187,7 +189,11 @@ mod tests {
             (5.1, None, None),
             (6.0, None, None),
         ] {
-            assert_eq!(predicted(DEFAULT, spacing), (earliest, latest), "{spacing} s");
+            assert_eq!(
+                predicted(DEFAULT, spacing),
+                (earliest, latest),
+                "{spacing} s"
+            );
         }
         // A ban would need what is never there: each penalty is gone when the next one comes.
         assert_eq!(predicted(DEFAULT, 5.0), (None, None));
@@ -203,7 +209,10 @@ mod tests {
         assert_eq!(predicted(whole, 0.0), (Some(5), Some(5)));
         // Where the gaps are whole seconds the clock sees them as they are, or all but one.
         let (earliest, latest) = predicted(whole, 2.0);
-        assert!(earliest >= Some(5) && latest <= Some(6), "{earliest:?} {latest:?}");
+        assert!(
+            earliest >= Some(5) && latest <= Some(6),
+            "{earliest:?} {latest:?}"
+        );
         assert_eq!(predicted(whole, 6.0), (None, None));
         // 4.5 s is 4 or 5 whole seconds in turn.
         let (earliest, latest) = predicted(whole, 4.5);

@@ -359,9 +359,7 @@ impl Tunables {
         let (conn_retry_attempts, cleanup_retries) = match kind.life() {
             Life::Job(JobLife::PerCommand) => (3, 1),
             Life::Job(JobLife::ReusedSession) => (5, 3),
-            Life::Hold(_) | Life::Once | Life::Shared | Life::Failing | Life::Program => {
-                (1, 1)
-            }
+            Life::Hold(_) | Life::Once | Life::Shared | Life::Failing | Life::Program => (1, 1),
         };
         Tunables {
             command: "true".to_owned(),

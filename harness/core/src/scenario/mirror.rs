@@ -537,7 +537,12 @@ impl From<&StrategyConfig> for StrategyFile {
             client_threads: tunables.client_threads,
             sessions_per_connection: tunables.sessions_per_connection,
             logins: tunables.logins,
-            spacing: tunables.spacing.iter().copied().map(format_duration).collect(),
+            spacing: tunables
+                .spacing
+                .iter()
+                .copied()
+                .map(format_duration)
+                .collect(),
             probe_interval: format_duration(tunables.probe_interval),
             probe_timeout: format_duration(tunables.probe_timeout),
             argv: program.map(|program| program.argv.clone()),

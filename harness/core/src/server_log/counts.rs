@@ -55,9 +55,10 @@ impl DropCounts {
             Refusal::Full => &mut self.max_startups_full,
             Refusal::PerSource => &mut self.per_source_max_startups,
             Refusal::MaxStartupsOrPerSource => &mut self.max_startups_or_per_source,
-            Refusal::Penalty(reason) => {
-                self.penalties.entry(reason.as_str().to_owned()).or_default()
-            }
+            Refusal::Penalty(reason) => self
+                .penalties
+                .entry(reason.as_str().to_owned())
+                .or_default(),
         }
     }
 

@@ -411,7 +411,12 @@ impl<'a> ServerLogMessage<'a> {
             "subprocess:" if text.starts_with("subprocess: AuthorizedKeysCommand command ") => {
                 M::KeyCommand
             }
-            "AuthorizedKeysCommand" | "subprocess:" => M::Incidental,
+            "AuthorizedKeysCommand" if text.starts_with("AuthorizedKeysCommand pid ") => {
+                M::Incidental
+            }
+            "subprocess:" if text.starts_with("subprocess: AuthorizedKeysCommand pid ") => {
+                M::Incidental
+            }
             "fork:" => M::ForkFailed,
             "accept:" => M::AcceptFailed,
             "pipe(startup_p):" => M::PipeFailed,

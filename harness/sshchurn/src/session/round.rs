@@ -106,18 +106,21 @@ impl Rounds<'_> {
         Ok((end, death))
     }
 
-    /// Runs the tasks, by a strategy of ours or a client under test.
+    /// Runs the tasks, by a strategy of ours or a client under test, beside the scenario's holders.
     async fn executed(&self, plan: &RoundPlan) -> Result<RoundEnd, SessionError> {
-        match (&plan.strategy.program, self.clients) {
-            (Some(program), Some(clients)) => {
-                let end = clients.run(program, plan, self.collector, self.signal);
-                Ok(end.await?)
+        let connector = || self.connector.for_another_task();
+        let tasks = async {
+            match (&plan.strategy.program, self.clients) {
+                (Some(program), Some(clients)) => {
+                    let end = clients.run(program, plan, self.collector, self.signal);
+                    Ok(end.await?)
+                }
+                (Some(_), None) | (None, _) => Ok(self.engine.run_round(plan, connector).await),
             }
-            (Some(_), None) | (None, _) => Ok(self
-                .engine
-                .run_round(plan, || self.connector.for_another_task())
-                .await),
-        }
+        };
+        self.engine
+            .beside_holders(plan.round, connector, tasks)
+            .await
     }
 
     /// What fits the pattern of what the client under test must not leave; `None` of another strategy, or where the server

@@ -251,6 +251,8 @@ counters! {
         admitted,
         /// Refused before that.
         refused,
+        /// Of those refused: by a penalty (`PerSourcePenalties`), which this run had earned.
+        refused_by_ban,
         /// Neither: no connection or no answer before a deadline, a fault of the generator, or the run was stopped.
         failed,
         /// Of those admitted: ended by sshd when `LoginGraceTime` had passed.
@@ -509,8 +511,11 @@ impl Numbers {
             mine
         });
         self.tasks_banned = both(self.tasks_banned, other.tasks_banned, |a, b| a + b);
-        self.unbanned_spacing_ns =
-            both(self.unbanned_spacing_ns, other.unbanned_spacing_ns, u64::max);
+        self.unbanned_spacing_ns = both(
+            self.unbanned_spacing_ns,
+            other.unbanned_spacing_ns,
+            u64::max,
+        );
         self.key_commands = both(self.key_commands, other.key_commands, |a, b| a + b);
         self.clients = both(
             self.clients.take(),

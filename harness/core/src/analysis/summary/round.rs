@@ -22,7 +22,8 @@ use crate::analysis::witness::WitnessBuilder;
 use crate::ids::{AttemptId, RoundId, StrategyName, TaskId};
 use crate::instant::RunInstant;
 use crate::join::{
-    Attempt, BanLine, ClientView, Means, Seen, ServerViews, Sides, SshdView, TaskKeys, Told, Views, join,
+    Attempt, BanLine, ClientView, Means, Seen, ServerViews, Sides, SshdView, TaskKeys, Told, Views,
+    join,
 };
 use crate::ledger::RoundEnd;
 use crate::manifest::ProgramRecord;
@@ -102,8 +103,6 @@ pub(super) struct RoundState {
     holder_refusals: Vec<Refusal>,
     /// Its logins are to fail.
     failing: Option<Plan>,
-    /// sshd logs each time that it looks for keys by a command.
-    asks_for_keys: bool,
 }
 
 /// How a round ended, as its last event says.
@@ -164,7 +163,6 @@ impl RoundState {
             holder_logins: 0,
             holder_refusals: Vec::new(),
             failing: None,
-            asks_for_keys: false,
             held_back: false,
             timeline: TimeLineBuilder::new(at),
             witness: WitnessBuilder::default(),
@@ -218,12 +216,6 @@ impl RoundState {
     /// Says that its logins are to fail.
     pub(super) fn failing(mut self, plan: Option<Plan>) -> Self {
         self.failing = plan;
-        self
-    }
-
-    /// Says that sshd logs each time that it looks for keys by a command.
-    pub(super) fn asking_for_keys(mut self, asks: bool) -> Self {
-        self.asks_for_keys = asks;
         self
     }
 
@@ -474,8 +466,9 @@ impl RoundState {
         }
         if let Some(view) = &attempt.server {
             self.holder_logins += u64::from(view.accepted);
-            self.holder_refusals
-                .extend(view.refusal.map(|(_, refusal)| refusal));
+            let refusal = view.refusal.map(|(_, refusal)| refusal);
+            holders.refused_by_ban += u64::from(matches!(refusal, Some(Refusal::Penalty(_))));
+            self.holder_refusals.extend(refusal);
         }
     }
 
@@ -740,7 +733,9 @@ impl RoundState {
             self.count(attempt);
         }
         if let Some(holders) = &mut self.summary.numbers.holders {
-            holders.failed = holders.asked.saturating_sub(holders.admitted + holders.refused);
+            holders.failed = holders
+                .asked
+                .saturating_sub(holders.admitted + holders.refused);
         }
         if let Some(plan) = self.failing.take() {
             self.settle_failing(&plan, &joined.attempts, &bans);
@@ -781,7 +776,8 @@ impl RoundState {
                 }
                 drops
             });
-            numbers.key_commands = self.asks_for_keys.then_some(counts.key_commands);
+            // None are logged where there is no such command, or no line of it is asked for (`LogVerbose`, 8.5).
+            numbers.key_commands = Some(counts.key_commands).filter(|commands| *commands > 0);
             summary.server_log = Some(counts);
         }
     }

@@ -34,20 +34,6 @@ struct OpenCommand {
     at: RunInstant,
 }
 
-/// Whether the server looks keys up by a command and its log says each time that it does.
-fn asks_for_keys(manifest: &Manifest) -> bool {
-    let config = manifest.target.sshd_config.as_deref().unwrap_or_default();
-    let keyword = |line: &str, keyword: &str| {
-        let word = line.split_whitespace().next().unwrap_or_default();
-        word.eq_ignore_ascii_case(keyword)
-    };
-    let told = |line: &str| keyword(line, "LogVerbose") && line.contains("misc.c:subprocess()");
-    config
-        .lines()
-        .any(|line| keyword(line, "AuthorizedKeysCommand"))
-        && config.lines().any(told)
-}
-
 /// Folds records; see [`Summarizer::fold`].
 #[derive(Default)]
 pub struct Summarizer {
@@ -175,6 +161,11 @@ impl Summarizer {
                 self.attempts.insert(*attempt, open).is_none() && known
             }
             Event::AttemptEnded {
+                attempt,
+                outcome,
+                trace,
+            }
+            | Event::HolderEnded {
                 attempt,
                 outcome,
                 trace,
@@ -403,7 +394,6 @@ impl Summarizer {
                     .failing(strategy)
                     .map(|record| Plan::of(record, manifest)),
             )
-            .asking_for_keys(asks_for_keys(manifest))
     }
 
     fn check_envelope(&mut self, record: &Record) {
