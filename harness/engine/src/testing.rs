@@ -245,7 +245,7 @@ pub(crate) struct Told {
     pub(crate) ran: Vec<Vec<String>>,
 }
 
-/// Runs the first round of `scenario` with one scripted server for each task.
+/// Runs the first round of `scenario` with one scripted server for each holder and then for each task.
 pub(crate) async fn tell(scenario: &Scenario, scripts: Vec<Script>) -> Told {
     tell_with(scenario, scripts, |_| ()).await
 }
@@ -291,18 +291,18 @@ async fn tell_under(
         .collect();
     let handed_out = Mutex::new(scripts.iter());
     let plan = plan_rounds(scenario).remove(0);
-    let end = engine
-        .run_round_on(spawner, &plan, || FakeConnector {
-            script: Arc::clone(
-                handed_out
-                    .lock()
-                    .unwrap()
-                    .next()
-                    .expect("a script for each task"),
-            ),
-            clock: clock.clone(),
-        })
-        .await;
+    let connector = || FakeConnector {
+        script: Arc::clone(
+            handed_out
+                .lock()
+                .unwrap()
+                .next()
+                .expect("a script for each of them"),
+        ),
+        clock: clock.clone(),
+    };
+    let tasks = engine.run_round_on(spawner, &plan, connector);
+    let end = engine.beside_holders(plan.round, connector, tasks).await;
     collector.finish();
     Told {
         records: receiver.into_iter().collect(),

@@ -152,6 +152,11 @@ mod tests {
     use crate::model::Admission;
 
     fn burst(connections: u32, admitted: &[u64]) -> StalledBurst {
+        beside(0, connections, admitted)
+    }
+
+    /// The same beside slots that others hold.
+    fn beside(held: u32, connections: u32, admitted: &[u64]) -> StalledBurst {
         let rule = DropRule {
             max_startups: Admission::new("10:30:100".parse().expect("valid")),
             per_source: false,
@@ -159,6 +164,7 @@ mod tests {
         compare(
             StrategyName("stalled".to_owned()),
             rule,
+            held,
             connections,
             admitted.to_vec(),
         )
@@ -171,6 +177,23 @@ mod tests {
         assert_eq!(near.verdict, CurveVerdict::Fits);
         let off = burst(100, &[64, 66, 63, 65]);
         assert_eq!(off.verdict, CurveVerdict::Differs, "{off:?}");
+    }
+
+    #[test]
+    fn slots_that_others_hold_count_from_the_first_connection_on() {
+        assert_eq!(beside(4, 6, &[6]).z, None);
+        assert_eq!(
+            beside(4, 7, &[7]).expected_mean.to_bits(),
+            6.7_f64.to_bits()
+        );
+        // At `full` everybody is refused.
+        assert_eq!(beside(100, 5, &[0]).verdict, CurveVerdict::Fits);
+        assert_eq!(beside(100, 5, &[1]).verdict, CurveVerdict::Differs);
+        // 60 more slots in use than the rule is held against: 100 connections are not admitted as from zero.
+        assert_eq!(
+            beside(60, 100, &[55, 58, 52, 57]).verdict,
+            CurveVerdict::Differs
+        );
     }
 
     #[test]

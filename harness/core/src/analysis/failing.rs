@@ -260,3 +260,292 @@ fn predict<'a>(
         latest: found.latest,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::ledger_builder::{LedgerBuilder, manifest};
+    use crate::analysis::summary::RunSummary;
+    use crate::analysis::{catalogue, laws};
+    use crate::ids::{AttemptId, RoundId, StrategyName};
+    use crate::ledger::{Event, RoundEnd, RunEnd};
+    use crate::manifest::{FailingRecord, StrategyRecord};
+    use crate::scenario::StrategyKind;
+    use crate::vocabulary::{AttemptTrace, CleanupResult, Close, StageFailure, TaskFate};
+
+    const NAME: &str = "failing-login";
+    const AUTHFAIL: &str = "penalty: failed authentication";
+
+    /// A ledger with tasks at these spacings on OpenSSH 10.0 with its default penalties.
+    fn begun(spacings: &[u64]) -> LedgerBuilder {
+        let mut manifest = manifest();
+        manifest.scenario.rounds = 1;
+        manifest.scenario.strategies = vec![StrategyRecord {
+            name: StrategyName(NAME.to_owned()),
+            kind: StrategyKind::FailingLogin,
+            program: None,
+            failing: Some(FailingRecord {
+                logins: 6,
+                spacing_ns: spacings.iter().map(|s| s * 1_000_000_000).collect(),
+            }),
+        }];
+        manifest.target.release = Some("OpenSSH_10.0p2".to_owned());
+        manifest.target.effective_config = vec![(
+            "persourcepenalties".to_owned(),
+            "crash:90 authfail:5 noauth:1 max:600 min:15".to_owned(),
+        )];
+        let mut ledger = LedgerBuilder::new(manifest);
+        ledger.round(NAME, 1, u32::try_from(spacings.len()).expect("few"));
+        ledger
+    }
+
+    /// One attempt of 50 ms from the task's own address, and what sshd logs of it.
+    fn attempt(
+        ledger: &mut LedgerBuilder,
+        task: u8,
+        phase: Phase,
+        outcome: AttemptOutcome,
+        drop: &str,
+    ) {
+        let attempt = AttemptId(ledger.records.len() as u64);
+        let port = 40_000 + u16::try_from(ledger.records.len()).expect("few");
+        let at = ledger.instant();
+        ledger.push(Event::AttemptStarted {
+            round: RoundId(1),
+            task: TaskId(task.into()),
+            attempt,
+            phase,
+            ordinal: 1,
+        });
+        let source = format!("127.1.1.{}", task + 1);
+        match outcome {
+            AttemptOutcome::BannerEof { .. } => ledger.logged(&format!(
+                "sshd.c:drop_connection():1 (pid=1): drop connection #0 from [{source}]:{port} on [127.0.0.1]:22 {drop}"
+            )),
+            _ => ledger.logged(&format!(
+                "Connection from {source} port {port} on 127.0.0.1 port 22"
+            )),
+        };
+        if outcome == AttemptOutcome::Handshake {
+            ledger.logged(&format!(
+                "Accepted publickey for runner from {source} port {port} ssh2: ED25519 SHA256:x"
+            ));
+        }
+        ledger.wait(50);
+        let handshake = outcome == AttemptOutcome::Handshake;
+        ledger.push(Event::AttemptEnded {
+            attempt,
+            outcome,
+            trace: AttemptTrace {
+                connect_called: Some(at),
+                connected: Some(at),
+                local_address: source.parse().ok(),
+                local_port: Some(port),
+                ..AttemptTrace::default()
+            },
+        });
+        if handshake {
+            ledger.push(Event::ConnectionEnded {
+                attempt,
+                end: crate::vocabulary::ConnectionEnd::ClosedByClient,
+                bytes_in: 0,
+                bytes_out: 0,
+            });
+        }
+    }
+
+    const WRONG_KEY: AttemptOutcome = AttemptOutcome::AuthFailed {
+        failure: StageFailure::Rejected,
+    };
+    const REFUSED: AttemptOutcome = AttemptOutcome::BannerEof { close: Close::Eof };
+
+    fn finished(mut ledger: LedgerBuilder, tasks: u32) -> RunSummary {
+        for task in 0..tasks {
+            ledger.start(task);
+            ledger.end(task, TaskFate::Succeeded, CleanupResult::NotRequired);
+        }
+        ledger.round_end(RoundEnd::Complete);
+        ledger.run_end(RunEnd::Complete);
+        let run = ledger.summary();
+        let broken: Vec<_> = laws::broken(&laws::check(&run)).cloned().collect();
+        assert!(broken.is_empty(), "{broken:#?}");
+        run
+    }
+
+    fn value(run: &RunSummary, metric: &str) -> Option<f64> {
+        let metric = catalogue::metric(metric).expect("a metric");
+        metric.of_round(&run.strategies[0].numbers, None)
+    }
+
+    #[test]
+    fn ban_is_measured_from_sshds_own_line_to_the_first_login_that_is_let_in() {
+        let mut ledger = begun(&[1, 6]);
+        for _ in 0..4 {
+            attempt(&mut ledger, 0, Phase::Submit, WRONG_KEY, "");
+            ledger.wait(950);
+        }
+        ledger.logged(
+            "srclimit_penalise: 127.1.1.1/32: activating ipv4 penalty of 17 seconds for penalty: failed authentication",
+        );
+        ledger.wait(50);
+        attempt(&mut ledger, 0, Phase::Submit, REFUSED, AUTHFAIL);
+        ledger.wait(10_000);
+        attempt(&mut ledger, 0, Phase::Poll, REFUSED, AUTHFAIL);
+        ledger.wait(7_000);
+        attempt(&mut ledger, 0, Phase::Poll, AttemptOutcome::Handshake, "");
+        for _ in 0..6 {
+            attempt(&mut ledger, 1, Phase::Submit, WRONG_KEY, "");
+            ledger.wait(5_950);
+        }
+        let run = finished(ledger, 2);
+        let [banned, free] = &run.strategies[0].rounds[0].failing[..] else {
+            panic!("two tasks");
+        };
+        assert_eq!((banned.failed, banned.first_banned()), (4, Some(5)));
+        assert_eq!(banned.refused_by.as_deref(), Some("authfail"));
+        let ban = banned.ban.expect("a ban");
+        assert_eq!(ban.announced_ns, Some(17_000_000_000));
+        // 50 ms to the refusal and 50 ms of it, then the waits and 50 ms of the probe between.
+        assert_eq!(ban.at_least_ns, 10_100_000_000);
+        assert_eq!(ban.at_most_ns, Some(17_150_000_000));
+        assert_eq!(
+            banned.predicted,
+            Some(Predicted {
+                earliest: Some(5),
+                latest: Some(5)
+            })
+        );
+        assert_eq!(banned.as_predicted(), Some(true));
+        assert!(free.never_refused() && free.ban.is_none());
+        assert_eq!(free.as_predicted(), Some(true));
+        assert_eq!(value(&run, "tasks_banned"), Some(1.0));
+        assert_eq!(value(&run, "first_banned_attempt"), Some(5.0));
+        assert_eq!(value(&run, "unbanned_spacing"), Some(6e9));
+        assert!(value(&run, "ban").is_some());
+    }
+
+    #[test]
+    fn refusal_that_its_line_gives_to_max_startups_is_no_ban_and_no_spacing_is_called_safe() {
+        let mut ledger = begun(&[1]);
+        attempt(&mut ledger, 0, Phase::Submit, WRONG_KEY, "");
+        ledger.logged("sshd.c:should_drop_connection():1 (pid=1): p 37, r 5");
+        attempt(&mut ledger, 0, Phase::Submit, REFUSED, "Maxstartups");
+        attempt(&mut ledger, 0, Phase::Poll, AttemptOutcome::Handshake, "");
+        let run = finished(ledger, 1);
+        let task = &run.strategies[0].rounds[0].failing[0];
+        assert_eq!((task.first_refused, task.ban), (Some(2), None));
+        assert_eq!(task.refused_by.as_deref(), Some("MaxStartups"));
+        assert_eq!(task.as_predicted(), None);
+        assert_eq!(value(&run, "tasks_banned"), Some(0.0));
+        assert_eq!(value(&run, "unbanned_spacing"), None);
+        assert_eq!(value(&run, "first_banned_attempt"), None);
+    }
+
+    #[test]
+    fn holders_are_counted_apart_and_so_is_what_sshd_logs_of_them() {
+        let mut manifest = manifest();
+        manifest.scenario.rounds = 1;
+        manifest.scenario.holders = 4;
+        manifest.scenario.strategies.truncate(1);
+        manifest.target.effective_config = vec![("logingracetime".to_owned(), "2".to_owned())];
+        let name = manifest.scenario.strategies[0].name.0.clone();
+        let mut ledger = LedgerBuilder::new(manifest);
+        ledger.round(&name, 1, 1);
+        let port = |number: u64| 50_000 + u16::try_from(number).expect("few");
+        let begun = ledger.instant();
+        for number in 1..=3 {
+            ledger.push(Event::HolderStarted {
+                round: RoundId(1),
+                attempt: AttemptId(1_000 + number),
+            });
+            if number == 3 {
+                ledger.dropped(port(number));
+            } else {
+                ledger.connection_from(port(number));
+            }
+        }
+        ledger.start(0);
+        let attempt = ledger.connect(0, Phase::Submit, 1);
+        ledger.close(attempt);
+        ledger.end(0, TaskFate::Succeeded, CleanupResult::Removed);
+        let close = Close::Eof;
+        let mut end = |number: u64, after: u64, outcome: AttemptOutcome| {
+            ledger.wait(after);
+            let identified = (outcome != REFUSED).then_some(begun);
+            let handshake = outcome == AttemptOutcome::Handshake;
+            if handshake {
+                ledger.accepted(port(number));
+            }
+            ledger.push(Event::HolderEnded {
+                attempt: AttemptId(1_000 + number),
+                outcome,
+                trace: AttemptTrace {
+                    connect_called: Some(begun),
+                    connected: Some(begun),
+                    identified,
+                    local_port: Some(port(number)),
+                    ..AttemptTrace::default()
+                },
+            });
+            if handshake {
+                ledger.push(Event::ConnectionEnded {
+                    attempt: AttemptId(1_000 + number),
+                    end: crate::vocabulary::ConnectionEnd::ClosedByClient,
+                    bytes_in: 0,
+                    bytes_out: 0,
+                });
+            }
+        };
+        end(3, 0, REFUSED);
+        end(1, 1_000, AttemptOutcome::Handshake);
+        end(
+            2,
+            1_000,
+            AttemptOutcome::KexFailed {
+                failure: StageFailure::Lost { close },
+            },
+        );
+        ledger.round_end(RoundEnd::Complete);
+        ledger.run_end(RunEnd::Complete);
+        let run = ledger.summary();
+        let broken: Vec<_> = laws::broken(&laws::check(&run)).cloned().collect();
+        assert!(broken.is_empty(), "{broken:#?}");
+        let numbers = &run.strategies[0].numbers;
+        let holders = numbers.holders.expect("asked for");
+        assert_eq!(
+            (
+                holders.asked,
+                holders.admitted,
+                holders.refused,
+                holders.failed
+            ),
+            (4, 2, 1, 1)
+        );
+        assert_eq!(
+            (
+                holders.logged_in,
+                holders.ended_by_grace,
+                holders.ended_early
+            ),
+            (1, 1, 0)
+        );
+        let counts = &numbers.total.counts;
+        assert_eq!(
+            (counts.attempts, counts.handshakes, counts.banner_eof),
+            (1, 1, 0)
+        );
+        assert_eq!(numbers.server_accepted, Some(1));
+        let drops = numbers
+            .server_drops
+            .as_ref()
+            .expect("a log with every drop");
+        assert_eq!(drops.total(), 0);
+        assert_eq!(value(&run, "holders_admitted"), Some(2.0));
+        // The connections law holds all four connections of the log against both kinds.
+        let books = run.strategies[0].rounds[0]
+            .reconciliation
+            .as_ref()
+            .expect("a log");
+        assert_eq!((books.connections.client, books.connections.server), (4, 4));
+    }
+}
