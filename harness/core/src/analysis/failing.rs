@@ -51,6 +51,8 @@ pub struct Ban {
     pub began_ns: u64,
     /// How long sshd said it would last, nanoseconds; `null` without that line.
     pub announced_ns: Option<u64>,
+    /// Logins that had begun before it and failed after it had: each makes it longer than sshd said.
+    pub failed_after: u64,
     /// From its beginning to the last connection that it refused, nanoseconds.
     pub at_least_ns: u64,
     /// From its beginning to the first login with a valid key that was let in, nanoseconds; `null` where none was.
@@ -197,6 +199,10 @@ fn of_task(plan: &Plan, task: TaskId, attempts: &[Attempt], bans: &[BanLine]) ->
             .map(|probe| probe.begun());
         Ban {
             began_ns: began.0,
+            failed_after: logins
+                .iter()
+                .filter(|(_, client)| failed(client) && line.is_some() && client.ended > began)
+                .count() as u64,
             announced_ns: line.and_then(|line| line.length).map(nanoseconds),
             at_least_ns: nanoseconds(last.since(began)),
             at_most_ns: let_in.map(|at| nanoseconds(at.since(began))),
@@ -404,7 +410,10 @@ mod tests {
         assert_eq!((banned.failed, banned.first_banned()), (4, Some(5)));
         assert_eq!(banned.refused_by.as_deref(), Some("authfail"));
         let ban = banned.ban.expect("a ban");
-        assert_eq!(ban.announced_ns, Some(17_000_000_000));
+        assert_eq!(
+            (ban.announced_ns, ban.failed_after),
+            (Some(17_000_000_000), 0)
+        );
         // 50 ms to the refusal and 50 ms of it, then the waits and 50 ms of the probe between.
         assert_eq!(ban.at_least_ns, 10_100_000_000);
         assert_eq!(ban.at_most_ns, Some(17_150_000_000));

@@ -73,7 +73,8 @@ pub struct Prediction {
 pub fn first_refused(rule: &PenaltyRule, logins: &[FailedLogin]) -> Prediction {
     // What counts is the time between the first penalty and the later ones: the extremes are that only the first, or all but
     // the first, are counted late.
-    let delays = [(0.0, 0.0), (COUNTED_WITHIN, 0.0), (0.0, COUNTED_WITHIN)];
+    let late = COUNTED_WITHIN;
+    let delays = [(0.0, 0.0), (late, 0.0), (0.0, late), (late, late)];
     let mut all = Vec::new();
     for (first, others) in delays {
         let counted: Vec<FailedLogin> = logins
@@ -114,7 +115,8 @@ fn phases(logins: &[FailedLogin]) -> impl Iterator<Item = f64> {
         .map(|(from, to)| f64::midpoint(from, to))
 }
 
-/// srclimit.c: srclimit_penalty_check_allow before each connection, srclimit_penalise after it.
+/// srclimit.c: srclimit_penalty_check_allow when a connection comes, srclimit_penalise when its process has ended, which may be
+/// after the next one has come.
 fn simulate(
     rule: &PenaltyRule,
     logins: &[FailedLogin],
@@ -122,24 +124,26 @@ fn simulate(
 ) -> FirstRefused {
     let mut expiry: Option<f64> = None;
     let mut active = false;
+    let mut counted = logins.iter().map(|login| login.ended).peekable();
     for (number, login) in (1..).zip(logins) {
-        let now = clock(login.began);
-        // One that is over at this very instant is not over yet (expire_penalties).
-        expiry = expiry.filter(|expiry| *expiry >= now);
+        while let Some(ended) = counted.next_if(|ended| *ended <= login.began) {
+            let now = clock(ended);
+            // What is over at this very instant is not over yet (expire_penalties).
+            expiry = Some(match expiry.filter(|expiry| *expiry >= now) {
+                None => {
+                    active = rule.authfail > rule.min;
+                    now + rule.authfail
+                }
+                Some(before) => {
+                    let outstanding = (before + rule.authfail - now).min(rule.max);
+                    active |= outstanding > rule.min;
+                    now + outstanding
+                }
+            });
+        }
+        expiry = expiry.filter(|expiry| *expiry >= clock(login.began));
         if expiry.is_some() && active {
             return Some(number);
-        }
-        let now = clock(login.ended);
-        match expiry.filter(|expiry| *expiry >= now) {
-            None => {
-                expiry = Some(now + rule.authfail);
-                active = rule.authfail > rule.min;
-            }
-            Some(before) => {
-                let outstanding = (before + rule.authfail - now).min(rule.max);
-                expiry = Some(now + outstanding);
-                active |= outstanding > rule.min;
-            }
         }
     }
     None
@@ -180,7 +184,8 @@ mod tests {
         // 5 k - g (k - 1) > 15, strictly; the next one is refused. Of 3 s and 4 s the sixth and the eleventh are at 15 s to
         // the instant, and what decides is when sshd counts them.
         for (spacing, earliest, latest) in [
-            (0.0, Some(5), Some(5)),
+            // Without a pause the next one is there before the last is counted.
+            (0.0, Some(5), Some(6)),
             (1.0, Some(5), Some(5)),
             (2.0, Some(6), Some(6)),
             (3.0, Some(7), Some(8)),
@@ -206,7 +211,7 @@ mod tests {
             ..DEFAULT
         };
         // Four failures within a second or two are 20 s less nothing or 1 s.
-        assert_eq!(predicted(whole, 0.0), (Some(5), Some(5)));
+        assert_eq!(predicted(whole, 0.0), (Some(5), Some(6)));
         // Where the gaps are whole seconds the clock sees them as they are, or all but one.
         let (earliest, latest) = predicted(whole, 2.0);
         assert!(

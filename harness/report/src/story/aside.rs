@@ -152,7 +152,14 @@ fn of_task(task: &FailingLogins) -> String {
                 None => format!("it was not over after {}", time(ban.at_least_ns)),
             };
             let announced = ban.announced_ns.map_or_else(String::new, |ns| {
-                format!(", and sshd had said {}", time(ns))
+                let longer = match ban.failed_after {
+                    0 => String::new(),
+                    more => format!(
+                        ", before {} more that had begun failed too",
+                        counted(more, "login")
+                    ),
+                };
+                format!(", and sshd had said {}{longer}", time(ns))
             });
             format!(
                 "login {number} met a ban ({}); {lasted}{announced}",
