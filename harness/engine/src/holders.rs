@@ -1,7 +1,7 @@
 //! Silent clients beside the tasks: each takes a startup slot before any task begins, and keeps it.
 //!
 //! Owns their life. They are no tasks: they wait for none and none waits for them, and what becomes of them is recorded under
-//! events of their own. Where sshd bans sources, they log in before they leave: that earns no penalty.
+//! events of their own. Where sshd may ban sources, they log in before they leave: that earns no penalty.
 
 use std::time::Duration;
 
@@ -20,6 +20,17 @@ use sshchurn_core::vocabulary::AttemptOutcome;
 
 /// For each stage of a holder's connection. One that sshd does not answer in that time holds no slot that anybody knows of.
 const WITHIN: Duration = Duration::from_secs(30);
+/// For its login at the end: sshd ends one that takes longer (`LoginGraceTime`); a look-up of keys may take most of it.
+const LOGIN_WITHIN: Duration = Duration::from_secs(120);
+
+/// How a holder that sshd has not ended leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leaving {
+    /// By closing its connection. sshd counts that as `noauth` where penalties are on.
+    Closing,
+    /// By logging in first.
+    LoggingIn,
+}
 
 impl Engine {
     /// Runs `work`, the tasks of a round, beside the scenario's holders; `connector` makes one connector for each of them.
@@ -29,6 +40,7 @@ impl Engine {
     pub async fn beside_holders<C: Connector, T>(
         &self,
         round: RoundId,
+        leaving: Leaving,
         connector: impl Fn() -> C,
         work: impl Future<Output = T>,
     ) -> T {
@@ -37,12 +49,12 @@ impl Engine {
         };
         let limits = ConnectLimits {
             asks_methods: true,
+            login: LOGIN_WITHIN,
             ..ConnectLimits::within(WITHIN)
         };
         let links: Vec<Link<C>> = (0..holders.count)
             .map(|number| self.link(connector(), round, TaskId(number)))
             .collect();
-        let penalised = self.scenario().sshd.penalises();
         let over = Word::new();
         let released = async || match holders.until {
             HoldUntil::RoundEnd => over.hear().await,
@@ -68,7 +80,7 @@ impl Engine {
                         let Ok(holder) = holder.kept(released()).await else {
                             return;
                         };
-                        if penalised && self.stop().level() < StopLevel::Abort {
+                        if leaving == Leaving::LoggingIn && self.stop().level() < StopLevel::Abort {
                             link.log_in(holder, limits).await;
                         } else {
                             holder.let_go();

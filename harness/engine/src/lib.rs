@@ -27,6 +27,7 @@ mod task;
 pub use arrival::intended_starts;
 pub use calibration::{Calibration, calibrate};
 pub use health::HealthSampler;
+pub use holders::Leaving;
 pub use round::{Engine, RoundPlan, plan_rounds};
 pub use spawner::{Spawner, TokioSpawner};
 pub use stop::{StopController, StopLevel, StopSignal};

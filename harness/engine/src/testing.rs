@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::clock::RunClock;
 use crate::collector::Collector;
 use crate::ssh::{Command, CommandOutput, ConnectLimits, Connector, Held, Session, Tap};
-use crate::{Engine, Spawner, StopController, TokioSpawner, plan_rounds};
+use crate::{Engine, Leaving, Spawner, StopController, TokioSpawner, plan_rounds};
 use sshchurn_core::ids::StrategyName;
 use sshchurn_core::instant::RunInstant;
 use sshchurn_core::ledger::{Event, Record, RoundEnd};
@@ -302,7 +302,13 @@ async fn tell_under(
         clock: clock.clone(),
     };
     let tasks = engine.run_round_on(spawner, &plan, connector);
-    let end = engine.beside_holders(plan.round, connector, tasks).await;
+    let leaving = match scenario.sshd.penalises() {
+        true => Leaving::LoggingIn,
+        false => Leaving::Closing,
+    };
+    let end = engine
+        .beside_holders(plan.round, leaving, connector, tasks)
+        .await;
     collector.finish();
     Told {
         records: receiver.into_iter().collect(),

@@ -199,6 +199,13 @@ fn answer(report: &RunReport, strategy: &StrategyReport, limit: &str) -> Option<
     let lost = lost_of(strategy);
     let tasks = totals.tasks.tasks_scheduled;
     let name = &strategy.strategy;
+    let limit = match totals.holders {
+        Some(holders) if holders.admitted > 0 => format!(
+            "{limit}, beside {},",
+            counted(u64::from(report.scenario.holders), "silent client")
+        ),
+        Some(_) | None => limit.to_owned(),
+    };
     let seen = match totals.server.startups_peak {
         // The gauge is read a hundred times a second: more may have been in use in between.
         Some(peak) => format!("at most {peak} startup slots were seen in use at once"),

@@ -465,7 +465,11 @@ fn parse_penalised(text: &str) -> ServerLogMessage<'_> {
     let seconds = at_first(text, " penalty of ").and_then(|(_, rest)| at_first(rest, " seconds "));
     ServerLogMessage::Penalised {
         active: text.contains(" active penalty ") || text.contains(": activating "),
-        source: word.find('/').map(|end| &word[..end]),
+        source: word
+            .split(' ')
+            .next()
+            .and_then(|word| word.split_once('/'))
+            .map(|(address, _)| address),
         length: seconds
             .and_then(|(seconds, _)| seconds.parse().ok())
             .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),

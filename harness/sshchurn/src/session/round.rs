@@ -5,10 +5,11 @@
 use std::time::{Duration, Instant};
 
 use sshchurn_core::ledger::{Event, RoundEnd};
+use sshchurn_core::manifest::ServerKind;
 use sshchurn_core::scenario::client::Pattern;
 use sshchurn_engine::collector::Collector;
 use sshchurn_engine::ssh::RusshConnector;
-use sshchurn_engine::{Engine, RoundPlan, StopLevel, StopSignal};
+use sshchurn_engine::{Engine, Leaving, RoundPlan, StopLevel, StopSignal};
 use sshchurn_server::{Idle, LogLost, LogWatch, RunningServer, ServerError};
 
 use super::clients::Clients;
@@ -27,6 +28,8 @@ pub(super) struct Rounds<'a> {
     /// The clients under test, where there are any.
     pub(super) clients: Option<&'a Clients<'a>>,
     pub(super) signal: &'a StopSignal,
+    /// Whether the scenario has the server ban sources.
+    pub(super) penalises: bool,
     pub(super) server: &'a RunningServer,
     pub(super) connector: &'a RusshConnector,
     pub(super) collector: &'a Collector,
@@ -118,8 +121,14 @@ impl Rounds<'_> {
                 (Some(_), None) | (None, _) => Ok(self.engine.run_round(plan, connector).await),
             }
         };
+        // Of somebody else's server nobody knows whether it bans.
+        let somebody_elses = self.server.description().kind == ServerKind::External;
+        let leaving = match self.penalises || somebody_elses {
+            true => Leaving::LoggingIn,
+            false => Leaving::Closing,
+        };
         self.engine
-            .beside_holders(plan.round, connector, tasks)
+            .beside_holders(plan.round, leaving, connector, tasks)
             .await
     }
 
