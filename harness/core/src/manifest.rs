@@ -53,6 +53,9 @@ pub struct ScenarioRecord {
     pub max_in_flight: Option<u32>,
     /// The shortest of the clients' deadlines, nanoseconds.
     pub shortest_deadline_ns: u64,
+    /// Silent clients beside the tasks of every round; 0 without any.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub holders: u32,
     /// Rounds of each strategy.
     pub rounds: u32,
     /// Seed of every random draw of the client.
@@ -89,6 +92,15 @@ impl ScenarioRecord {
             .and_then(|strategy| strategy.program.as_ref())
     }
 
+    /// What the logins of a strategy that fail on purpose are; `None` of another strategy.
+    #[must_use]
+    pub fn failing(&self, name: &StrategyName) -> Option<&FailingRecord> {
+        self.strategies
+            .iter()
+            .find(|strategy| strategy.name == *name)
+            .and_then(|strategy| strategy.failing.as_ref())
+    }
+
     /// The kind of a strategy; `None` for one that is not of this scenario.
     #[must_use]
     pub fn kind_of(&self, name: &StrategyName) -> Option<StrategyKind> {
@@ -109,6 +121,24 @@ pub struct StrategyRecord {
     pub kind: StrategyKind,
     /// The client under test, of `command`.
     pub program: Option<ProgramRecord>,
+    /// What its tasks try, of `failing-login`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing: Option<FailingRecord>,
+}
+
+/// Logins that fail on purpose, as they were planned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FailingRecord {
+    /// Logins of each task.
+    pub logins: u32,
+    /// From the beginning of one to the next, nanoseconds; the tasks take these in turn.
+    pub spacing_ns: Vec<u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// A client under test as it was run.

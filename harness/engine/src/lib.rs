@@ -1,7 +1,7 @@
 //! The engine: pacing × strategy × stop rule over N tasks, told as events.
 //!
 //! `arrival` says when tasks begin, `strategy` how each uses connections, `stop` when to end early: three
-//! values on separate axes, put together by `round`. `clock` and `spawner` are time and threads for all of them. `link` is
+//! values on separate axes, put together by `round`. `holders` are the silent clients beside the tasks. `clock` and `spawner` are time and threads for all of them. `link` is
 //! the only door to the network and records every attempt and command that passes. The engine must not know targets, analysis or reports: it gets a
 //! `Connector` and a directory name, and its result is the ledger.
 
@@ -13,6 +13,7 @@ mod arrival;
 mod calibration;
 mod draws;
 mod health;
+mod holders;
 mod job;
 mod link;
 mod rendezvous;
@@ -26,6 +27,7 @@ mod task;
 pub use arrival::intended_starts;
 pub use calibration::{Calibration, calibrate};
 pub use health::HealthSampler;
+pub use holders::Leaving;
 pub use round::{Engine, RoundPlan, plan_rounds};
 pub use spawner::{Spawner, TokioSpawner};
 pub use stop::{StopController, StopLevel, StopSignal};

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::collector::Collector;
 use crate::ssh::{Command, CommandOutput, ConnectLimits, Connector, Held, Session, Tap};
 use sshchurn_core::ids::{AttemptId, CommandId, RoundId, TaskId};
+use sshchurn_core::instant::RunInstant;
 use sshchurn_core::ledger::Event;
 use sshchurn_core::vocabulary::{
     AttemptOutcome, Close, CommandOutcome, ConnectionEnd, Phase, RetryKind,
@@ -86,6 +87,26 @@ impl<C: Connector> Link<C> {
         }
     }
 
+    /// The same for a silent client that is no task: nothing of it is counted with the tasks.
+    pub(crate) async fn hold_beside(
+        &self,
+        limits: &ConnectLimits,
+    ) -> Result<HeldLink<C::Held>, AttemptOutcome> {
+        let attempt = self.next_attempt();
+        self.collector.record(Event::HolderStarted {
+            round: self.round,
+            attempt,
+        });
+        let mut open = self.begun(attempt, true);
+        match self.connector.hold(limits, &open.tap).await {
+            Ok(held) => Ok(HeldLink { held, open }),
+            Err(outcome) => {
+                open.end(outcome.clone());
+                Err(outcome)
+            }
+        }
+    }
+
     /// Logs in on a connection that was held, and says good-bye.
     pub(crate) async fn log_in(&self, held: HeldLink<C::Held>, limits: &ConnectLimits) {
         let HeldLink { held, mut open } = held;
@@ -112,7 +133,7 @@ impl<C: Connector> Link<C> {
     }
 
     fn open_attempt(&self, phase: Phase, ordinal: u32) -> OpenAttempt {
-        let attempt = AttemptId(self.ids.attempts.fetch_add(1, Relaxed));
+        let attempt = self.next_attempt();
         self.collector.record(Event::AttemptStarted {
             round: self.round,
             task: self.task,
@@ -120,12 +141,35 @@ impl<C: Connector> Link<C> {
             phase,
             ordinal,
         });
+        self.begun(attempt, false)
+    }
+
+    fn next_attempt(&self) -> AttemptId {
+        AttemptId(self.ids.attempts.fetch_add(1, Relaxed))
+    }
+
+    fn begun(&self, attempt: AttemptId, holder: bool) -> OpenAttempt {
         OpenAttempt {
             collector: self.collector.clone(),
             attempt,
+            holder,
             tap: Tap::new(self.collector.clock().clone()),
             ended: false,
         }
+    }
+
+    /// Which task of which round it belongs to.
+    pub(crate) fn place(&self) -> (RoundId, TaskId) {
+        (self.round, self.task)
+    }
+
+    pub(crate) fn now(&self) -> RunInstant {
+        self.collector.clock().now()
+    }
+
+    /// Waits until then, if that is still to come.
+    pub(crate) async fn pause_until(&self, due: RunInstant) {
+        self.collector.clock().sleep_until(due).await;
     }
 
     /// Runs one recorded command of this task on a connection that another task may have made.
@@ -186,6 +230,8 @@ impl<C: Connector> Link<C> {
 struct OpenAttempt {
     collector: Collector,
     attempt: AttemptId,
+    /// Of a silent client that is no task.
+    holder: bool,
     tap: Tap,
     ended: bool,
 }
@@ -194,10 +240,18 @@ impl OpenAttempt {
     fn end(&mut self, outcome: AttemptOutcome) {
         self.ended = true;
         self.tap.ended();
-        self.collector.record(Event::AttemptEnded {
-            attempt: self.attempt,
-            outcome,
-            trace: self.tap.trace(),
+        let (attempt, trace) = (self.attempt, self.tap.trace());
+        self.collector.record(match self.holder {
+            true => Event::HolderEnded {
+                attempt,
+                outcome,
+                trace,
+            },
+            false => Event::AttemptEnded {
+                attempt,
+                outcome,
+                trace,
+            },
         });
     }
 }

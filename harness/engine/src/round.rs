@@ -88,6 +88,25 @@ impl Engine {
         }
     }
 
+    pub(crate) fn scenario(&self) -> &Scenario {
+        &self.scenario
+    }
+
+    pub(crate) fn stop(&self) -> &StopSignal {
+        &self.stop
+    }
+
+    /// A way to the network for one task, or one holder, of a round.
+    pub(crate) fn link<C: Connector>(&self, connector: C, round: RoundId, task: TaskId) -> Link<C> {
+        Link::new(
+            connector,
+            self.collector.clone(),
+            Arc::clone(&self.ids),
+            round,
+            task,
+        )
+    }
+
     /// Runs one round to its end; `connector` makes one connector for each task. The caller records
     /// `RoundStarted` and `RoundEnded`, which say what only it can know about the target.
     pub async fn run_round<C: Connector>(
@@ -130,13 +149,7 @@ impl Engine {
                 task,
             );
             scheduled.push((task, offset, job.id.clone()));
-            let link = Link::new(
-                connector(),
-                self.collector.clone(),
-                Arc::clone(&self.ids),
-                plan.round,
-                task,
-            );
+            let link = self.link(connector(), plan.round, task);
             let task_plan = TaskPlan {
                 task,
                 job,
@@ -246,7 +259,7 @@ fn parts<S: Session>(
             scenario.tasks,
             strategy.tunables.sessions_per_connection.max(1),
         ),
-        Life::Job(_) | Life::Hold(_) | Life::Once | Life::Program => (0, 1),
+        Life::Job(_) | Life::Hold(_) | Life::Once | Life::Failing | Life::Program => (0, 1),
     };
     (0..tasks.div_ceil(sharing))
         .flat_map(move |group| Share::among(sharing.min(tasks - group * sharing)))

@@ -129,6 +129,7 @@ pub(crate) async fn run_task<C: Connector>(
             // A round gives every task its part.
             None => Err(TaskFailure::SubmitConnect),
         },
+        Life::Failing => strategy.fail(&hands).await,
         // Programs are started elsewhere, without a connection of ours: one that is given to this side is not run.
         Life::Program => Err(TaskFailure::ClientStart),
     };

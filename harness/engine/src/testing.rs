@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::clock::RunClock;
 use crate::collector::Collector;
 use crate::ssh::{Command, CommandOutput, ConnectLimits, Connector, Held, Session, Tap};
-use crate::{Engine, Spawner, StopController, TokioSpawner, plan_rounds};
+use crate::{Engine, Leaving, Spawner, StopController, TokioSpawner, plan_rounds};
 use sshchurn_core::ids::StrategyName;
 use sshchurn_core::instant::RunInstant;
 use sshchurn_core::ledger::{Event, Record, RoundEnd};
@@ -84,8 +84,17 @@ impl Connector for FakeConnector {
         Ok(())
     }
 
-    async fn connect(&self, _: &ConnectLimits, tap: &Tap) -> Result<FakeSession, AttemptOutcome> {
+    async fn connect(
+        &self,
+        limits: &ConnectLimits,
+        tap: &Tap,
+    ) -> Result<FakeSession, AttemptOutcome> {
         self.answer(tap).await?;
+        if limits.unknown_key {
+            return Err(AttemptOutcome::AuthFailed {
+                failure: StageFailure::Rejected,
+            });
+        }
         Ok(FakeSession(self.clone()))
     }
 
@@ -223,6 +232,7 @@ pub(crate) fn scenario(kind: StrategyKind, tasks: u32) -> Scenario {
         }),
         gate: Vec::new(),
         expectations: Vec::new(),
+        holders: None,
     }
 }
 
@@ -235,7 +245,7 @@ pub(crate) struct Told {
     pub(crate) ran: Vec<Vec<String>>,
 }
 
-/// Runs the first round of `scenario` with one scripted server for each task.
+/// Runs the first round of `scenario` with one scripted server for each holder and then for each task.
 pub(crate) async fn tell(scenario: &Scenario, scripts: Vec<Script>) -> Told {
     tell_with(scenario, scripts, |_| ()).await
 }
@@ -281,17 +291,23 @@ async fn tell_under(
         .collect();
     let handed_out = Mutex::new(scripts.iter());
     let plan = plan_rounds(scenario).remove(0);
+    let connector = || FakeConnector {
+        script: Arc::clone(
+            handed_out
+                .lock()
+                .unwrap()
+                .next()
+                .expect("a script for each of them"),
+        ),
+        clock: clock.clone(),
+    };
+    let tasks = engine.run_round_on(spawner, &plan, connector);
+    let leaving = match scenario.sshd.penalises() {
+        true => Leaving::LoggingIn,
+        false => Leaving::Closing,
+    };
     let end = engine
-        .run_round_on(spawner, &plan, || FakeConnector {
-            script: Arc::clone(
-                handed_out
-                    .lock()
-                    .unwrap()
-                    .next()
-                    .expect("a script for each task"),
-            ),
-            clock: clock.clone(),
-        })
+        .beside_holders(plan.round, leaving, connector, tasks)
         .await;
     collector.finish();
     Told {

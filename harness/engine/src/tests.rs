@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use sshchurn_core::ledger::{Event, RoundEnd};
 use sshchurn_core::scenario::StrategyKind::{PerCommand, ReusedSession};
-use sshchurn_core::scenario::{ArrivalShape, Life, StrategyKind};
+use sshchurn_core::scenario::{ArrivalShape, HoldUntil, HoldersConfig, Life, StrategyKind};
 use sshchurn_core::vocabulary::{
     AttemptOutcome, CleanupPolicy, CleanupResult, Close, CommandOutcome, ConnectionEnd, Phase,
     RetryKind, Step, TaskFailure, TaskFate,
@@ -40,7 +40,11 @@ fn everything_ended_once(told: &Told) {
     for record in &told.records {
         match &record.event {
             Event::AttemptStarted { attempt, .. } => add(format!("attempt {attempt}"), 1),
+            Event::HolderStarted { attempt, .. } => add(format!("attempt {attempt}"), 1),
             Event::AttemptEnded {
+                attempt, outcome, ..
+            }
+            | Event::HolderEnded {
                 attempt, outcome, ..
             } => {
                 add(format!("attempt {attempt}"), -1);
@@ -365,6 +369,7 @@ async fn abort_interrupts_attempts_commands_and_tasks_and_records_their_ends() {
         StrategyKind::Stalled,
         StrategyKind::OneShot,
         StrategyKind::Multiplexed,
+        StrategyKind::FailingLogin,
     ] {
         // Without a job a round is over as soon as everybody has an answer.
         let moments: &[u64] = match kind.life() {
@@ -372,6 +377,7 @@ async fn abort_interrupts_attempts_commands_and_tasks_and_records_their_ends() {
             Life::Job(_) => &[60, 450, 500, 2_000, 10_900, 14_000],
             Life::Hold(_) => &[60, 300],
             Life::Once | Life::Shared => &[60, 300, 450, 500],
+            Life::Failing => &[60, 300, 450, 700, 1_200],
             Life::Program => continue,
         };
         for after_ms in moments.iter().copied() {
@@ -711,7 +717,8 @@ async fn a_round_on_one_thread_and_a_paused_clock_is_the_same_to_the_nanosecond(
             | ReusedSession
             | StrategyKind::Stalled
             | StrategyKind::OneShot
-            | StrategyKind::Multiplexed => 20,
+            | StrategyKind::Multiplexed
+            | StrategyKind::FailingLogin => 20,
             StrategyKind::Command => continue,
         };
         let mut scenario = scenario(kind, tasks);
@@ -791,4 +798,168 @@ async fn an_interrupted_attempt_says_what_the_kernel_knew_of_its_socket() {
     // One more for the SYN.
     assert_eq!(tcp.bytes_acked, tcp.bytes_sent + 1);
     assert_eq!(tcp.bytes_received, 0);
+}
+
+/// A one-shot task beside so many holders.
+fn beside(count: u32, until: HoldUntil) -> sshchurn_core::scenario::Scenario {
+    let mut scenario = scenario(StrategyKind::OneShot, 1);
+    scenario.holders = Some(HoldersConfig { count, until });
+    scenario
+}
+
+/// How the holders ended, with the second in which they did.
+fn holders_ended(told: &Told) -> Vec<(&'static str, u64)> {
+    told.records
+        .iter()
+        .filter_map(|record| match &record.event {
+            Event::HolderEnded { outcome, .. } => {
+                Some((outcome.metric(), record.at.0 / 1_000_000_000))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn holders_have_their_answers_before_any_task_begins_and_leave_when_the_last_has_ended() {
+    let slow = || Script {
+        connect_takes: Duration::from_secs(1),
+        ..Script::default()
+    };
+    let refused = Script {
+        connects: [Some(EOF)].into(),
+        ..Script::default()
+    };
+    let told = tell(
+        &beside(3, HoldUntil::RoundEnd),
+        vec![slow(), refused, slow(), slow()],
+    )
+    .await;
+    everything_ended_once(&told);
+    assert_eq!(
+        holders_ended(&told),
+        [
+            ("banner_eof", 1),
+            ("attempts_held", 3),
+            ("attempts_held", 3)
+        ]
+    );
+    // No task's attempt, and none of them after a task's beginning or before its end.
+    assert_eq!(told.attempts(), [1, 0, 0]);
+    let place = |wanted: &dyn Fn(&Event) -> bool| {
+        let found = told
+            .records
+            .iter()
+            .rposition(|record| wanted(&record.event));
+        found.expect("recorded")
+    };
+    let scheduled = place(&|event| matches!(event, Event::TaskScheduled { .. }));
+    assert!(place(&|event| matches!(event, Event::HolderStarted { .. })) < scheduled);
+    let ended = place(&|event| matches!(event, Event::TaskEnded { .. }));
+    for record in &told.records[..ended] {
+        let left = matches!(
+            record.event,
+            Event::HolderEnded {
+                outcome: AttemptOutcome::Held,
+                ..
+            }
+        );
+        assert!(!left);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn holders_log_in_before_they_leave_where_leaving_would_earn_a_ban() {
+    let mut scenario = beside(2, HoldUntil::RoundEnd);
+    scenario.sshd.keywords = vec![("PerSourcePenalties".to_owned(), "yes".to_owned())];
+    let told = tell(&scenario, scripts(3)).await;
+    everything_ended_once(&told);
+    assert_eq!(holders_ended(&told), [("handshakes", 0); 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn holders_until_the_grace_time_outlast_the_tasks_and_an_interrupt_lets_them_go() {
+    let ended_by_server = || Script {
+        held_lost_after: Some(Duration::from_secs(20)),
+        ..Script::default()
+    };
+    let scripts = || vec![ended_by_server(), ended_by_server(), Script::default()];
+    let told = tell(&beside(2, HoldUntil::GraceTime), scripts()).await;
+    everything_ended_once(&told);
+    assert_eq!(holders_ended(&told), [("kex_failed", 20); 2]);
+    assert_eq!(told.fates(), [TaskFate::Succeeded]);
+
+    let told = tell_with(&beside(2, HoldUntil::GraceTime), scripts(), |stop| {
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            stop.raise(StopLevel::Drain);
+        });
+    })
+    .await;
+    everything_ended_once(&told);
+    assert_eq!(holders_ended(&told), [("attempts_held", 5); 2]);
+}
+
+/// Instants of the attempts of a phase, seconds.
+fn attempts_at(told: &Told, of: Phase) -> Vec<f64> {
+    told.records
+        .iter()
+        .filter_map(|record| match record.event {
+            Event::AttemptStarted { phase, .. } if phase == of => {
+                Some((record.at.0 as f64 / 1e8).round() / 10.0)
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn logins_that_fail_keep_their_spacing_until_one_is_refused_and_then_a_valid_key_is_tried() {
+    let mut scenario = scenario(StrategyKind::FailingLogin, 2);
+    scenario.strategies[0].tunables.spacing = vec![Duration::from_secs(4), Duration::ZERO];
+    scenario.strategies[0].tunables.logins = 5;
+    let takes = |connects: Vec<Option<AttemptOutcome>>| Script {
+        connects: connects.into(),
+        connect_takes: Duration::from_millis(100),
+        ..Script::default()
+    };
+    // The first task: three fail, the fourth is refused, and so are two probes. The second: nobody is refused.
+    let refused = takes(vec![
+        None,
+        None,
+        None,
+        Some(EOF),
+        Some(EOF),
+        Some(RESET),
+        None,
+    ]);
+    let told = tell(&scenario, vec![refused, takes(Vec::new())]).await;
+    everything_ended_once(&told);
+    assert_eq!(told.fates(), [TaskFate::Succeeded; 2]);
+    assert_eq!(told.attempts(), [4 + 5, 3, 0]);
+    let mut every_four: Vec<f64> = attempts_at(&told, Phase::Submit);
+    every_four.retain(|at| *at > 0.95);
+    assert_eq!(every_four, [4.1, 8.1, 12.1], "from the release on");
+    // 0.1 s for each connect, 0.5 s between.
+    assert_eq!(attempts_at(&told, Phase::Poll), [12.7, 13.3, 13.9]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ban_that_outlasts_the_probing_is_no_failure_and_another_end_of_a_login_is() {
+    let mut scenario = scenario(StrategyKind::FailingLogin, 1);
+    scenario.strategies[0].tunables.probe_timeout = Duration::from_secs(3);
+    let shut = Script {
+        refuse_all: Some(EOF),
+        ..Script::default()
+    };
+    let told = tell(&scenario, vec![shut]).await;
+    everything_ended_once(&told);
+    assert_eq!(told.fates(), [TaskFate::Succeeded]);
+    assert_eq!(told.attempts(), [1, 6, 0]);
+    let slow = Script {
+        connects: [Some(AttemptOutcome::BannerTimeout)].into(),
+        ..Script::default()
+    };
+    let told = tell(&scenario, vec![slow]).await;
+    assert_eq!(told.fates(), failed(TaskFailure::SubmitConnect));
 }

@@ -137,6 +137,7 @@ fn round(round: &RoundSummary) -> RoundReport {
             .collect(),
         task_ends: round.task_ends.clone(),
         task_connections: round.task_connections.clone(),
+        failing: round.failing.clone(),
         timeline: round.timeline.clone(),
         startups: round.startups.clone(),
         server_cost: round.server_cost.clone(),
@@ -165,9 +166,13 @@ fn numbers(numbers: &Numbers) -> NumbersReport {
             server_cpu_ns: numbers.server_cpu_ns,
             server_cpu_per_handshake_ns: numbers.server_cpu_per_handshake_ns(),
             server_cpu_per_task_ns: numbers.server_cpu_per_task_ns(),
+            key_commands: numbers.key_commands,
         },
         start_spread_ns: numbers.start_spread_ns,
         clients: numbers.clients.clone(),
+        holders: numbers.holders,
+        tasks_banned: numbers.tasks_banned,
+        unbanned_spacing_ns: numbers.unbanned_spacing_ns,
     }
 }
 

@@ -10,12 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use sshchurn_core::analysis::admission::AdmissionCurve;
 use sshchurn_core::analysis::burst::StalledBurst;
+use sshchurn_core::analysis::failing::FailingLogins;
 use sshchurn_core::analysis::latency::{LatencySummary, Stage};
 use sshchurn_core::analysis::laws::Law;
 use sshchurn_core::analysis::reconciliation::Reconciliation;
 use sshchurn_core::analysis::summary::{
-    BannerEofSplit, Clients, Counts, FailureCounts, Leftovers, Makers, RetriesByKind, Spread,
-    TaskCounts,
+    BannerEofSplit, Clients, Counts, FailureCounts, Holders, Leftovers, Makers, RetriesByKind,
+    Spread, TaskCounts,
 };
 use sshchurn_core::analysis::timeline::{TaskEnd, TimeLine};
 use sshchurn_core::analysis::validity::Check;
@@ -150,6 +151,16 @@ pub struct NumbersReport {
     pub start_spread_ns: Option<u64>,
     /// Clients under test; `null` of a strategy that is none.
     pub clients: Option<Clients>,
+    /// Silent clients beside the tasks; absent without any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holders: Option<Holders>,
+    /// `failing-login`: tasks whose source sshd banned; absent of other strategies, and without sshd's log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tasks_banned: Option<u64>,
+    /// `failing-login`: the smallest spacing that never banned, of which no larger one did either, nanoseconds; the worst
+    /// round. Absent where there is none, or where one was not tried to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unbanned_spacing_ns: Option<u64>,
 }
 
 /// The phases of a task.
@@ -236,6 +247,9 @@ pub struct ServerLogReport {
     pub server_cpu_per_handshake_ns: Option<u64>,
     /// … per scheduled task, nanoseconds.
     pub server_cpu_per_task_ns: Option<u64>,
+    /// How often sshd looked keys up by a command (`sshd.slow_auth`); absent without one, and where the log does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_commands: Option<u64>,
 }
 
 /// One round.
@@ -265,6 +279,9 @@ pub struct RoundReport {
     /// Connections of each task of a client under test, in the order of their numbers; `null` of another strategy, and where
     /// they cannot be told apart by task.
     pub task_connections: Option<Vec<u64>>,
+    /// What each task of `failing-login` saw, in the order of their numbers; absent of other strategies.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failing: Vec<FailingLogins>,
     /// Its course.
     pub timeline: TimeLine,
     /// Startup slots in use; `null` without a gauge.

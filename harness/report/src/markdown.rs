@@ -47,9 +47,7 @@ pub fn render(report: &RunReport) -> String {
         &mut out,
         story::answers(report)
             .into_iter()
-            .chain(story::refused_by(report))
-            .chain(story::listen_queue(report))
-            .chain(story::clients(report))
+            .chain(story::remarks(report))
             .map(|sentence| text(&sentence)),
     );
     gates(&mut out, report);

@@ -2,6 +2,8 @@
 //!
 //! Owns the words. Plain text: every renderer escapes it for its own format. Computes nothing but shares of counts.
 
+mod aside;
+
 use super::document::{RunReport, StrategyReport};
 use sshchurn_core::analysis::laws::LawStatus;
 use sshchurn_core::analysis::summary::{Clients, Spread};
@@ -142,10 +144,10 @@ fn lost_of(strategy: &StrategyReport) -> u64 {
     strategy.totals.tasks.tasks_failed.saturating_sub(meant)
 }
 
-/// Whether its tasks do something; those that hold startup slots are refused on purpose.
+/// Whether its tasks do something; those that hold startup slots, or fail to log in, are refused on purpose.
 fn has_work(report: &RunReport, strategy: &StrategyReport) -> bool {
     let kind = report.scenario.kind_of(&strategy.strategy);
-    !kind.is_some_and(|kind| matches!(kind.life(), Life::Hold(_)))
+    !kind.is_some_and(|kind| matches!(kind.life(), Life::Hold(_) | Life::Failing))
 }
 
 /// The tasks that were lost, before anything else is said; `None` where there are none.
@@ -197,6 +199,13 @@ fn answer(report: &RunReport, strategy: &StrategyReport, limit: &str) -> Option<
     let lost = lost_of(strategy);
     let tasks = totals.tasks.tasks_scheduled;
     let name = &strategy.strategy;
+    let limit = match totals.holders {
+        Some(holders) if holders.admitted > 0 => format!(
+            "{limit}, beside {},",
+            counted(u64::from(report.scenario.holders), "silent client")
+        ),
+        Some(_) | None => limit.to_owned(),
+    };
     let seen = match totals.server.startups_peak {
         // The gauge is read a hundred times a second: more may have been in use in between.
         Some(peak) => format!("at most {peak} startup slots were seen in use at once"),
@@ -298,8 +307,21 @@ fn clause(strategy: &StrategyReport) -> String {
     )
 }
 
+/// Everything beside the answer that a reader should know of the numbers, a sentence each.
+pub(super) fn remarks(report: &RunReport) -> Vec<String> {
+    refused_by(report)
+        .into_iter()
+        .chain(listen_queue(report))
+        .chain(clients(report))
+        .chain(aside::holders(report))
+        .chain(aside::own_bans(report))
+        .chain(aside::failing(report))
+        .chain(aside::key_commands(report))
+        .collect()
+}
+
 /// Who refused, in a sentence for each strategy that was refused; none where not every witness was heard.
-pub(super) fn refused_by(report: &RunReport) -> Vec<String> {
+fn refused_by(report: &RunReport) -> Vec<String> {
     report
         .strategies
         .iter()
@@ -350,7 +372,7 @@ fn refused_sentence(strategy: &StrategyReport) -> Option<String> {
 }
 
 /// What the kernel's listen queue did to the run, and what helps; `None` where it did nothing.
-pub(super) fn listen_queue(report: &RunReport) -> Option<String> {
+fn listen_queue(report: &RunReport) -> Option<String> {
     let makers = || {
         report
             .strategies
@@ -387,7 +409,7 @@ pub(super) fn listen_queue(report: &RunReport) -> Option<String> {
 }
 
 /// What is special about numbers that only the server tells, in a sentence for each thing; none where there is nothing.
-pub(super) fn clients(report: &RunReport) -> Vec<String> {
+fn clients(report: &RunReport) -> Vec<String> {
     let mut sentences = Vec::new();
     for strategy in &report.strategies {
         let (name, Some(clients)) = (&strategy.strategy, &strategy.totals.clients) else {

@@ -54,6 +54,8 @@ const OWNED: [&str; 12] = [
 /// Functions of sshd.c whose every line is logged, whatever the level and the rate limiter of 10.0 say. The second one
 /// shows the random draw behind each refusal.
 const LOG_VERBOSE: &str = "sshd.c:drop_connection():*,sshd.c:should_drop_connection():*";
+/// And those of misc.c that say each time that a user's keys are asked for.
+const LOG_KEY_COMMAND: &str = ",misc.c:subprocess():*";
 
 /// Since when a keyword is known; before that sshd refuses the whole file.
 mod since {
@@ -102,7 +104,8 @@ pub(super) fn render(
         ]),
     }
     if release >= since::LOG_VERBOSE {
-        lines.push(("LogVerbose", LOG_VERBOSE.to_owned()));
+        let asked = paths.key_command.map_or("", |_| LOG_KEY_COMMAND);
+        lines.push(("LogVerbose", format!("{LOG_VERBOSE}{asked}")));
     }
     let mut defaults = vec![
         ("LoginGraceTime", "120"),

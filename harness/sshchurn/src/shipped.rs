@@ -52,6 +52,10 @@ pub const SCENARIOS: Library = Library(&[
         include_str!("../../../scenarios/penalties.toml"),
     ),
     (
+        "penalty-spacing",
+        include_str!("../../../scenarios/penalty-spacing.toml"),
+    ),
+    (
         "regression-gate",
         include_str!("../../../scenarios/regression-gate.toml"),
     ),

@@ -100,6 +100,27 @@ fn in_shell(script: &str) -> String {
 }
 
 #[test]
+fn holders_beside_clients_are_told_from_them_by_their_ports() {
+    if !has_ssh() {
+        return;
+    }
+    let case = Case::with(
+        3,
+        &in_shell(SSH),
+        "max_startups = \"100:30:200\"",
+        "[holders]\ncount = 5",
+    );
+    let report = case.run(&[]).code(0).report();
+    books_balance(&report);
+    let totals = &strategy(&report, "command")["totals"];
+    assert_eq!(count(&totals["total"], "attempts"), 3);
+    assert_eq!(count(&totals["total"], "handshakes"), 3);
+    assert_eq!(clients(&report)["unattributed"], 0);
+    assert_eq!(clients(&report)["tasks_unseen"], 0);
+    assert_eq!(totals["holders"]["admitted"], 5);
+}
+
+#[test]
 fn every_connection_belongs_to_the_task_that_made_it() {
     if !has_ssh() {
         return;

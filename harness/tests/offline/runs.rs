@@ -473,3 +473,65 @@ fn scenarios_are_listed_shown_and_checked() {
         "the other is checked all the same"
     );
 }
+
+#[test]
+fn holders_and_logins_that_fail_are_counted_apart_on_the_stand_in_which_bans_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("beside.toml");
+    let text = "name = \"beside\"\ntasks = 2\n[holders]\ncount = 3\nuntil = \"grace_time\"\n[[strategy]]\n\
+                kind = \"failing-login\"\nlogins = 3\nspacing = [\"0s\", \"10ms\"]\n[sshd]\n\
+                max_startups = \"10:30:100\"\nslow_auth = \"1ms\"\n[sshd.options]\nLoginGraceTime = 1\n";
+    std::fs::write(&path, text).unwrap();
+    let arguments = [path.to_str().unwrap(), "--target", "embedded"];
+    let finished = run(directory.path(), &arguments).code(0);
+    let report = finished.report();
+    books_balance(&report);
+    let totals = &report["strategies"][0]["totals"];
+    let holders = &totals["holders"];
+    assert_eq!(
+        (&holders["admitted"], &holders["ended_by_grace"]),
+        (&3.into(), &3.into()),
+        "{holders:#}"
+    );
+    let counts = &totals["total"]["counts"];
+    assert_eq!(
+        (&counts["attempts"], &counts["auth_failed"]),
+        (&6.into(), &6.into())
+    );
+    assert_eq!(totals["tasks"]["tasks_succeeded"], 2);
+    assert_eq!(totals["tasks_banned"], 0);
+    // Each task came from an address of its own.
+    let tasks = report["strategies"][0]["per_round"][0]["failing"]
+        .as_array()
+        .unwrap();
+    let sources: Vec<&str> = tasks
+        .iter()
+        .map(|task| task["source"].as_str().unwrap())
+        .collect();
+    assert_eq!(sources, ["127.1.1.1", "127.1.1.2"]);
+    assert!(totals["server"]["key_commands"].as_u64().unwrap() >= 6);
+    for words in [
+        "3 of 3 silent clients beside the tasks (3 in each round) were admitted and held a startup slot; 3 were ended by \
+         LoginGraceTime",
+        "the stand-in has no penalties",
+    ] {
+        assert!(finished.stdout.contains(words), "{}", finished.stdout);
+    }
+    // Elsewhere nobody can have an address of his own.
+    let finished = run(
+        &directory.path().join("elsewhere"),
+        &[
+            path.to_str().unwrap(),
+            "--target",
+            "external",
+            "--host",
+            "127.0.0.1",
+        ],
+    )
+    .code(2);
+    assert!(
+        finished.stderr.contains("a source address of its own"),
+        "{}",
+        finished.stderr
+    );
+}

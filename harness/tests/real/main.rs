@@ -7,6 +7,8 @@
 mod clients;
 #[path = "../driver.rs"]
 mod driver;
+mod failing_login;
+mod holders;
 mod leftovers;
 mod listen_queue;
 mod log_follow;

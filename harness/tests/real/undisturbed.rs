@@ -221,3 +221,35 @@ fn silent_clients_are_banned_when_their_own_penalties_say_so_and_not_one_sooner(
     assert_eq!(other_limits(&check), []);
     assert_eq!(check["effective"], "5:100:10");
 }
+
+#[test]
+fn climb_that_earns_its_address_a_ban_leaves_too_little_to_judge_and_the_ban_is_named() {
+    let Some(_alone) = Kind::Docker.alone() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    // LoginGraceTime takes slots back while the first climb still goes on, and each of them costs more than `min`.
+    let arguments = [
+        "--release",
+        "10.0",
+        "--climbs",
+        "2",
+        "--max-startups",
+        "10:30:200",
+        "--sshd-option",
+        "LoginGraceTime=1",
+        "--sshd-option",
+        "PerSourcePenalties=grace-exceeded:60s",
+    ];
+    let (code, check) = check_config(folder.path(), "banned", &arguments);
+    assert_eq!(code, Some(3), "{check:#}");
+    assert_eq!(check["climbs"]["reached_full"], 0, "{check:#}");
+    let limits = other_limits(&check);
+    assert!(limits.contains(&("login_grace_time", 1)), "{check:#}");
+    assert!(limits.contains(&("per_source_penalties", 1)), "{check:#}");
+    let told = check["problems"].to_string();
+    assert!(
+        told.contains("(grace-exceeded): the address was banned"),
+        "{told}"
+    );
+}

@@ -65,6 +65,11 @@ pub fn of_run(run: &RunSummary) -> Vec<StalledBurst> {
             if rounds.is_empty() || !rounds.iter().all(|round| is_stalled_burst(round)) {
                 return None;
             }
+            // Slots that others held all the time; rounds that began with different numbers of them are no one experiment.
+            let held = held(rounds[0])?;
+            if rounds.iter().any(|round| self::held(round) != Some(held)) {
+                return None;
+            }
             let connections = rounds[0].numbers.tasks.tasks_scheduled;
             let admitted = rounds
                 .iter()
@@ -73,6 +78,7 @@ pub fn of_run(run: &RunSummary) -> Vec<StalledBurst> {
             Some(compare(
                 strategy.strategy.clone(),
                 rule,
+                held,
                 u32::try_from(connections).unwrap_or(u32::MAX),
                 admitted,
             ))
@@ -89,14 +95,26 @@ fn is_stalled_burst(round: &RoundSummary) -> bool {
         && counts.attempts_held + counts.banner_eof == counts.attempts
 }
 
+/// Slots that holders kept throughout; `None` where some were taken back meanwhile.
+fn held(round: &RoundSummary) -> Option<u32> {
+    let Some(holders) = round.numbers.holders else {
+        return Some(0);
+    };
+    let steady = holders.ended_by_grace + holders.ended_early == 0;
+    steady
+        .then(|| u32::try_from(holders.admitted).ok())
+        .flatten()
+}
+
 fn compare(
     strategy: StrategyName,
     rule: DropRule,
+    held: u32,
     connections: u32,
     admitted: Vec<u64>,
 ) -> StalledBurst {
     let max_startups = rule.max_startups.max_startups();
-    let expected = BurstDistribution::of_stalled_burst(connections, max_startups);
+    let expected = BurstDistribution::of_burst_beside(held, connections, max_startups);
     let (expected_mean, expected_sd) = (expected.mean_accepted(), expected.standard_deviation());
     let rounds = number(admitted.len() as u64);
     let mean = admitted.iter().copied().map(number).sum::<f64>() / rounds;
@@ -134,6 +152,11 @@ mod tests {
     use crate::model::Admission;
 
     fn burst(connections: u32, admitted: &[u64]) -> StalledBurst {
+        beside(0, connections, admitted)
+    }
+
+    /// The same beside slots that others hold.
+    fn beside(held: u32, connections: u32, admitted: &[u64]) -> StalledBurst {
         let rule = DropRule {
             max_startups: Admission::new("10:30:100".parse().expect("valid")),
             per_source: false,
@@ -141,6 +164,7 @@ mod tests {
         compare(
             StrategyName("stalled".to_owned()),
             rule,
+            held,
             connections,
             admitted.to_vec(),
         )
@@ -153,6 +177,23 @@ mod tests {
         assert_eq!(near.verdict, CurveVerdict::Fits);
         let off = burst(100, &[64, 66, 63, 65]);
         assert_eq!(off.verdict, CurveVerdict::Differs, "{off:?}");
+    }
+
+    #[test]
+    fn slots_that_others_hold_count_from_the_first_connection_on() {
+        assert_eq!(beside(4, 6, &[6]).z, None);
+        assert_eq!(
+            beside(4, 7, &[7]).expected_mean.to_bits(),
+            6.7_f64.to_bits()
+        );
+        // At `full` everybody is refused.
+        assert_eq!(beside(100, 5, &[0]).verdict, CurveVerdict::Fits);
+        assert_eq!(beside(100, 5, &[1]).verdict, CurveVerdict::Differs);
+        // 60 more slots in use than the rule is held against: 100 connections are not admitted as from zero.
+        assert_eq!(
+            beside(60, 100, &[55, 58, 52, 57]).verdict,
+            CurveVerdict::Differs
+        );
     }
 
     #[test]

@@ -193,7 +193,8 @@ impl Metric {
     #[must_use]
     pub fn counts_connections(&self) -> bool {
         match self.source {
-            Source::OfAttempts(_) | Source::Witnessed(_) | Source::PerTask(_) => true,
+            Source::OfAttempts(_) | Source::Witnessed(_) => true,
+            Source::PerTask(_) => self.unit == Unit::PerTask,
             Source::Count(_) => self.needs == EITHER,
             Source::OfCommands(_)
             | Source::Round(_)
@@ -274,8 +275,10 @@ impl Metric {
             | Source::OfCommands(_) => Variation::Events,
             Source::Round(_) if self.unit == Unit::Count => Variation::Events,
             Source::Round(_) => Variation::Amount,
-            Source::PerTask(_) => Variation::EventsPerTask,
-            Source::Worst(_) | Source::Rate | Source::Latency(_) => Variation::Level,
+            Source::PerTask(_) if self.unit == Unit::PerTask => Variation::EventsPerTask,
+            Source::PerTask(_) | Source::Worst(_) | Source::Rate | Source::Latency(_) => {
+                Variation::Level
+            }
         }
     }
 
@@ -492,6 +495,14 @@ catalogue! {
         "Attempts of each started task.";
     "handshakes_per_task", PerTask, Less, true, EITHER, Source::PerTask(|s| &s.handshakes_per_task),
         "Handshakes of each started task.";
+    "holders_admitted", Count, Neither, false, NONE, Source::Round(|n| n.holders.map(|h| h.admitted)),
+        "Silent clients beside the tasks (`[holders]`) that sshd admitted.";
+    "tasks_banned", Count, Less, false, ALL, Source::Round(|n| n.tasks_banned),
+        "failing-login: tasks whose source sshd banned (PerSourcePenalties), by the drop line of the refused login.";
+    "first_banned_attempt", Count, More, false, ALL, Source::PerTask(|s| &s.first_banned_attempt),
+        "failing-login: the number of the first login that a ban refused, from 1, of each task that was banned.";
+    "unbanned_spacing", Nanoseconds, Less, false, ALL, Source::Worst(|n| n.unbanned_spacing_ns),
+        "failing-login: the smallest spacing of logins that never banned, of which no larger one did either.";
     "commands", Count, Neither, true, CLIENT, Source::Count(|s| s.counts.commands),
         "Exec requests.";
     "channel_refused", Count, Less, true, CLIENT, Source::OfCommands(|s| s.counts.channel_refused),
@@ -536,6 +547,8 @@ catalogue! {
         "Command started to command completed.";
     "refusal", Nanoseconds, Neither, true, CLIENT, Source::Latency(Stage::Refusal),
         "connect() called to refusal known.";
+    "ban", Nanoseconds, Neither, false, ALL, Source::Latency(Stage::Ban),
+        "failing-login: from the beginning of a ban to the first login with a valid key that was let in; up to probe_interval too long.";
     "submit", Nanoseconds, Less, false, CLIENT, Source::Latency(Stage::Submit),
         "Intended start of a task to the end of its submit phase.";
     "task", Nanoseconds, Less, false, NONE, Source::Latency(Stage::Task),

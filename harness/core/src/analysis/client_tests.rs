@@ -28,6 +28,7 @@ fn of_client() -> Manifest {
             files: Vec::new(),
             limits: String::new(),
         }),
+        failing: None,
     }];
     manifest
 }

@@ -13,7 +13,7 @@ use crate::scenario::{MaxStartups, StrategyKind};
 use crate::server_log::DropRule;
 
 /// How much earlier than `LoginGraceTime` a client may see its end: clocks of two processes, and sshd's counts whole seconds.
-const GRACE_SLACK: Duration = Duration::from_millis(100);
+pub(super) const GRACE_SLACK: Duration = Duration::from_millis(100);
 
 /// What else decided, or cut a climb short.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -195,7 +195,7 @@ pub fn limits_met(round: &RoundSummary, manifest: Option<&Manifest>) -> Vec<(Oth
 }
 
 /// `LoginGraceTime` in force, as `sshd -T` prints it: seconds. `None` where it is not known, or off.
-fn login_grace_time(manifest: &Manifest) -> Option<Duration> {
+pub(super) fn login_grace_time(manifest: &Manifest) -> Option<Duration> {
     let (_, seconds) = manifest
         .target
         .effective_config
@@ -276,6 +276,7 @@ mod tests {
             name: StrategyName(CLIMB.to_owned()),
             kind: StrategyKind::Staircase,
             program: None,
+            failing: None,
         }];
         manifest.target.effective_max_startups = Some(rule().to_string());
         manifest.target.effective_config = settings

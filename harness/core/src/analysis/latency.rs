@@ -177,11 +177,13 @@ pub enum Stage {
     Task,
     /// Intended start of the task → its real start.
     StartLag,
+    /// A ban's beginning → the first login that was let in again.
+    Ban,
 }
 
 impl Stage {
     /// All stages in the order of a task's life.
-    pub const ALL: [Stage; 9] = [
+    pub const ALL: [Stage; 10] = [
         Stage::Tcp,
         Stage::Banner,
         Stage::Kex,
@@ -191,6 +193,7 @@ impl Stage {
         Stage::Submit,
         Stage::Task,
         Stage::StartLag,
+        Stage::Ban,
     ];
 
     /// The word used in metric names.
@@ -206,6 +209,7 @@ impl Stage {
             Stage::Submit => "submit",
             Stage::Task => "task",
             Stage::StartLag => "start_lag",
+            Stage::Ban => "ban",
         }
     }
 }

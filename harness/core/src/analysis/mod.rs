@@ -4,12 +4,13 @@
 //! sshd's own log into typed events and counts; `laws` checks that the two sides and the ledger itself
 //! balance; `validity` says whether the generator could measure what it claims; `catalogue` names every
 //! metric once, for gate, report and documentation; `climb` says what else than `MaxStartups` decided while one client held what
-//! it got; `fidelity` holds a model of a client against the client.
+//! it got; `failing` says which logins met a ban; `fidelity` holds a model of a client against the client.
 
 pub mod admission;
 pub mod burst;
 pub mod catalogue;
 pub mod climb;
+pub mod failing;
 pub mod fidelity;
 pub mod interval_log;
 pub mod latency;

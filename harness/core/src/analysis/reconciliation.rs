@@ -337,11 +337,14 @@ fn told(client: &ClientView, round_started: RunInstant) -> String {
         Some(port) => format!("port {port}"),
         None => String::from("port unknown"),
     };
+    let whose = match client.task {
+        Some(task) => format!("task {task}"),
+        None => String::from("a holder"),
+    };
     format!(
-        "{port} attempt {} ({}, task {}, {}, try {}, {:.3} s into the round)",
+        "{port} attempt {} ({}, {whose}, {}, try {}, {:.3} s into the round)",
         client.attempt,
         client.outcome.metric(),
-        client.task,
         client.phase.as_str(),
         client.ordinal,
         client.begun().since(round_started).as_secs_f64()

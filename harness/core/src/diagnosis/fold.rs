@@ -318,6 +318,7 @@ impl Fold {
                     | M::SessionStarted { .. }
                     | M::SessionEnded { .. }
                     | M::Penalised { .. }
+                    | M::KeyCommand
             );
         self.said(line, &event, 1)
     }
@@ -527,7 +528,7 @@ impl Fold {
                 add(&mut self.other.left_before_identification, times);
             }
             M::ProtocolError { .. } => add(&mut self.other.protocol_errors, times),
-            M::Penalised { active } => {
+            M::Penalised { active, .. } => {
                 self.at_least_release(Release::new(9, 8));
                 add(
                     &mut self.other.penalties_imposed,
@@ -540,6 +541,7 @@ impl Fold {
             M::Crashed => add(&mut self.other.crashes, times),
             M::Stopped
             | M::Restarting
+            | M::KeyCommand
             | M::InvalidUser { .. }
             | M::SessionStarted { .. }
             | M::SessionEnded { .. }

@@ -244,7 +244,7 @@ impl Attempt {
                     Refusal::Draw | Refusal::Full => Maker::MaxStartups,
                     // Worded alike, and no draw in the log to tell them apart.
                     Refusal::MaxStartupsOrPerSource => Maker::MaxStartups,
-                    Refusal::PerSource | Refusal::Penalty => Maker::OtherRule,
+                    Refusal::PerSource | Refusal::Penalty(_) => Maker::OtherRule,
                 },
                 None => Maker::Unknown,
             },

@@ -14,14 +14,15 @@ mod whose;
 use crate::ids::TaskId;
 
 pub use account::{Account, Maker, Means, SSH_LISTEN_BACKLOG};
-pub use server::{ServerViews, SshdView, Unfinished};
+pub use server::{BanLine, ServerViews, SshdView, Unfinished};
 pub use views::{ClientView, KernelView, Seen, Views};
 pub use whose::{TaskKeys, Told};
 
 /// One connection attempt as its witnesses saw it. At least one of client and server did.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attempt {
-    /// The task it was made for; `None` where only the server saw it and nothing says whose it was.
+    /// The task it was made for; `None` where only the server saw it and nothing says whose it was, and of a holder, which is
+    /// no task.
     pub task: Option<TaskId>,
     /// What tells the task, of one that only the server saw; `None` where nothing does, and where the client says it itself.
     pub told: Option<Told>,
@@ -74,26 +75,18 @@ pub struct Sides {
 #[must_use]
 pub fn join(sides: Sides, views: Views, means: Means) -> Joined {
     let Sides { clients, server } = sides;
-    if !views.client {
-        let owners = whose::Owners::of(&server);
-        return Joined {
-            attempts: server
-                .into_iter()
-                .map(|view| Attempt::seen_by_server(view, &owners))
-                .collect(),
-        };
-    }
     let (pairs, strays) = if views.by_port {
         align::by_port(&clients, &server)
     } else {
         // Nothing says which is whose: the sides are compared by count, and each attempt stands for itself.
-        (vec![None; clients.len()], Vec::new())
+        let strays = if views.client { 0 } else { server.len() };
+        (vec![None; clients.len()], (0..strays).collect())
     };
     let mut attempts: Vec<Attempt> = clients
         .into_iter()
         .zip(pairs)
         .map(|(client, found)| Attempt {
-            task: Some(client.task),
+            task: client.task,
             told: None,
             kernel: views.kernel.then(|| KernelView::of(&client)).flatten(),
             server: found.map(|index: usize| server[index].clone()),
@@ -101,6 +94,17 @@ pub fn join(sides: Sides, views: Views, means: Means) -> Joined {
             account: Account::Agreed,
         })
         .collect();
+    if !views.client {
+        // Holders keep a record; everybody else's connections are in the log and nowhere else.
+        let strays: Vec<SshdView> = strays
+            .into_iter()
+            .map(|index| server[index].clone())
+            .collect();
+        let owners = whose::Owners::of(&strays);
+        let seen = |view| Attempt::seen_by_server(view, &owners);
+        attempts.extend(strays.into_iter().map(seen));
+        return Joined { attempts };
+    }
     attempts.extend(strays.into_iter().map(|index| Attempt {
         task: None,
         told: None,

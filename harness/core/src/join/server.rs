@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::ids::TaskId;
 use crate::instant::RunInstant;
@@ -39,6 +40,20 @@ pub struct SshdView {
     /// How it ended before a login, as far as its lines say.
     pub failed: Option<Unfinished>,
 }
+
+/// A penalty that came into force: sshd refuses the source from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BanLine {
+    /// When the line was read: an upper bound of when it was written.
+    pub read_at: RunInstant,
+    /// The banned address, of a line that names one.
+    pub address: Option<IpAddr>,
+    /// How long, as sshd says; whole seconds up to 10.2.
+    pub length: Option<Duration>,
+}
+
+/// Most such lines that are kept of a round.
+const BANS_KEPT: usize = 1000;
 
 /// How a connection ended that was admitted and never logged in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +101,7 @@ pub struct ServerViews {
     open: HashMap<(Option<IpAddr>, u16), Vec<usize>>,
     /// Connections that a line could have meant as well as another.
     alike: Vec<Vec<usize>>,
+    bans: Vec<BanLine>,
 }
 
 impl ServerViews {
@@ -99,6 +115,7 @@ impl ServerViews {
             views: Vec::new(),
             open: HashMap::new(),
             alike: Vec::new(),
+            bans: Vec::new(),
         }
     }
 
@@ -154,7 +171,17 @@ impl ServerViews {
             ServerLogMessage::ProtocolError {
                 source: Some(source),
             } => self.fails(source, event.preauth, Unfinished::Protocol),
+            ServerLogMessage::Penalised {
+                active: true,
+                source,
+                length,
+            } if self.bans.len() < BANS_KEPT => self.bans.push(BanLine {
+                read_at,
+                address: source.and_then(|source| source.parse().ok()),
+                length,
+            }),
             ServerLogMessage::Listening { .. }
+            | ServerLogMessage::KeyCommand
             | ServerLogMessage::Stopped
             | ServerLogMessage::Restarting
             | ServerLogMessage::Draw { .. }
@@ -179,9 +206,9 @@ impl ServerViews {
         }
     }
 
-    /// The counts, and the connections in the order of the log.
+    /// The counts, the connections in the order of the log, and the bans.
     #[must_use]
-    pub fn finish(mut self) -> (ServerLogCounts, Vec<SshdView>) {
+    pub fn finish(mut self) -> (ServerLogCounts, Vec<SshdView>, Vec<BanLine>) {
         for alike in std::mem::take(&mut self.alike) {
             let became = |index: &usize| {
                 let view = &self.views[*index];
@@ -196,7 +223,7 @@ impl ServerViews {
                 }
             }
         }
-        (self.counts, self.views)
+        (self.counts, self.views, self.bans)
     }
 
     /// Says how a connection failed, unless it had logged in or its reason is known: what comes first is why.

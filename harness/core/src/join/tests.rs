@@ -52,7 +52,7 @@ fn client(port: u16, at: u64, outcome: AttemptOutcome, tcp: Option<TcpReading>) 
     let connected = outcome != AttemptOutcome::ConnectTimeout;
     ClientView {
         attempt: AttemptId(at),
-        task: TaskId(0),
+        task: Some(TaskId(0)),
         phase: Phase::Submit,
         ordinal: 1,
         started: ms(at),

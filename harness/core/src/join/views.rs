@@ -137,7 +137,8 @@ impl StrategyKind {
             | StrategyKind::Stalled
             | StrategyKind::Staircase
             | StrategyKind::OneShot
-            | StrategyKind::Multiplexed => Views::ALL,
+            | StrategyKind::Multiplexed
+            | StrategyKind::FailingLogin => Views::ALL,
             // A program of somebody else's: nothing stands between it and sshd, and nobody looks at its sockets.
             StrategyKind::Command => Views::LOGGED,
         }
@@ -172,8 +173,8 @@ impl ServerDescription {
 pub struct ClientView {
     /// Attempt.
     pub attempt: AttemptId,
-    /// Task.
-    pub task: TaskId,
+    /// Task; `None` of a holder.
+    pub task: Option<TaskId>,
     /// Phase it is counted under.
     pub phase: Phase,
     /// 1 for the first try at its connection.

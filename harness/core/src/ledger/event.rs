@@ -132,6 +132,22 @@ pub enum Event {
         /// 1 for the first try at this connection, more for retries.
         ordinal: u32,
     },
+    /// The attempt of a silent client beside the tasks begins.
+    HolderStarted {
+        /// Round.
+        round: RoundId,
+        /// Attempt.
+        attempt: AttemptId,
+    },
+    /// It ended, in exactly one outcome.
+    HolderEnded {
+        /// Attempt.
+        attempt: AttemptId,
+        /// How.
+        outcome: AttemptOutcome,
+        /// What the stream tap saw.
+        trace: AttemptTrace,
+    },
     /// A connection attempt ended, in exactly one outcome.
     AttemptEnded {
         /// Attempt.

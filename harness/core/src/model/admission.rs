@@ -92,10 +92,18 @@ impl BurstDistribution {
     /// Takes `connections * min(connections, full)` steps.
     #[must_use]
     pub fn of_stalled_burst(connections: u32, max_startups: MaxStartups) -> Self {
-        let most = connections.min(max_startups.full) as usize;
+        Self::of_burst_beside(0, connections, max_startups)
+    }
+
+    /// The same where so many slots are in use already, and stay so.
+    #[must_use]
+    pub fn of_burst_beside(held: u32, connections: u32, max_startups: MaxStartups) -> Self {
+        let most = connections.min(max_startups.full.saturating_sub(held)) as usize;
         let refused: Vec<f64> = (0..=most)
             .map(|slots| {
-                let slots = u32::try_from(slots).unwrap_or(u32::MAX);
+                let slots = u32::try_from(slots)
+                    .unwrap_or(u32::MAX)
+                    .saturating_add(held);
                 f64::from(drop_probability_percent(slots, max_startups)) / 100.0
             })
             .collect();

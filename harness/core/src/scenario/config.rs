@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::client::ClientProgram;
 use super::keywords::{KeywordError, RefusedKeyword};
 use super::machine::{LoginShell, Packages};
-use crate::ids::StrategyName;
+use crate::ids::{RoundId, StrategyName, TaskId};
 use crate::release::Release;
 use crate::vocabulary::CleanupPolicy;
 
@@ -29,6 +29,8 @@ pub struct Scenario {
     pub arrival: ArrivalConfig,
     /// What each task runs.
     pub job: JobConfig,
+    /// Silent clients beside the tasks of every round, which are no tasks; `None` without any.
+    pub holders: Option<HoldersConfig>,
     /// The strategies to compare; names are unique, at least one.
     pub strategies: Vec<StrategyConfig>,
     /// Rounds of each strategy, at least 1.
@@ -116,6 +118,25 @@ pub enum ArrivalShape {
     },
 }
 
+/// Silent clients that hold startup slots beside the tasks of a round: half-open connections, a scanner, clients that hang.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HoldersConfig {
+    /// How many, at least 1. They connect one after the other before any task begins.
+    pub count: u32,
+    /// When they leave.
+    pub until: HoldUntil,
+}
+
+/// When holders leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldUntil {
+    /// When the last task of the round has ended.
+    RoundEnd,
+    /// When sshd's `LoginGraceTime` ends them; the round lasts until it has.
+    GraceTime,
+}
+
 /// The remote job of each task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JobConfig {
@@ -163,6 +184,9 @@ pub enum StrategyKind {
     /// No job: one command a task, on a connection that several tasks share, with a channel for each at the same time. The
     /// best that a client can do.
     Multiplexed,
+    /// No job: logins with a key that the server does not know, at a spacing, until the server bans the source or all are
+    /// made; then a valid key, until the ban is over. Every task has a spacing and a source address of its own.
+    FailingLogin,
     /// No strategy of ours: a program that is started for every task, or once for all of them, and is seen by the server
     /// only.
     Command,
@@ -179,6 +203,8 @@ pub enum Life {
     Once,
     /// One command on a connection shared with other tasks.
     Shared,
+    /// Logins that fail on purpose.
+    Failing,
     /// Whatever a program does.
     Program,
 }
@@ -203,13 +229,14 @@ pub enum HoldLife {
 
 impl StrategyKind {
     /// All kinds.
-    pub const ALL: [StrategyKind; 7] = [
+    pub const ALL: [StrategyKind; 8] = [
         StrategyKind::PerCommand,
         StrategyKind::ReusedSession,
         StrategyKind::Stalled,
         StrategyKind::Staircase,
         StrategyKind::OneShot,
         StrategyKind::Multiplexed,
+        StrategyKind::FailingLogin,
         StrategyKind::Command,
     ];
 
@@ -223,6 +250,7 @@ impl StrategyKind {
             StrategyKind::Staircase => Life::Hold(HoldLife::Staircase),
             StrategyKind::OneShot => Life::Once,
             StrategyKind::Multiplexed => Life::Shared,
+            StrategyKind::FailingLogin => Life::Failing,
             StrategyKind::Command => Life::Program,
         }
     }
@@ -237,6 +265,7 @@ impl StrategyKind {
             StrategyKind::Staircase => "staircase",
             StrategyKind::OneShot => "one-shot",
             StrategyKind::Multiplexed => "multiplexed",
+            StrategyKind::FailingLogin => "failing-login",
             StrategyKind::Command => "command",
         }
     }
@@ -290,6 +319,15 @@ pub struct Tunables {
     pub client_threads: u32,
     /// multiplexed: tasks that share one connection.
     pub sessions_per_connection: u32,
+    /// failing-login: logins with a key that the server does not know, of each task, unless it is banned before.
+    pub logins: u32,
+    /// failing-login: from the beginning of one of them to the next; the tasks take these in turn. Not scaled: the server's
+    /// penalties are not.
+    pub spacing: Vec<Duration>,
+    /// failing-login: between two tries with a valid key while the source is banned; likewise.
+    pub probe_interval: Duration,
+    /// failing-login: how long they go on.
+    pub probe_timeout: Duration,
 }
 
 impl Tunables {
@@ -306,7 +344,7 @@ impl Tunables {
                 self.command_timeout,
                 self.cleanup_timeout,
             ],
-            Life::Hold(_) => Vec::new(),
+            Life::Hold(_) | Life::Failing => Vec::new(),
             Life::Once | Life::Shared => vec![self.command_timeout],
         };
         connecting
@@ -321,7 +359,7 @@ impl Tunables {
         let (conn_retry_attempts, cleanup_retries) = match kind.life() {
             Life::Job(JobLife::PerCommand) => (3, 1),
             Life::Job(JobLife::ReusedSession) => (5, 3),
-            Life::Hold(_) | Life::Once | Life::Shared | Life::Program => (1, 1),
+            Life::Hold(_) | Life::Once | Life::Shared | Life::Failing | Life::Program => (1, 1),
         };
         Tunables {
             command: "true".to_owned(),
@@ -345,6 +383,10 @@ impl Tunables {
             connection_cost: Duration::ZERO,
             client_threads: 1,
             sessions_per_connection: 10,
+            logins: 14,
+            spacing: vec![Duration::from_secs(1)],
+            probe_interval: Duration::from_millis(500),
+            probe_timeout: Duration::from_secs(60),
         }
     }
 }
@@ -395,6 +437,17 @@ pub enum SlowAuthShape {
 
 /// Source address of monitoring connections when the server is to tell them from the submitting ones.
 pub const MONITORING_SOURCE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+/// Source address of a task whose logins fail: its own in each round, so that sshd has counted nothing against it before.
+/// Below 127.64.0.0, where the addresses that tasks connect to begin; `task` is below [`MOST_SOURCES`].
+#[must_use]
+pub fn failing_source(round: RoundId, task: TaskId) -> Ipv4Addr {
+    let [high, low] = [round.0 / 256 % 63, round.0 % 256].map(|part| part as u8);
+    Ipv4Addr::new(127, 1 + high, low, 1 + (task.0 % MOST_SOURCES) as u8)
+}
+
+/// Tasks of one round that can have a source address of their own.
+pub const MOST_SOURCES: u32 = 250;
 
 impl SshdConfig {
     /// That of a scenario that says nothing but its `MaxStartups`.

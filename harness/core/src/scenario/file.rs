@@ -13,8 +13,9 @@ use toml::de::DeTable;
 
 use super::client::{self, ClientProgram};
 use super::config::{
-    ArrivalConfig, ArrivalShape, JobConfig, Life, MaxStartups, Scenario, SlowAuth, SlowAuthShape,
-    SshdConfig, StrategyConfig, StrategyKind, Tunables,
+    ArrivalConfig, ArrivalShape, HoldUntil, HoldersConfig, JobConfig, Life, MOST_SOURCES,
+    MaxStartups, Scenario, SlowAuth, SlowAuthShape, SshdConfig, StrategyConfig, StrategyKind,
+    Tunables,
 };
 use super::machine::Packages;
 use super::problem::ScenarioErrors;
@@ -116,6 +117,7 @@ fn read(root: Table<'_, '_>) -> Option<Scenario> {
     let job = root
         .table("job")
         .map_or_else(|| Some(default_job()), |table| Some(job(table)));
+    let holders = root.table("holders").and_then(holders);
     let strategies = strategies(&root);
     let sshd = if root.required("sshd", "[sshd]\nmax_startups = \"10:30:100\"") {
         root.table("sshd").and_then(sshd)
@@ -168,6 +170,10 @@ fn read(root: Table<'_, '_>) -> Option<Scenario> {
             Some("tasks = 1".to_owned()),
         );
     }
+    failing_logins(&root, tasks, &strategies, sshd.as_ref());
+    if let (Some(holders), Some(sshd)) = (holders, &sshd) {
+        grace_time(&root, holders, sshd);
+    }
     root.finish();
     Some(Scenario {
         name: name?,
@@ -175,6 +181,7 @@ fn read(root: Table<'_, '_>) -> Option<Scenario> {
         tasks: tasks?,
         arrival: arrival?,
         job: job?,
+        holders,
         strategies,
         rounds,
         seed,
@@ -265,6 +272,79 @@ fn arrival(table: Table<'_, '_>) -> Option<ArrivalConfig> {
         shape: shape?,
         max_in_flight,
     })
+}
+
+fn holders(table: Table<'_, '_>) -> Option<HoldersConfig> {
+    table.required("count", "count = 10");
+    let count = table.integer("count", 1..=10_000);
+    let until = table.word(
+        "until",
+        &[
+            ("round_end", HoldUntil::RoundEnd),
+            ("grace_time", HoldUntil::GraceTime),
+        ],
+    );
+    table.finish();
+    Some(HoldersConfig {
+        count: count?,
+        until: until.unwrap_or(HoldUntil::RoundEnd),
+    })
+}
+
+/// Holders that wait for the end of `LoginGraceTime` need one.
+fn grace_time(root: &Table<'_, '_>, holders: HoldersConfig, sshd: &SshdConfig) {
+    let off = |value: &str| matches!(value.trim(), "0" | "0s" | "0m");
+    if holders.until == HoldUntil::GraceTime && sshd.keyword("LoginGraceTime").is_some_and(off) {
+        root.problem(
+            "holders",
+            "`LoginGraceTime` 0 never ends a silent client, and the round would last for ever",
+            Some("until = \"round_end\"".to_owned()),
+        );
+    }
+}
+
+/// Every task of a `failing-login` strategy has a spacing and a source address of its own.
+fn failing_logins(
+    root: &Table<'_, '_>,
+    tasks: Option<u32>,
+    strategies: &[StrategyConfig],
+    sshd: Option<&SshdConfig>,
+) {
+    let mut failing = strategies
+        .iter()
+        .filter(|strategy| strategy.kind.life() == Life::Failing)
+        .peekable();
+    if failing.peek().is_none() {
+        return;
+    }
+    let spacings = failing
+        .map(|strategy| strategy.tunables.spacing.len())
+        .max()
+        .and_then(|most| u32::try_from(most).ok())
+        .unwrap_or(u32::MAX);
+    let Some(tasks) = tasks else { return };
+    if tasks > MOST_SOURCES {
+        root.problem(
+            "tasks",
+            &format!(
+                "{tasks} tasks of `failing-login` need a source address each, and there are {MOST_SOURCES}"
+            ),
+            Some(format!("tasks = {spacings}")),
+        );
+    } else if tasks < spacings {
+        root.problem(
+            "tasks",
+            &format!("{spacings} values of `spacing` need a task each, and there are {tasks}"),
+            Some(format!("tasks = {spacings}")),
+        );
+    }
+    if tasks > 1 && sshd.is_some_and(|sshd| sshd.keyword("PerSourceNetBlockSize").is_some()) {
+        root.problem(
+            "sshd",
+            "with `PerSourceNetBlockSize` sshd may count the sources of several `failing-login` tasks as one",
+            Some("remove it, or set tasks = 1".to_owned()),
+        );
+    }
 }
 
 fn default_job() -> JobConfig {
@@ -382,7 +462,7 @@ fn program(table: &Table<'_, '_>, kind: StrategyKind) -> Option<ClientProgram> {
     let read = client::read(table, kind.life() == Life::Program);
     match kind.life() {
         Life::Program => read,
-        Life::Job(_) | Life::Hold(_) | Life::Once | Life::Shared => {
+        Life::Job(_) | Life::Hold(_) | Life::Once | Life::Shared | Life::Failing => {
             for key in client::KEYS.iter().filter(|key| table.has(key)) {
                 table.problem(
                     key,
@@ -432,6 +512,10 @@ fn read_tunables(table: &Table<'_, '_>, kind: StrategyKind) -> Tunables {
         connection_cost: wait("connection_cost", default.connection_cost),
         client_threads: count("client_threads", default.client_threads),
         sessions_per_connection: count("sessions_per_connection", default.sessions_per_connection),
+        logins: count("logins", default.logins),
+        spacing: table.durations("spacing").unwrap_or(default.spacing),
+        probe_interval: deadline("probe_interval", default.probe_interval),
+        probe_timeout: deadline("probe_timeout", default.probe_timeout),
     }
 }
 

@@ -8,7 +8,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::client::Per;
-use super::config::{ArrivalShape, Scenario, SlowAuthShape, StrategyConfig, StrategyKind};
+use super::config::{
+    ArrivalShape, HoldUntil, Scenario, SlowAuthShape, StrategyConfig, StrategyKind,
+};
 use super::tunables;
 use super::units::format_duration;
 use crate::vocabulary::CleanupPolicy;
@@ -66,6 +68,10 @@ pub(super) struct ScenarioFile {
     /// What each task runs.
     #[schemars(default)]
     job: JobFile,
+    /// Silent clients that hold startup slots beside the tasks of every round. Default: none.
+    #[schemars(default, with = "HoldersFile")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holders: Option<HoldersFile>,
     /// The strategies to compare.
     strategy: Vec<StrategyFile>,
     /// The server under test.
@@ -114,6 +120,18 @@ struct ArrivalFile {
     max_in_flight: Option<u32>,
 }
 
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct HoldersFile {
+    /// How many; they connect one after the other before any task begins.
+    #[schemars(range(min = 1, max = 10_000))]
+    count: u32,
+    /// When they leave: with the last task (`round_end`), or when `LoginGraceTime` ends them (`grace_time`). Default
+    /// `round_end`.
+    #[schemars(default, with = "HoldUntil")]
+    until: Option<HoldUntil>,
+}
+
 #[derive(Debug, Default, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(default)]
@@ -144,6 +162,19 @@ impl JsonSchema for BytesFile {
     }
 }
 
+/// A duration, or a list of durations.
+struct DurationsFile;
+
+impl JsonSchema for DurationsFile {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Durations".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": ["string", "array"], "items": { "type": "string" }, "minItems": 1 })
+    }
+}
+
 #[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum KindFile {
@@ -153,6 +184,7 @@ enum KindFile {
     Staircase,
     OneShot,
     Multiplexed,
+    FailingLogin,
     Command,
 }
 
@@ -239,6 +271,19 @@ struct StrategyFile {
     /// multiplexed only: tasks that share one connection. Default 10.
     #[schemars(default, range(min = 1, max = 1000))]
     sessions_per_connection: u32,
+    /// failing-login only: logins with an unknown key, of each task. Default 14.
+    #[schemars(default, range(min = 1, max = 1000))]
+    logins: u32,
+    /// failing-login only: from one of them to the next, one duration or a list that the tasks take in turn; not scaled.
+    /// Default `1s`.
+    #[schemars(default, with = "DurationsFile")]
+    spacing: Vec<String>,
+    /// failing-login only: between two tries with a valid key while the source is banned; not scaled. Default `500ms`.
+    #[schemars(default)]
+    probe_interval: String,
+    /// failing-login only: how long they go on. Default `60s`.
+    #[schemars(default)]
+    probe_timeout: String,
     /// command only, and needed there: the program and its arguments, with placeholders such as `{host}` and `{port}`.
     #[schemars(default, with = "Vec<String>")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -384,6 +429,10 @@ impl From<&Scenario> for ScenarioFile {
                 exit_code: scenario.job.exit_code,
                 killed_share: scenario.job.killed_share,
             },
+            holders: scenario.holders.map(|holders| HoldersFile {
+                count: holders.count,
+                until: Some(holders.until),
+            }),
             strategy: scenario.strategies.iter().map(StrategyFile::from).collect(),
             sshd: SshdFile {
                 max_startups: scenario.sshd.max_startups.to_string(),
@@ -458,6 +507,7 @@ impl From<&StrategyConfig> for StrategyFile {
                 StrategyKind::Staircase => KindFile::Staircase,
                 StrategyKind::OneShot => KindFile::OneShot,
                 StrategyKind::Multiplexed => KindFile::Multiplexed,
+                StrategyKind::FailingLogin => KindFile::FailingLogin,
                 StrategyKind::Command => KindFile::Command,
             },
             name: strategy.name.0.clone(),
@@ -486,6 +536,15 @@ impl From<&StrategyConfig> for StrategyFile {
             connection_cost: format_duration(tunables.connection_cost),
             client_threads: tunables.client_threads,
             sessions_per_connection: tunables.sessions_per_connection,
+            logins: tunables.logins,
+            spacing: tunables
+                .spacing
+                .iter()
+                .copied()
+                .map(format_duration)
+                .collect(),
+            probe_interval: format_duration(tunables.probe_interval),
+            probe_timeout: format_duration(tunables.probe_timeout),
             argv: program.map(|program| program.argv.clone()),
             per: program.map(|program| program.per),
             working_folder: program.and_then(|program| program.working_folder.clone()),

@@ -21,9 +21,9 @@ mod units;
 
 pub use client::{ClientProgram, Per};
 pub use config::{
-    ArrivalConfig, ArrivalShape, HoldLife, InvalidMaxStartups, JobConfig, JobLife, Life,
-    MONITORING_SOURCE, MaxStartups, Scenario, SlowAuth, SlowAuthShape, SshdConfig, StrategyConfig,
-    StrategyKind, Tunables,
+    ArrivalConfig, ArrivalShape, HoldLife, HoldUntil, HoldersConfig, InvalidMaxStartups, JobConfig,
+    JobLife, Life, MONITORING_SOURCE, MOST_SOURCES, MaxStartups, Scenario, SlowAuth, SlowAuthShape,
+    SshdConfig, StrategyConfig, StrategyKind, Tunables, failing_source,
 };
 pub use keywords::{KeywordError, RefusedKeyword, adds_up, keyword_of_harness};
 pub use library::Library;

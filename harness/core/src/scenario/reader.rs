@@ -233,6 +233,32 @@ impl<'t, 'i> Table<'t, 'i> {
         }
     }
 
+    /// One duration or a list of them, at least one; zero is one too.
+    pub(super) fn durations(&self, key: &'static str) -> Option<Vec<Duration>> {
+        if !matches!(self.value(key)?.get_ref(), DeValue::Array(_)) {
+            return self.duration(key).map(|one| vec![one]);
+        }
+        let texts = self.strings_in_place(key)?;
+        if texts.is_empty() {
+            self.problem(
+                key,
+                "an empty list",
+                Some(format!("{key} = [\"1s\", \"2s\"]")),
+            );
+            return None;
+        }
+        texts
+            .into_iter()
+            .map(|(text, span)| match parse_duration(&text) {
+                Ok(duration) => Some(duration),
+                Err(error) => {
+                    self.note(span, format!("{}: {error}", self.path_of(key)), None);
+                    None
+                }
+            })
+            .collect()
+    }
+
     /// A duration that must not be zero.
     pub(super) fn positive_duration(&self, key: &'static str) -> Option<Duration> {
         let duration = self.duration(key)?;

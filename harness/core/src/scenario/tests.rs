@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::ids::{RoundId, TaskId};
 
 const GOOD: &str = r#"
 name = "good"
@@ -107,6 +108,9 @@ fn every_kind_reads_back_what_it_writes() {
     for kind in StrategyKind::ALL {
         let own = match kind.life() {
             Life::Program => CLIENT,
+            Life::Failing => {
+                "logins = 3\nspacing = \"1500ms\"\nprobe_interval = \"1s\"\nprobe_timeout = \"9s\"\n"
+            }
             Life::Job(_) | Life::Hold(_) | Life::Once | Life::Shared => "",
         };
         let text = format!(
@@ -117,6 +121,79 @@ fn every_kind_reads_back_what_it_writes() {
         let again = Scenario::parse("again.toml", &scenario.to_toml()).expect("it reads back");
         assert_eq!(again, scenario);
     }
+}
+
+#[test]
+fn holders_are_read_written_and_refused_where_they_would_wait_for_ever() {
+    let with = |table: &str| format!("{GOOD}\n[holders]\n{table}\n");
+    let scenario = Scenario::parse("good.toml", &with("count = 10\nuntil = \"grace_time\""))
+        .expect("a good scenario");
+    let holders = scenario.holders.expect("read");
+    assert_eq!((holders.count, holders.until), (10, HoldUntil::GraceTime));
+    let again = Scenario::parse("again.toml", &scenario.to_toml()).expect("it reads back");
+    assert_eq!(again, scenario);
+    let default = Scenario::parse("good.toml", &with("count = 1")).expect("a good scenario");
+    assert_eq!(
+        default.holders.map(|holders| holders.until),
+        Some(HoldUntil::RoundEnd)
+    );
+    for (table, expected) in [
+        ("until = \"round_end\"", "count"),
+        ("count = 0", "holders.count"),
+        ("count = 1\nuntil = \"later\"", "holders.until"),
+        ("count = 1\nwho = 2", "who"),
+    ] {
+        let errors = errors(&with(table));
+        assert!(errors.contains(expected), "{errors}");
+    }
+    let never = with("count = 1\nuntil = \"grace_time\"\n[sshd.options]\nLoginGraceTime = 0");
+    assert!(errors(&never).contains("would last for ever"));
+}
+
+#[test]
+fn every_spacing_of_failing_logins_has_a_task_and_a_source_of_its_own() {
+    let with = |tasks: u32, keys: &str, options: &str| {
+        format!(
+            "name = \"f\"\ntasks = {tasks}\n[[strategy]]\nkind = \"failing-login\"\n{keys}\n[sshd]\n\
+             max_startups = \"10:30:100\"\n{options}\n"
+        )
+    };
+    let two = "spacing = [\"0s\", \"2500ms\"]\nlogins = 7";
+    let scenario = Scenario::parse("f.toml", &with(2, two, "")).expect("a good scenario");
+    let tunables = &scenario.strategies[0].tunables;
+    assert_eq!(tunables.logins, 7);
+    assert_eq!(
+        tunables.spacing,
+        [0, 2_500].map(std::time::Duration::from_millis)
+    );
+    let again = Scenario::parse("again.toml", &scenario.to_toml()).expect("it reads back");
+    assert_eq!(again, scenario);
+    for (text, expected) in [
+        (with(1, two, ""), "2 values of `spacing` need a task each"),
+        (with(251, "", ""), "there are 250"),
+        (with(1, "spacing = []", ""), "an empty list"),
+        (with(1, "spacing = [\"1\"]", ""), "strategy.spacing"),
+        (with(1, "command = \"true\"", ""), "only tries to log in"),
+        (
+            with(2, two, "[sshd.options]\nPerSourceNetBlockSize = \"24:64\""),
+            "count the sources",
+        ),
+    ] {
+        let errors = errors(&text);
+        assert!(errors.contains(expected), "{errors}");
+    }
+    // All sources of a run differ, and none is an address that a task connects to.
+    let sources: std::collections::BTreeSet<_> = (1..600)
+        .flat_map(|round| (0..MOST_SOURCES).map(move |task| (RoundId(round), TaskId(task))))
+        .map(|(round, task)| failing_source(round, task))
+        .collect();
+    assert_eq!(sources.len(), 599 * MOST_SOURCES as usize);
+    assert!(
+        sources
+            .iter()
+            .all(|source| source.is_loopback() && source.octets()[1] < 64)
+    );
+    assert!(!sources.contains(&MONITORING_SOURCE));
 }
 
 #[test]
@@ -334,13 +411,24 @@ fn every_key_of_the_schema_is_read() {
     };
     let mut text = String::new();
     for key in keys(&schema["properties"]) {
-        if !["arrival", "job", "strategy", "sshd", "gate", "expectation"].contains(&key.as_str()) {
+        if ![
+            "arrival",
+            "job",
+            "holders",
+            "strategy",
+            "sshd",
+            "gate",
+            "expectation",
+        ]
+        .contains(&key.as_str())
+        {
             text.push_str(&format!("{key} = \"x\"\n"));
         }
     }
     for (header, definition) in [
         ("[arrival]", "ArrivalFile"),
         ("[job]", "JobFile"),
+        ("[holders]", "HoldersFile"),
         ("[[strategy]]", "StrategyFile"),
         ("[[gate]]", "GateFile"),
         ("[[expectation]]", "GateFile"),

@@ -6,7 +6,7 @@
 use super::config::{JobLife, Life, StrategyKind};
 
 /// Every tunable.
-const ALL: [&str; 21] = [
+const ALL: [&str; 25] = [
     "banner_timeout",
     "cleanup",
     "cleanup_retries",
@@ -24,9 +24,13 @@ const ALL: [&str; 21] = [
     "keepalive_interval",
     "log_chunk_size",
     "login_timeout",
+    "logins",
     "max_reconnect_attempts",
     "poll_interval",
+    "probe_interval",
+    "probe_timeout",
     "sessions_per_connection",
+    "spacing",
     "submit_timeout",
 ];
 
@@ -46,6 +50,7 @@ fn uses(kind: StrategyKind, key: &str) -> bool {
         }
         "command" => matches!(life, Life::Once | Life::Shared),
         "sessions_per_connection" => life == Life::Shared,
+        "logins" | "probe_interval" | "probe_timeout" | "spacing" => life == Life::Failing,
         "command_attempts" => life == Life::Job(JobLife::PerCommand),
         "max_reconnect_attempts" => life == Life::Job(JobLife::ReusedSession),
         // The rest is about a job: submitted, watched, cleaned up.
@@ -80,6 +85,7 @@ pub(super) fn why_unused(kind: StrategyKind, key: &str) -> String {
             }
         }
         Life::Hold(_) => format!("`{name}` runs no job and does not use this tunable"),
+        Life::Failing => format!("`{name}` only tries to log in and does not use this tunable"),
         Life::Program => {
             format!("`{name}` runs a program of yours, which has its own settings")
         }

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::line::ServerLogEvent;
-use super::message::{DropCause, ServerLogMessage};
+use super::message::{DropCause, PenaltyReason, ServerLogMessage};
 use crate::manifest::Manifest;
 use crate::model::{Admission, Decision};
 use crate::scenario::MaxStartups;
@@ -46,6 +46,27 @@ impl DropCounts {
             + self.per_source_max_startups
             + self.max_startups_or_per_source
             + self.penalties.values().sum::<u64>()
+    }
+
+    /// Those of one cause.
+    fn by(&mut self, refusal: Refusal) -> &mut u64 {
+        match refusal {
+            Refusal::Draw => &mut self.max_startups_draw,
+            Refusal::Full => &mut self.max_startups_full,
+            Refusal::PerSource => &mut self.per_source_max_startups,
+            Refusal::MaxStartupsOrPerSource => &mut self.max_startups_or_per_source,
+            Refusal::Penalty(reason) => self
+                .penalties
+                .entry(reason.as_str().to_owned())
+                .or_default(),
+        }
+    }
+
+    /// Takes one refusal out that is somebody else's.
+    pub(crate) fn take_out(&mut self, refusal: Refusal) {
+        let of_cause = self.by(refusal);
+        *of_cause = of_cause.saturating_sub(1);
+        self.penalties.retain(|_, count| *count > 0);
     }
 
     /// Adds another round's.
@@ -97,8 +118,8 @@ pub enum Refusal {
     PerSource,
     /// One of the two, worded alike.
     MaxStartupsOrPerSource,
-    /// `PerSourcePenalties`.
-    Penalty,
+    /// `PerSourcePenalties`, and what the source is banned for.
+    Penalty(PenaltyReason),
 }
 
 /// Drops with a draw that the rule does not allow, kept in full; all are counted.
@@ -153,6 +174,8 @@ pub struct ServerLogCounts {
     pub crashes: u64,
     /// Penalties that became active.
     pub penalties_activated: u64,
+    /// Look-ups of keys by a command.
+    pub key_commands: u64,
     /// Times the listener started over (`Server listening`, also after SIGHUP): its slot counter began at 0 again.
     pub restarts: u64,
 }
@@ -237,18 +260,10 @@ impl ServerLogCounts {
                 let refusal = match cause {
                     DropCause::MaxStartups => self.max_startups_drop(slots),
                     DropCause::Penalty(reason) => {
-                        let reason = reason.as_str().to_owned();
-                        *self.drops.penalties.entry(reason).or_default() += 1;
-                        Refusal::Penalty
+                        Refusal::Penalty(reason)
                     }
                 };
-                match refusal {
-                    Refusal::Draw => self.drops.max_startups_draw += 1,
-                    Refusal::Full => self.drops.max_startups_full += 1,
-                    Refusal::PerSource => self.drops.per_source_max_startups += 1,
-                    Refusal::MaxStartupsOrPerSource => self.drops.max_startups_or_per_source += 1,
-                    Refusal::Penalty => {}
-                }
+                *self.drops.by(refusal) += 1;
                 refused = Some(refusal);
             }
             M::RateLimited { dropped, .. } => self.rate_limited_drops += dropped,
@@ -261,7 +276,8 @@ impl ServerLogCounts {
             M::PipeFailed => self.pipe_failures += 1,
             M::AcceptFailed => self.accept_failures += 1,
             M::Crashed => self.crashes += 1,
-            M::Penalised { active } => self.penalties_activated += u64::from(active),
+            M::Penalised { active, .. } => self.penalties_activated += u64::from(active),
+            M::KeyCommand => self.key_commands += 1,
             M::Unknown { text } => {
                 self.unknown_lines += 1;
                 if self.unknown_samples.len() < UNKNOWN_SAMPLES {

@@ -3,6 +3,8 @@
 //! Owns wording only: no counting, no envelope. Every match is anchored at the start of the message and
 //! peer-chosen text (user names) is skipped from the right, so that a user name cannot forge a line.
 
+use std::time::Duration;
+
 /// One end of a connection as sshd prints it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Peer<'a> {
@@ -221,7 +223,13 @@ pub enum ServerLogMessage<'a> {
     Penalised {
         /// Whether it shuts the source out from now on.
         active: bool,
+        /// The source's address.
+        source: Option<&'a str>,
+        /// How long from now; whole seconds up to 10.2.
+        length: Option<Duration>,
     },
+    /// `AuthorizedKeysCommand command …`: sshd looks for a user's keys (misc.c:subprocess, where `LogVerbose` asks for it).
+    KeyCommand,
     /// `fork: …`: no process for an admitted connection; the client sees a close without text.
     ForkFailed,
     /// `accept: …`: out of descriptors in the listener; the connection stays in the kernel's queue.
@@ -396,10 +404,19 @@ impl<'a> ServerLogMessage<'a> {
                     dropped: rest.strip_suffix(" connections dropped")?.parse().ok()?,
                 }
             }
-            "srclimit_penalise:" => M::Penalised {
-                // `new ADDR/32 active penalty of …` or `ADDR/32: activating ipv4 penalty of …`.
-                active: text.contains(" active penalty ") || text.contains(": activating "),
-            },
+            "srclimit_penalise:" => parse_penalised(text),
+            "AuthorizedKeysCommand" if text.starts_with("AuthorizedKeysCommand command ") => {
+                M::KeyCommand
+            }
+            "subprocess:" if text.starts_with("subprocess: AuthorizedKeysCommand command ") => {
+                M::KeyCommand
+            }
+            "AuthorizedKeysCommand" if text.starts_with("AuthorizedKeysCommand pid ") => {
+                M::Incidental
+            }
+            "subprocess:" if text.starts_with("subprocess: AuthorizedKeysCommand pid ") => {
+                M::Incidental
+            }
             "fork:" => M::ForkFailed,
             "accept:" => M::AcceptFailed,
             "pipe(startup_p):" => M::PipeFailed,
@@ -436,6 +453,26 @@ impl<'a> ServerLogMessage<'a> {
             module if module.starts_with("pam_") => M::Incidental,
             _ => return None,
         })
+    }
+}
+
+/// `ipv4: new ADDR/32 active penalty of N seconds for …` (or `deferred`), `ADDR/32: activating ipv4 penalty of N seconds for …`.
+fn parse_penalised(text: &str) -> ServerLogMessage<'_> {
+    let word = match at_first(text, ": new ") {
+        Some((_, rest)) => rest,
+        None => text.strip_prefix("srclimit_penalise: ").unwrap_or_default(),
+    };
+    let seconds = at_first(text, " penalty of ").and_then(|(_, rest)| at_first(rest, " seconds "));
+    ServerLogMessage::Penalised {
+        active: text.contains(" active penalty ") || text.contains(": activating "),
+        source: word
+            .split(' ')
+            .next()
+            .and_then(|word| word.split_once('/'))
+            .map(|(address, _)| address),
+        length: seconds
+            .and_then(|(seconds, _)| seconds.parse().ok())
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
     }
 }
 

@@ -76,7 +76,7 @@ fn kinds(log: &[u8]) -> BTreeMap<&'static str, u32> {
             M::LeftBeforeIdentification { .. } => "left before identification",
             M::ProtocolError { .. } => "protocol error",
             M::Incidental => "incidental",
-            M::Penalised { active: false } => "penalty deferred",
+            M::Penalised { active: false, .. } => "penalty deferred",
             _ => return,
         };
         *kinds.entry(kind).or_default() += 1;
@@ -502,4 +502,66 @@ fn key_of_a_login_is_sshds_own_last_word_and_neither_a_users_name_nor_a_certific
     ] {
         assert_eq!(login(rest), (5, expected), "{rest}");
     }
+}
+
+#[test]
+fn penalties_tell_whom_they_shut_out_and_for_how_long() {
+    let told = |line: &'static str| match parse_line(line).message {
+        ServerLogMessage::Penalised {
+            active,
+            source,
+            length,
+        } => (active, source, length.map(|length| length.as_millis())),
+        other => panic!("{other:?}"),
+    };
+    // OpenSSH 10.0 and 10.6.
+    for (line, expected) in [
+        (
+            "srclimit_penalise: ipv4: new 127.0.0.1/32 deferred penalty of 10 seconds for penalty: exceeded LoginGraceTime",
+            (false, Some("127.0.0.1"), Some(10_000)),
+        ),
+        (
+            "srclimit_penalise: 127.1.1.2/32: activating ipv4 penalty of 19 seconds for penalty: failed authentication",
+            (true, Some("127.1.1.2"), Some(19_000)),
+        ),
+        (
+            "srclimit_penalise: ipv6: new fe80::1/128 active penalty of 86400.000 seconds for penalty: caused crash",
+            (true, Some("fe80::1"), Some(86_400_000)),
+        ),
+        (
+            "srclimit_penalise: 127.1.1.2/32: activating ipv4 penalty of 16.873 seconds for penalty: failed authentication",
+            (true, Some("127.1.1.2"), Some(16_873)),
+        ),
+        (
+            "srclimit_penalise: ipv4 penalty table full, cannot penalise 127.0.0.1/32 for penalty: caused crash",
+            (false, None, None),
+        ),
+    ] {
+        assert_eq!(told(line), expected, "{line}");
+    }
+}
+
+#[test]
+fn look_up_of_keys_by_a_command_is_told_once_however_its_line_is_tagged() {
+    let command =
+        "AuthorizedKeysCommand command \"/bin/sh /etc/keys.sh\" running as nobody (flags 0x6)";
+    for line in [
+        format!("misc.c:subprocess():2513 (pid=12): {command}"),
+        format!("debug3: subprocess: {command}"),
+    ] {
+        assert_eq!(
+            parse_line(&line).message,
+            ServerLogMessage::KeyCommand,
+            "{line}"
+        );
+    }
+    assert_eq!(
+        parse_line("misc.c:subprocess():2648 (pid=12): AuthorizedKeysCommand pid 77").message,
+        ServerLogMessage::Incidental
+    );
+    // What goes wrong with it is not passed over.
+    assert!(matches!(
+        parse_line("AuthorizedKeysCommand /bin/sh failed, status 1").message,
+        ServerLogMessage::Unknown { .. }
+    ));
 }

@@ -266,7 +266,9 @@ impl LiveCounts {
 /// Events for whoever watches a run (`-vv`: what went wrong, `-vvv`: all of them); free of charge where nobody does.
 fn told(event: &Event) {
     match event {
-        Event::AttemptEnded { outcome, .. } if *outcome != AttemptOutcome::Handshake => {
+        Event::AttemptEnded { outcome, .. } | Event::HolderEnded { outcome, .. }
+            if *outcome != AttemptOutcome::Handshake =>
+        {
             tracing::debug!(?event);
         }
         Event::CommandEnded { outcome, .. }

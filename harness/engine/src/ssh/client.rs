@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use russh::client::{self, AuthResult};
@@ -68,6 +68,8 @@ struct Account {
     user: String,
     key: PrivateKeyWithHashAlg,
     host_key: HostKeyCheck,
+    /// Made when the first login is to fail.
+    unknown_key: OnceLock<PrivateKeyWithHashAlg>,
     configs: Mutex<HashMap<Option<Duration>, Arc<client::Config>>>,
 }
 
@@ -81,6 +83,7 @@ impl RusshConnector {
                 user: user.to_owned(),
                 key: PrivateKeyWithHashAlg::new(Arc::new(key.russh().clone()), None),
                 host_key,
+                unknown_key: OnceLock::new(),
                 configs: Mutex::new(HashMap::new()),
             }),
             prepared: Mutex::new(None),
@@ -130,6 +133,16 @@ impl RusshConnector {
 }
 
 impl Account {
+    /// A key that no server knows.
+    fn unknown_key(&self) -> Result<&PrivateKeyWithHashAlg, russh::Error> {
+        if let Some(key) = self.unknown_key.get() {
+            return Ok(key);
+        }
+        let made = KeyPair::generate().map_err(|_| russh::Error::CouldNotReadKey)?;
+        let made = PrivateKeyWithHashAlg::new(Arc::new(made.russh().clone()), None);
+        Ok(self.unknown_key.get_or_init(|| made))
+    }
+
     fn config(&self, keepalive: Option<Duration>) -> Arc<client::Config> {
         let mut configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(configs.entry(keepalive).or_insert_with(|| {
@@ -249,6 +262,10 @@ impl RusshConnector {
         let tap = socket.tap();
         let login = async {
             let Account { user, key, .. } = &*self.shared;
+            let key = match limits.unknown_key {
+                true => self.shared.unknown_key()?,
+                false => key,
+            };
             part_of_the_work(limits).await;
             if limits.asks_methods {
                 match handle.authenticate_none(user).await? {

@@ -49,6 +49,8 @@ pub struct ConnectLimits {
     /// OpenSSH's `ssh` and Go's client do, paramiko does not. sshd takes at least 5 ms over the answer
     /// (auth2.c:ensure_minimum_time_since), in which the connection keeps its startup slot.
     pub asks_methods: bool,
+    /// Whether it offers a key that no server has ever seen, so that its login fails.
+    pub unknown_key: bool,
     /// What the client has to do for it; `None` is what our own code takes.
     pub work: Option<ClientWork>,
 }
@@ -65,6 +67,7 @@ impl ConnectLimits {
             source: None,
             keepalive: None,
             asks_methods: false,
+            unknown_key: false,
             work: None,
         }
     }

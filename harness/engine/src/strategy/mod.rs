@@ -2,8 +2,9 @@
 //!
 //! A strategy sees a link, its job and its seeded draws, nothing else. `operator` is what those with a job share (the
 //! submitting and cleaning side), `per_command` and `reused_session` are where they differ. `stalled` and `staircase` hold
-//! startup slots, `one_shot` runs one command, `multiplexed` does so on a shared connection: these have no job.
+//! startup slots, `one_shot` runs one command, `multiplexed` does so on a shared connection, `failing_login` fails to log in: these have no job.
 
+mod failing_login;
 mod multiplexed;
 mod one_shot;
 mod operator;
@@ -106,6 +107,11 @@ impl Strategy {
         multiplexed::run(self, hands, part).await
     }
 
+    /// Tries to log in with a key that the server does not know.
+    pub(crate) async fn fail<C: Connector>(&self, hands: &Hands<'_, C>) -> Result<(), TaskFailure> {
+        failing_login::run(self, hands).await
+    }
+
     /// Detect and submit.
     pub(crate) async fn submit<C: Connector>(
         &self,
@@ -145,6 +151,7 @@ impl Strategy {
             source: None,
             keepalive: self.keepalive(),
             asks_methods: false,
+            unknown_key: false,
             work: self.work.clone(),
         }
     }
@@ -169,6 +176,7 @@ impl Strategy {
             source: self.monitoring_source,
             keepalive,
             asks_methods: true,
+            unknown_key: false,
             work: self.work.clone(),
         }
     }

@@ -115,9 +115,7 @@ pub(super) fn page(report: &RunReport) -> Page {
         sentence: story::sentence(report),
         remarks: story::answers(report)
             .into_iter()
-            .chain(story::refused_by(report))
-            .chain(story::listen_queue(report))
-            .chain(story::clients(report))
+            .chain(story::remarks(report))
             .collect(),
         reasons: reasons(report),
         headlines: headlines(report),

@@ -47,13 +47,7 @@ pub fn render_with(report: &RunReport, colour: bool) -> String {
         "Sums over all rounds, with [min median max] of a round; task times from the intended start",
     );
     line(&mut out, &table::render(report));
-    for sentence in super::story::refused_by(report) {
-        line(&mut out, &sentence);
-    }
-    if let Some(sentence) = super::story::listen_queue(report) {
-        line(&mut out, &sentence);
-    }
-    for sentence in super::story::clients(report) {
+    for sentence in super::story::remarks(report) {
         line(&mut out, &sentence);
     }
     clients::failures(&mut out, report);

@@ -71,6 +71,8 @@ pub(super) enum Line<'a> {
     },
     /// sshd.c:main of the connection's own process.
     Connection { peer: SocketAddr, local: SocketAddr },
+    /// misc.c:subprocess, of an `AuthorizedKeysCommand`.
+    KeyCommand { user: &'a str },
     /// auth.c:auth_log.
     Accepted {
         user: &'a str,
@@ -137,6 +139,10 @@ impl std::fmt::Display for Line<'_> {
                 peer.port(),
                 local.ip(),
                 local.port()
+            ),
+            Line::KeyCommand { user } => write!(
+                f,
+                "debug3: subprocess: AuthorizedKeysCommand command \"(stand-in)\" running as {user} (flags 0x6)"
             ),
             Line::Accepted { user, peer, key } => write!(
                 f,

@@ -66,6 +66,8 @@ impl ServerSession {
         let Some(slow) = self.shared.config.slow_auth else {
             return;
         };
+        let config = &self.shared.config;
+        config.log.line(&Line::KeyCommand { user: &config.user });
         if std::mem::replace(&mut self.looked_up, true) {
             return;
         }

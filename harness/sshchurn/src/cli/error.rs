@@ -75,6 +75,7 @@ fn advice(error: &SessionError) -> String {
         SessionError::Thresholds(_)
         | SessionError::PhaseOfClient { .. }
         | SessionError::ClientNeedsServer { .. }
+        | SessionError::SourcesNeedServer { .. }
         | SessionError::Preflight(_)
         | SessionError::Io { .. }
         | SessionError::Unreadable { .. }
@@ -102,6 +103,7 @@ impl CliError {
                 SessionError::Thresholds(_)
                 | SessionError::PhaseOfClient { .. }
                 | SessionError::ClientNeedsServer { .. }
+                | SessionError::SourcesNeedServer { .. }
                 | SessionError::Unreadable { .. }
                 | SessionError::Document { .. }
                 | SessionError::NoRunDirectory(_)

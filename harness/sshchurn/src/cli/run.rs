@@ -16,7 +16,7 @@ use crate::session::{
     replay, run_id, scenario_record,
 };
 use sshchurn_core::exit_code::ExitCode;
-use sshchurn_core::scenario::Scenario;
+use sshchurn_core::scenario::{Life, Scenario};
 use sshchurn_server::ServerChoice;
 use sshchurn_server::docker::{DockerNetwork, DockerOptions};
 
@@ -91,31 +91,42 @@ async fn order(args: &RunArgs, console: &Console) -> Result<RunOrder, CliError> 
     })
 }
 
-/// Clients under test are seen by the server only, each task by an address of its own: that needs a log, and a path that
-/// keeps addresses.
+/// Clients under test are seen by the server only, each task by an address of its own, and tasks whose logins fail come from
+/// addresses of their own: that needs a log, and a path that keeps addresses.
 pub(super) fn check_clients(
     scenario: &Scenario,
     server: ServerChoice,
     docker: &DockerOptions,
 ) -> Result<(), CliError> {
-    let Some((strategy, _)) = scenario.programs().next() else {
-        return Ok(());
-    };
     let why = match server {
         ServerChoice::External => {
             "use `--target docker`, `local` or `embedded`, whose log can be read"
         }
         _ if docker.network == DockerNetwork::Published => {
-            "a published port hides which address it was reached at; use `--network host`"
+            "a published port hides addresses; use `--network host`"
         }
         ServerChoice::Auto
         | ServerChoice::Docker
         | ServerChoice::Local
         | ServerChoice::Embedded => return Ok(()),
     };
-    Err(SessionError::ClientNeedsServer {
-        strategy: strategy.name.clone(),
-        why,
+    let with_addresses = scenario
+        .strategies
+        .iter()
+        .find(|strategy| matches!(strategy.kind.life(), Life::Program | Life::Failing));
+    let Some(strategy) = with_addresses else {
+        return Ok(());
+    };
+    let name = strategy.name.clone();
+    Err(match strategy.kind.life() {
+        Life::Failing => SessionError::SourcesNeedServer {
+            strategy: name,
+            why,
+        },
+        _ => SessionError::ClientNeedsServer {
+            strategy: name,
+            why,
+        },
     }
     .into())
 }

@@ -46,6 +46,14 @@ pub enum SessionError {
         /// What is in the way, and the remedy.
         why: &'static str,
     },
+    /// Tasks whose logins fail need source addresses of their own.
+    #[error("strategy `{strategy}` gives every task a source address of its own: {why}")]
+    SourcesNeedServer {
+        /// The strategy.
+        strategy: StrategyName,
+        /// What is in the way, and the remedy.
+        why: &'static str,
+    },
     /// The directory is in use.
     #[error("run directory {} is not empty; a run never overwrites another", .0.display())]
     DirectoryNotEmpty(PathBuf),

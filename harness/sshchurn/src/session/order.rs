@@ -6,9 +6,11 @@ use std::time::UNIX_EPOCH;
 
 use sshchurn_core::gate::Threshold;
 use sshchurn_core::ids::{RunId, StrategyName};
-use sshchurn_core::manifest::{Manifest, ScenarioRecord, ServerDescription, StrategyRecord};
+use sshchurn_core::manifest::{
+    FailingRecord, Manifest, ScenarioRecord, ServerDescription, StrategyRecord,
+};
 use sshchurn_core::quantity::nanoseconds;
-use sshchurn_core::scenario::Scenario;
+use sshchurn_core::scenario::{Life, Scenario};
 use sshchurn_engine::clock::RunClock;
 use sshchurn_engine::ssh::keys::KeyPair;
 use sshchurn_server::{ServerChoice, ServerOptions};
@@ -85,6 +87,7 @@ pub fn scenario_record(scenario: &Scenario, origin: &str) -> ScenarioRecord {
         tasks: scenario.tasks,
         max_in_flight: scenario.arrival.max_in_flight,
         shortest_deadline_ns: scenario.shortest_deadline().map_or(u64::MAX, nanoseconds),
+        holders: scenario.holders.map_or(0, |holders| holders.count),
         rounds: scenario.rounds,
         seed: scenario.seed,
         time_scale: scenario.time_scale,
@@ -98,6 +101,16 @@ pub fn scenario_record(scenario: &Scenario, origin: &str) -> ScenarioRecord {
                     .program
                     .as_ref()
                     .map(|program| clients::record(scenario, program)),
+                failing: (strategy.kind.life() == Life::Failing).then(|| FailingRecord {
+                    logins: strategy.tunables.logins,
+                    spacing_ns: strategy
+                        .tunables
+                        .spacing
+                        .iter()
+                        .copied()
+                        .map(nanoseconds)
+                        .collect(),
+                }),
             })
             .collect(),
         max_startups: scenario.sshd.max_startups.to_string(),

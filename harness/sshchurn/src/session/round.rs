@@ -5,10 +5,11 @@
 use std::time::{Duration, Instant};
 
 use sshchurn_core::ledger::{Event, RoundEnd};
+use sshchurn_core::manifest::ServerKind;
 use sshchurn_core::scenario::client::Pattern;
 use sshchurn_engine::collector::Collector;
 use sshchurn_engine::ssh::RusshConnector;
-use sshchurn_engine::{Engine, RoundPlan, StopLevel, StopSignal};
+use sshchurn_engine::{Engine, Leaving, RoundPlan, StopLevel, StopSignal};
 use sshchurn_server::{Idle, LogLost, LogWatch, RunningServer, ServerError};
 
 use super::clients::Clients;
@@ -27,6 +28,8 @@ pub(super) struct Rounds<'a> {
     /// The clients under test, where there are any.
     pub(super) clients: Option<&'a Clients<'a>>,
     pub(super) signal: &'a StopSignal,
+    /// Whether the scenario has the server ban sources.
+    pub(super) penalises: bool,
     pub(super) server: &'a RunningServer,
     pub(super) connector: &'a RusshConnector,
     pub(super) collector: &'a Collector,
@@ -106,18 +109,27 @@ impl Rounds<'_> {
         Ok((end, death))
     }
 
-    /// Runs the tasks, by a strategy of ours or a client under test.
+    /// Runs the tasks, by a strategy of ours or a client under test, beside the scenario's holders.
     async fn executed(&self, plan: &RoundPlan) -> Result<RoundEnd, SessionError> {
-        match (&plan.strategy.program, self.clients) {
-            (Some(program), Some(clients)) => {
-                let end = clients.run(program, plan, self.collector, self.signal);
-                Ok(end.await?)
+        let connector = || self.connector.for_another_task();
+        let tasks = async {
+            match (&plan.strategy.program, self.clients) {
+                (Some(program), Some(clients)) => {
+                    let end = clients.run(program, plan, self.collector, self.signal);
+                    Ok(end.await?)
+                }
+                (Some(_), None) | (None, _) => Ok(self.engine.run_round(plan, connector).await),
             }
-            (Some(_), None) | (None, _) => Ok(self
-                .engine
-                .run_round(plan, || self.connector.for_another_task())
-                .await),
-        }
+        };
+        // Of somebody else's server nobody knows whether it bans.
+        let somebody_elses = self.server.description().kind == ServerKind::External;
+        let leaving = match self.penalises || somebody_elses {
+            true => Leaving::LoggingIn,
+            false => Leaving::Closing,
+        };
+        self.engine
+            .beside_holders(plan.round, leaving, connector, tasks)
+            .await
     }
 
     /// What fits the pattern of what the client under test must not leave; `None` of another strategy, or where the server

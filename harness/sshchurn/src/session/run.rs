@@ -247,6 +247,7 @@ impl Running<'_> {
             engine: &engine,
             clients: clients.as_ref(),
             signal: self.stop.signal(),
+            penalises: scenario.sshd.penalises(),
             server,
             connector,
             collector: self.collector,

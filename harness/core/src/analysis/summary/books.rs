@@ -29,9 +29,9 @@ pub struct RoundBooks {
     pub tasks_scheduled: u64,
     /// Tasks with exactly one `TaskEnded`.
     pub tasks_ended_once: u64,
-    /// `AttemptStarted` events.
+    /// `AttemptStarted` and `HolderStarted` events.
     pub attempts_started: u64,
-    /// Attempts with exactly one `AttemptEnded`.
+    /// Attempts with exactly one `AttemptEnded`, or `HolderEnded`.
     pub attempts_ended_once: u64,
     /// `CommandStarted` events.
     pub commands_started: u64,

@@ -16,8 +16,9 @@ mod summarizer;
 pub use books::{LedgerBooks, RoundBooks, StartNumbers};
 pub use clients::{BUSY_MACHINE, BUSY_THREAD, ClientLoad, Clients, count_name};
 pub use numbers::{
-    BannerEofSplit, Counts, FailureCounts, GeneratorHealth, Leftovers, Makers, Numbers, PerTask,
-    Rate, RetriesByKind, RoundSummary, RunSummary, Scope, Spread, StrategySummary, TaskCounts,
+    BannerEofSplit, Counts, FailureCounts, GeneratorHealth, Holders, Leftovers, Makers, Numbers,
+    PerTask, Rate, RetriesByKind, RoundSummary, RunSummary, Scope, Spread, StrategySummary,
+    TaskCounts,
 };
 pub use round::LOG_READ_EVERY_NS;
 pub use summarizer::Summarizer;

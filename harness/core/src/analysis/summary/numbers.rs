@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::books::{LedgerBooks, RoundBooks, StartNumbers};
 use super::clients::Clients;
 use crate::analysis::admission::Trials;
+use crate::analysis::failing::FailingLogins;
 use crate::analysis::latency::Latencies;
 use crate::analysis::reconciliation::Reconciliation;
 use crate::analysis::timeline::{TaskEnd, TimeLine};
@@ -241,6 +242,28 @@ counters! {
     }
 }
 
+counters! {
+    /// Silent clients beside the tasks. `asked` is `admitted + refused + failed`.
+    Holders {
+        /// Those that the scenario asks for.
+        asked,
+        /// Admitted: sshd identified itself to them, so that a slot was theirs.
+        admitted,
+        /// Refused before that.
+        refused,
+        /// Of those refused: by a penalty (`PerSourcePenalties`), which this run had earned.
+        refused_by_ban,
+        /// Neither: no connection or no answer before a deadline, a fault of the generator, or the run was stopped.
+        failed,
+        /// Of those admitted: ended by sshd when `LoginGraceTime` had passed.
+        ended_by_grace,
+        /// Of those admitted: ended by sshd before that.
+        ended_early,
+        /// Of those admitted: left by logging in at last, which earns no penalty.
+        logged_in,
+    }
+}
+
 /// Per-task spread of a count, over tasks that were started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PerTask {
@@ -351,6 +374,8 @@ pub struct Scope {
     pub attempts_per_task: PerTask,
     /// Handshakes of each task in this scope.
     pub handshakes_per_task: PerTask,
+    /// Number of the first login that a ban refused, of each banned task of `failing-login`; all phases together only.
+    pub first_banned_attempt: PerTask,
     /// Times by stage.
     pub latencies: Latencies,
 }
@@ -371,6 +396,7 @@ impl Scope {
         self.rate.merge(&other.rate);
         self.attempts_per_task.merge(&other.attempts_per_task);
         self.handshakes_per_task.merge(&other.handshakes_per_task);
+        self.first_banned_attempt.merge(&other.first_banned_attempt);
         self.latencies.merge(&other.latencies);
     }
 }
@@ -402,6 +428,14 @@ pub struct Numbers {
     pub start_spread_ns: Option<u64>,
     /// Clients under test; `None` of a strategy that is none.
     pub clients: Option<Clients>,
+    /// Silent clients beside the tasks; `None` of a scenario without any.
+    pub holders: Option<Holders>,
+    /// Tasks that sshd banned; `None` of a strategy that does not ask for it, and without sshd's log.
+    pub tasks_banned: Option<u64>,
+    /// The smallest spacing of logins that never banned, nanoseconds, worst round; likewise.
+    pub unbanned_spacing_ns: Option<u64>,
+    /// Look-ups of keys by a command; `None` without one, and without a log that tells.
+    pub key_commands: Option<u64>,
 }
 
 impl Numbers {
@@ -472,6 +506,17 @@ impl Numbers {
         self.startups_peak = both(self.startups_peak, other.startups_peak, u64::max);
         self.server_cpu_ns = both(self.server_cpu_ns, other.server_cpu_ns, |a, b| a + b);
         self.start_spread_ns = both(self.start_spread_ns, other.start_spread_ns, u64::max);
+        self.holders = both(self.holders, other.holders, |mut mine, theirs| {
+            mine.merge(&theirs);
+            mine
+        });
+        self.tasks_banned = both(self.tasks_banned, other.tasks_banned, |a, b| a + b);
+        self.unbanned_spacing_ns = both(
+            self.unbanned_spacing_ns,
+            other.unbanned_spacing_ns,
+            u64::max,
+        );
+        self.key_commands = both(self.key_commands, other.key_commands, |a, b| a + b);
         self.clients = both(
             self.clients.take(),
             other.clients.as_ref(),
@@ -519,6 +564,8 @@ pub struct RoundSummary {
     pub task_connections: Option<Vec<u64>>,
     /// Its course.
     pub timeline: TimeLine,
+    /// What each task of `failing-login` saw, in the order of their numbers; empty of another strategy.
+    pub failing: Vec<FailingLogins>,
     /// Startup slots in use; `None` without a gauge.
     pub startups: Option<Startups>,
     /// What it cost the server; `None` where it cannot be read.

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use super::books::{RoundBooks, StartNumbers};
 use super::clients::Clients;
-use super::numbers::{Leftovers, Makers, Numbers, PerTask, RoundSummary, Scope};
+use super::numbers::{Holders, Leftovers, Makers, Numbers, PerTask, RoundSummary, Scope};
 use super::outcomes::{
     Window, count_connection, count_maker, count_outcome, settle_rate, time_stages,
 };
 use crate::analysis::admission::Trials;
+use crate::analysis::climb::GRACE_SLACK;
+use crate::analysis::failing::{self, Plan};
 use crate::analysis::latency::Stage;
 use crate::analysis::reconciliation::Reconciliation;
 use crate::analysis::timeline::{TaskEnd, TimeLine, TimeLineBuilder};
@@ -20,14 +22,15 @@ use crate::analysis::witness::WitnessBuilder;
 use crate::ids::{AttemptId, RoundId, StrategyName, TaskId};
 use crate::instant::RunInstant;
 use crate::join::{
-    Attempt, ClientView, Means, Seen, ServerViews, Sides, SshdView, TaskKeys, Told, Views, join,
+    Attempt, BanLine, ClientView, Means, Seen, ServerViews, Sides, SshdView, TaskKeys, Told, Views,
+    join,
 };
 use crate::ledger::RoundEnd;
 use crate::manifest::ProgramRecord;
 use crate::quantity::nanoseconds;
 use crate::reading::{KernelSettings, ServerReading};
 use crate::scenario::StrategyKind;
-use crate::server_log::DropRule;
+use crate::server_log::{DropRule, Refusal};
 use crate::vocabulary::{
     AttemptOutcome, AttemptTrace, CleanupPolicy, CleanupResult, CommandOutcome, Phase, RetryKind,
     TaskFailure, TaskFate,
@@ -55,7 +58,8 @@ struct TaskState {
 /// What began as an attempt.
 pub(super) struct OpenAttempt {
     pub(super) round: RoundId,
-    pub(super) task: TaskId,
+    /// `None` of a holder.
+    pub(super) task: Option<TaskId>,
     pub(super) phase: Phase,
     pub(super) ordinal: u32,
     pub(super) at: RunInstant,
@@ -92,6 +96,13 @@ pub(super) struct RoundState {
     leftovers_wanted: bool,
     /// Its strategy is a staircase.
     climbs: bool,
+    /// After so long sshd ends who has not logged in; `None` where it never does, or nobody knows.
+    grace: Option<Duration>,
+    /// What sshd logged of holders, to be taken out of what it logged of the tasks.
+    holder_logins: u64,
+    holder_refusals: Vec<Refusal>,
+    /// Its logins are to fail.
+    failing: Option<Plan>,
 }
 
 /// How a round ended, as its last event says.
@@ -137,6 +148,7 @@ impl RoundState {
                 kernel: None,
                 held_trials: BTreeMap::new(),
                 held_lost: None,
+                failing: Vec::new(),
                 server_log: None,
                 reconciliation: None,
             },
@@ -147,6 +159,10 @@ impl RoundState {
             clients_cleared: 0,
             leftovers_wanted: false,
             climbs: false,
+            grace: None,
+            holder_logins: 0,
+            holder_refusals: Vec::new(),
+            failing: None,
             held_back: false,
             timeline: TimeLineBuilder::new(at),
             witness: WitnessBuilder::default(),
@@ -184,6 +200,22 @@ impl RoundState {
         self.views = views;
         self.log = ServerViews::new(rule, keys);
         self.settings = settings;
+        self
+    }
+
+    /// Says how many silent clients are beside the tasks, and when sshd ends them.
+    pub(super) fn beside(mut self, holders: u32, grace: Option<Duration>) -> Self {
+        self.grace = grace;
+        self.summary.numbers.holders = (holders > 0).then(|| Holders {
+            asked: u64::from(holders),
+            ..Holders::default()
+        });
+        self
+    }
+
+    /// Says that its logins are to fail.
+    pub(super) fn failing(mut self, plan: Option<Plan>) -> Self {
+        self.failing = plan;
         self
     }
 
@@ -308,12 +340,18 @@ impl RoundState {
             scope.counts.attempts += 1;
             scope.counts.connections += u64::from(open.ordinal == 1);
         });
-        let Some(state) = self.tasks.get_mut(&open.task) else {
+        let Some(state) = open.task.and_then(|task| self.tasks.get_mut(&task)) else {
             return false;
         };
         state.attempts[open.phase as usize] += 1;
         state.first_attempt.get_or_insert(attempt);
         true
+    }
+
+    /// A silent client beside the tasks begins to connect: what a task meets, it meets with that slot in use.
+    pub(super) fn holder_started(&mut self) {
+        self.open_attempts += 1;
+        self.summary.books.attempts_started += 1;
     }
 
     pub(super) fn attempt_ended(
@@ -324,8 +362,36 @@ impl RoundState {
         trace: &AttemptTrace,
         at: RunInstant,
     ) {
-        self.timeline.attempt_ended(at, outcome);
         self.open_attempts = self.open_attempts.saturating_sub(1);
+        if open.task.is_some() {
+            self.timeline.attempt_ended(at, outcome);
+            self.answered(open, outcome, trace, at);
+        }
+        self.summary.books.attempts_ended_once += 1;
+        self.clients.push(ClientView {
+            attempt,
+            task: open.task,
+            phase: open.phase,
+            ordinal: open.ordinal,
+            started: open.at,
+            ended: at,
+            outcome: outcome.clone(),
+            trace: AttemptTrace {
+                // The same of every attempt that got so far, and many bytes.
+                identification: None,
+                ..trace.clone()
+            },
+        });
+    }
+
+    /// What the answer to a task's attempt says of the slots that were in use.
+    fn answered(
+        &mut self,
+        open: &OpenAttempt,
+        outcome: &AttemptOutcome,
+        trace: &AttemptTrace,
+        at: RunInstant,
+    ) {
         let refused = match outcome {
             // A silent client may log in at last.
             AttemptOutcome::Held | AttemptOutcome::Handshake => Some(0),
@@ -352,21 +418,6 @@ impl RoundState {
             let shortest = self.summary.held_lost.map_or(held, |other| other.min(held));
             self.summary.held_lost = Some(shortest);
         }
-        self.summary.books.attempts_ended_once += 1;
-        self.clients.push(ClientView {
-            attempt,
-            task: open.task,
-            phase: open.phase,
-            ordinal: open.ordinal,
-            started: open.at,
-            ended: at,
-            outcome: outcome.clone(),
-            trace: AttemptTrace {
-                // The same of every attempt that got so far, and many bytes.
-                identification: None,
-                ..trace.clone()
-            },
-        });
     }
 
     pub(super) fn server_logged(&mut self, line: &str, at: RunInstant) {
@@ -376,10 +427,48 @@ impl RoundState {
     /// Adds a joined attempt to the numbers.
     fn count(&mut self, attempt: &Attempt) {
         match (&attempt.client, &attempt.server) {
+            (Some(client), _) if client.task.is_none() => self.count_holder(attempt, client),
             (Some(client), _) => self.count_client(attempt, client),
             (None, Some(view)) if !self.views.client => self.count_connection(attempt, view),
             // Another client's, or a broken law.
             (None, _) => {}
+        }
+    }
+
+    /// A silent client beside the tasks: counted apart, and what sshd logged of it with it.
+    fn count_holder(&mut self, attempt: &Attempt, client: &ClientView) {
+        let grace = self.grace;
+        let by_grace = |connected: RunInstant| {
+            grace.is_some_and(|grace| client.ended.since(connected) + GRACE_SLACK >= grace)
+        };
+        let holders = self.summary.numbers.holders.get_or_insert_default();
+        let silent = client.trace.bytes_out == 0;
+        match &client.outcome {
+            AttemptOutcome::BannerEof { .. } => holders.refused += 1,
+            AttemptOutcome::Held => holders.admitted += 1,
+            AttemptOutcome::Handshake => {
+                holders.admitted += 1;
+                holders.logged_in += 1;
+                self.summary.books.connections_made += 1;
+            }
+            // It had been admitted when it was given up, or when its login at the end came to nothing.
+            _ if client.trace.identified.is_some() => {
+                holders.admitted += 1;
+                if let (AttemptOutcome::KexFailed { .. }, true) = (&client.outcome, silent) {
+                    *if client.trace.connected.is_some_and(by_grace) {
+                        &mut holders.ended_by_grace
+                    } else {
+                        &mut holders.ended_early
+                    } += 1;
+                }
+            }
+            _ => {}
+        }
+        if let Some(view) = &attempt.server {
+            self.holder_logins += u64::from(view.accepted);
+            let refusal = view.refusal.map(|(_, refusal)| refusal);
+            holders.refused_by_ban += u64::from(matches!(refusal, Some(Refusal::Penalty(_))));
+            self.holder_refusals.extend(refusal);
         }
     }
 
@@ -462,7 +551,7 @@ impl RoundState {
                 window.handshakes.push(authenticated.0);
             }
         }
-        if let Some(state) = self.tasks.get_mut(&client.task) {
+        if let Some(state) = client.task.and_then(|task| self.tasks.get_mut(&task)) {
             state.handshakes[client.phase as usize] += u64::from(handshake);
             if state.first_attempt == Some(client.attempt) {
                 self.first_connects
@@ -623,7 +712,7 @@ impl RoundState {
             }
         }
         let log = std::mem::replace(&mut self.log, ServerViews::new(None, Arc::default()));
-        let (counts, connections) = log.finish();
+        let (counts, connections, bans) = log.finish();
         let kernel = self.summary.kernel.as_ref();
         let means = Means::of(
             views.server.then_some(&counts),
@@ -642,6 +731,14 @@ impl RoundState {
         let joined = join(sides, views, means);
         for attempt in &joined.attempts {
             self.count(attempt);
+        }
+        if let Some(holders) = &mut self.summary.numbers.holders {
+            holders.failed = holders
+                .asked
+                .saturating_sub(holders.admitted + holders.refused);
+        }
+        if let Some(plan) = self.failing.take() {
+            self.settle_failing(&plan, &joined.attempts, &bans);
         }
         if !self.views.client {
             self.count_unserved(counts.fork_failures + counts.pipe_failures);
@@ -665,10 +762,47 @@ impl RoundState {
                 summary.started,
                 summary.kernel.as_ref(),
             ));
-            summary.numbers.server_accepted = Some(counts.accepted);
-            summary.numbers.server_drops = views.drops.then(|| counts.drops.clone());
+            let numbers = &mut summary.numbers;
+            let (logins, refused) = match (views.by_port, numbers.holders) {
+                (true, _) => (self.holder_logins, 0),
+                (false, holders) => holders.map_or((0, 0), |of| (of.logged_in, of.refused)),
+            };
+            numbers.server_accepted = Some(counts.accepted.saturating_sub(logins));
+            // Without ports nobody can say which of the refusals were the holders'.
+            numbers.server_drops = (views.drops && refused == 0).then(|| {
+                let mut drops = counts.drops.clone();
+                for refusal in &self.holder_refusals {
+                    drops.take_out(*refusal);
+                }
+                drops
+            });
+            // None are logged where there is no such command, or no line of it is asked for (`LogVerbose`, 8.5).
+            numbers.key_commands = Some(counts.key_commands).filter(|commands| *commands > 0);
             summary.server_log = Some(counts);
         }
+    }
+
+    /// What the logins that were to fail came to.
+    fn settle_failing(&mut self, plan: &Plan, attempts: &[Attempt], bans: &[BanLine]) {
+        let numbers = &mut self.summary.numbers;
+        let tasks = u32::try_from(self.summary.books.tasks_planned).unwrap_or(u32::MAX);
+        let tasks = failing::of_round(plan, tasks, attempts, bans);
+        // What refused is in sshd's log, or nobody knows.
+        if numbers.views.have(Views::ALL) {
+            numbers.tasks_banned =
+                Some(tasks.iter().filter(|task| task.ban.is_some()).count() as u64);
+            numbers.unbanned_spacing_ns = failing::unbanned_spacing_ns(&tasks);
+        }
+        for task in &tasks {
+            if let Some(banned) = task.first_banned() {
+                numbers.total.first_banned_attempt.add(banned);
+            }
+            if let Some(lasted) = task.ban.and_then(|ban| ban.at_most_ns) {
+                let lasted = Duration::from_nanos(lasted);
+                numbers.total.latencies.record(Stage::Ban, lasted);
+            }
+        }
+        self.summary.failing = tasks;
     }
 
     fn settle_ends(&mut self) {

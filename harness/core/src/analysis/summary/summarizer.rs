@@ -11,6 +11,8 @@ use super::books::LedgerBooks;
 use super::clients::ClientLoad;
 use super::numbers::{GeneratorHealth, Numbers, RoundSummary, RunSummary, StrategySummary};
 use super::round::{Ending, OpenAttempt, RoundState};
+use crate::analysis::climb::login_grace_time;
+use crate::analysis::failing::Plan;
 use crate::ids::{AttemptId, CommandId, RoundId, StrategyName};
 use crate::instant::RunInstant;
 use crate::join::{TaskKeys, Views};
@@ -133,7 +135,7 @@ impl Summarizer {
             } => {
                 let mut open = OpenAttempt {
                     round: *round,
-                    task: *task,
+                    task: Some(*task),
                     phase: *phase,
                     ordinal: *ordinal,
                     at,
@@ -143,7 +145,27 @@ impl Summarizer {
                     self.in_round(*round, |state| state.attempt_started(*attempt, &mut open));
                 self.attempts.insert(*attempt, open).is_none() && known
             }
+            Event::HolderStarted { round, attempt } => {
+                let open = OpenAttempt {
+                    round: *round,
+                    task: None,
+                    phase: Phase::Submit,
+                    ordinal: 1,
+                    at,
+                    others: 0,
+                };
+                let known = self.in_round(*round, |state| {
+                    state.holder_started();
+                    true
+                });
+                self.attempts.insert(*attempt, open).is_none() && known
+            }
             Event::AttemptEnded {
+                attempt,
+                outcome,
+                trace,
+            }
+            | Event::HolderEnded {
                 attempt,
                 outcome,
                 trace,
@@ -366,6 +388,12 @@ impl Summarizer {
             .at_most(scenario.max_in_flight)
             .witnessed(views, rule, Arc::clone(&self.task_keys), server.kernel)
             .under_test(scenario.program_of(strategy))
+            .beside(scenario.holders, login_grace_time(manifest))
+            .failing(
+                scenario
+                    .failing(strategy)
+                    .map(|record| Plan::of(record, manifest)),
+            )
     }
 
     fn check_envelope(&mut self, record: &Record) {

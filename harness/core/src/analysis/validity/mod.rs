@@ -237,7 +237,9 @@ fn admitted(run: &RunSummary) -> Option<Check> {
         }
         rounds += 1;
         let counts = &round.numbers.total.counts;
-        if counts.handshakes + counts.attempts_held > 0 {
+        // A login that was to fail, and did so for its key, has met the server as well as any.
+        let failed_as_meant = !round.failing.is_empty() && counts.auth_failed > 0;
+        if counts.handshakes + counts.attempts_held > 0 || failed_as_meant {
             continue;
         }
         // All refused is an answer, such as a banned address gets; but only sshd's log tells it from a server that is gone

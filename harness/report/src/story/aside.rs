@@ -1,0 +1,214 @@
+//! What stood beside the tasks: holders, bans that the run earned itself, logins that failed on purpose, look-ups of keys.
+//!
+//! Owns the words, as its parent does; each is a list of sentences, empty where there is nothing to say.
+
+use super::counted;
+use crate::document::{RunReport, StrategyReport};
+use crate::terminal::time;
+use sshchurn_core::analysis::failing::{FailingLogins, Predicted};
+use sshchurn_core::manifest::ServerKind;
+use sshchurn_core::quantity::number;
+use sshchurn_core::scenario::Life;
+
+/// The silent clients beside the tasks of each strategy.
+pub(super) fn holders(report: &RunReport) -> Vec<String> {
+    report
+        .strategies
+        .iter()
+        .filter_map(|strategy| {
+            let holders = strategy.totals.holders.filter(|holders| holders.asked > 0)?;
+            let parts: Vec<String> = [
+                (holders.refused, "were refused"),
+                (holders.refused_by_ban, "of these by a ban that this run had earned"),
+                (holders.failed, "got no answer"),
+                (holders.ended_by_grace, "were ended by LoginGraceTime"),
+                (holders.ended_early, "were ended by sshd before that"),
+                (holders.logged_in, "left by logging in"),
+            ]
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("; {count} {what}"))
+            .collect();
+            Some(format!(
+                "{}: {} of {} silent clients beside the tasks ({} in each round) were admitted and held a startup slot{}.",
+                strategy.strategy,
+                holders.admitted,
+                holders.asked,
+                report.scenario.holders,
+                parts.concat()
+            ))
+        })
+        .collect()
+}
+
+/// Bans that met connections which were not there to meet one.
+pub(super) fn own_bans(report: &RunReport) -> Vec<String> {
+    let by_grace: u64 = report
+        .strategies
+        .iter()
+        .filter_map(|strategy| strategy.totals.holders)
+        .map(|holders| holders.ended_by_grace)
+        .sum();
+    let meant = |strategy: &&StrategyReport| {
+        let kind = report.scenario.kind_of(&strategy.strategy);
+        kind.is_some_and(|kind| kind.life() == Life::Failing)
+    };
+    report
+        .strategies
+        .iter()
+        .filter(|strategy| !meant(strategy))
+        .flat_map(|strategy| {
+            let drops = strategy.totals.server.server_drops_by_cause.iter();
+            drops.flat_map(|drops| &drops.penalties).map(move |(reason, count)| {
+                let earned = match (report.target.kind, reason.as_str()) {
+                    (ServerKind::External, _) => {
+                        "who earned it is not known: others may use this server".to_owned()
+                    }
+                    (_, "grace-exceeded") if by_grace > 0 => format!(
+                        "this run earned it itself, by {} that LoginGraceTime ended",
+                        counted(by_grace, "holder")
+                    ),
+                    _ => "this run earned it itself, by its own connections".to_owned(),
+                };
+                format!(
+                    "{}: sshd refused {} because it had banned the address (PerSourcePenalties, {reason}); {earned}.",
+                    strategy.strategy,
+                    counted(*count, "connection")
+                )
+            })
+        })
+        .collect()
+}
+
+/// Which spacing of logins never banned, and what became of each.
+pub(super) fn failing(report: &RunReport) -> Vec<String> {
+    let mut sentences = Vec::new();
+    for strategy in &report.strategies {
+        let rounds: Vec<(u32, &FailingLogins)> = strategy
+            .per_round
+            .iter()
+            .flat_map(|round| round.failing.iter().map(|task| (round.round.0, task)))
+            .collect();
+        let Some((_, first)) = rounds.first() else {
+            continue;
+        };
+        let name = &strategy.strategy;
+        let each = counted(first.planned, "failing login");
+        let totals = &strategy.totals;
+        sentences.push(match (totals.unbanned_spacing_ns, totals.tasks_banned) {
+            _ if report.embedded_stand_in => format!(
+                "{name}: the stand-in has no penalties, so nothing is known of a spacing that bans."
+            ),
+            (Some(spacing), Some(0)) => format!(
+                "{name}: no spacing banned, down to {} ({each} each).",
+                time(spacing)
+            ),
+            (Some(spacing), _) => format!(
+                "{name}: the smallest spacing that never banned is {} ({each} each).",
+                time(spacing)
+            ),
+            (None, Some(banned)) if banned == totals.tasks.tasks_scheduled => {
+                format!("{name}: every spacing banned ({each} each).")
+            }
+            (None, _) => format!(
+                "{name}: which spacing never bans cannot be said: not every login was answered as it was meant to be."
+            ),
+        });
+        let several = strategy.per_round.len() > 1;
+        for (round, task) in rounds {
+            let place = if several {
+                format!("{name}, round {round}")
+            } else {
+                name.to_string()
+            };
+            sentences.push(format!("{place}: {}", of_task(task)));
+        }
+    }
+    sentences
+}
+
+fn of_task(task: &FailingLogins) -> String {
+    let every = match task.spacing_ns {
+        0 => "with no pause".to_owned(),
+        spacing => format!("every {}", time(spacing)),
+    };
+    let seen = match (task.first_refused, &task.ban) {
+        (None, _) if task.never_refused() => {
+            format!("none of {} was refused", counted(task.planned, "login"))
+        }
+        (None, _) => format!(
+            "{} of {} failed as they should, and then one ended otherwise",
+            task.failed, task.planned
+        ),
+        (Some(number), None) => format!(
+            "login {number} was refused, and not by a ban ({})",
+            task.refused_by.as_deref().unwrap_or("unknown")
+        ),
+        (Some(number), Some(ban)) => {
+            let lasted = match ban.at_most_ns {
+                Some(at_most) => {
+                    format!("it lasted {} to {}", time(ban.at_least_ns), time(at_most))
+                }
+                None => format!("it was not over after {}", time(ban.at_least_ns)),
+            };
+            let announced = ban.announced_ns.map_or_else(String::new, |ns| {
+                let longer = match ban.failed_after {
+                    0 => String::new(),
+                    more => format!(
+                        ", before {} more that had begun failed too",
+                        counted(more, "login")
+                    ),
+                };
+                format!(", and sshd had said {}{longer}", time(ns))
+            });
+            format!(
+                "login {number} met a ban ({}); {lasted}{announced}",
+                task.refused_by.as_deref().unwrap_or("unknown")
+            )
+        }
+    };
+    let predicted = match (task.predicted, task.as_predicted()) {
+        (None, _) => String::new(),
+        (Some(predicted), Some(false)) => {
+            format!("; sshd's arithmetic says otherwise: {}", first(predicted))
+        }
+        (Some(predicted), Some(true) | None) => {
+            format!("; sshd's arithmetic says {}", first(predicted))
+        }
+    };
+    format!("{every} {seen}{predicted}.")
+}
+
+/// The first login that is refused.
+fn first(predicted: Predicted) -> String {
+    match (predicted.earliest, predicted.latest) {
+        (None, None) => "none is refused".to_owned(),
+        (Some(earliest), Some(latest)) if earliest == latest => format!("login {earliest}"),
+        (Some(earliest), Some(latest)) => format!("login {earliest} to {latest}"),
+        (Some(earliest), None) | (None, Some(earliest)) => {
+            format!("login {earliest} at the earliest, or none")
+        }
+    }
+}
+
+/// How often a login had its key looked up by a command.
+pub(super) fn key_commands(report: &RunReport) -> Vec<String> {
+    report
+        .strategies
+        .iter()
+        .filter_map(|strategy| {
+            let server = &strategy.totals.server;
+            let (commands, logins) = (server.key_commands?, server.server_accepted?);
+            let each = match logins {
+                0 => String::new(),
+                logins => format!(" ({:.2} for each)", number(commands) / number(logins)),
+            };
+            Some(format!(
+                "{}: sshd ran the key command {} for {}{each}; a login waits for it once.",
+                strategy.strategy,
+                counted(commands, "time"),
+                counted(logins, "login")
+            ))
+        })
+        .collect()
+}
