@@ -212,7 +212,10 @@ pub struct ServerDescription {
     pub identification: String,
     /// Release text where the server could be asked (`sshd -V` or the package), e.g. `OpenSSH_9.2p1`.
     pub release: Option<String>,
-    /// Image reference and digest, docker only.
+    /// What was asked for, where that release cannot be had and the nearest one ran; `release` is the one that ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub substitution: Option<Substitution>,
+    /// Image reference and content hash, `reference@id`, docker only.
     pub image: Option<String>,
     /// Which CPUs are the clients' and which the server's; `None` where they share them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -251,6 +254,53 @@ pub struct ServerDescription {
     pub login_shell_cost_ns: Option<u64>,
     /// Warnings of the target, each a full sentence with its remedy.
     pub warnings: Vec<String>,
+}
+
+/// A release that ran in place of another, of which there is no image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Substitution {
+    /// The release that was asked for, such as `8.9`.
+    pub asked: String,
+    /// The release that ran: the nearest one there is.
+    pub ran: String,
+    /// What one of them does and the other does not, as far as it changes what is measured; oldest first.
+    pub differences: Vec<ReleaseDifference>,
+}
+
+/// Something that sshd does in some releases only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseDifference {
+    /// Those that do it: `since 9.8`, `8.5 to 8.8`.
+    pub releases: String,
+    /// What they do.
+    pub what: String,
+    /// What that does to a measurement.
+    pub effect: String,
+}
+
+impl Substitution {
+    /// All of it in one line.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let Substitution { asked, ran, .. } = self;
+        let told: Vec<String> = self
+            .differences
+            .iter()
+            .map(|ReleaseDifference { releases, what, effect }| {
+                format!("{releases}: {what} ({effect})")
+            })
+            .collect();
+        let told = match told.is_empty() {
+            true => String::from("none that is known"),
+            false => told.join("; "),
+        };
+        format!(
+            "ANOTHER RELEASE: this is OpenSSH {ran}, not the {asked} that was asked for; there is no image of {asked}, and {ran} is \
+             the nearest. What differs: {told}"
+        )
+    }
 }
 
 /// A package on the server's machine.
