@@ -138,6 +138,9 @@ pub struct FileRecord {
     pub sha256: String,
 }
 
+/// The repository of the images that are made for a run. Its tags say what is in them.
+pub const OWN_IMAGES: &str = "sshchurn/openssh";
+
 /// Which kind of server was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

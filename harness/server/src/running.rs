@@ -52,6 +52,7 @@ impl ServerOptions {
             release: None,
             docker: DockerOptions {
                 recipe,
+                image: None,
                 network: DockerNetwork::default(),
                 shared_folder: true,
             },
