@@ -284,25 +284,36 @@ pub struct ReleaseDifference {
 }
 
 impl Substitution {
-    /// All of it in one line.
+    /// What ran in place of what, and why.
     #[must_use]
-    pub fn sentence(&self) -> String {
+    pub fn headline(&self) -> String {
         let Substitution { asked, ran, .. } = self;
-        let told: Vec<String> = self
-            .differences
-            .iter()
-            .map(|ReleaseDifference { releases, what, effect }| {
-                format!("{releases}: {what} ({effect})")
-            })
-            .collect();
-        let told = match told.is_empty() {
-            true => String::from("none that is known"),
-            false => told.join("; "),
-        };
         format!(
-            "ANOTHER RELEASE: this is OpenSSH {ran}, not the {asked} that was asked for; there is no image of {asked}, and {ran} is \
-             the nearest. What differs: {told}"
+            "ANOTHER RELEASE: this is OpenSSH {ran}, not the {asked} that was asked for; there is no image of {asked}, and {ran} is the \
+             nearest"
         )
+    }
+
+    /// The headline, and a line for each difference.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let Substitution { asked, ran, .. } = self;
+        let differences = self.differences.iter().map(
+            |ReleaseDifference {
+                 releases,
+                 what,
+                 effect,
+             }| format!("OpenSSH {asked} against {ran}, {releases}: {what} ({effect})"),
+        );
+        let none = self.differences.is_empty().then(|| {
+            format!(
+                "OpenSSH {asked} against {ran}: no difference is known that changes a measurement"
+            )
+        });
+        std::iter::once(self.headline())
+            .chain(differences)
+            .chain(none)
+            .collect()
     }
 }
 

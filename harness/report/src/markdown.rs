@@ -21,8 +21,8 @@ const LINES: usize = 20;
 #[must_use]
 pub fn render(report: &RunReport) -> String {
     let mut out = String::new();
-    if report.embedded_stand_in {
-        line(&mut out, &format!("> **{}**\n", text(story::EMBEDDED)));
+    for notice in story::notices(report) {
+        line(&mut out, &format!("> **{}**\n", text(&notice)));
     }
     let verdict = match report.verdict {
         Verdict::Pass => "✅ PASS",

@@ -29,8 +29,8 @@ pub fn render(report: &RunReport) -> String {
 pub fn render_with(report: &RunReport, colour: bool) -> String {
     let paint = Paint { colour };
     let mut out = String::new();
-    if report.embedded_stand_in {
-        line(&mut out, &paint.warn(super::story::EMBEDDED));
+    for notice in super::story::notices(report) {
+        line(&mut out, &paint.warn(&notice));
     }
     header(&mut out, report);
     let answers = super::story::answers(report);

@@ -143,7 +143,7 @@ impl Server {
         }
         let (suite, substitution) = Suite::serving(release, request.sshd.min_release)?;
         if let Some(substitution) = &substitution {
-            progress(&substitution.sentence());
+            substitution.lines().iter().for_each(|line| progress(line));
         }
         let wanted = Wanted {
             recipe: &options.recipe,

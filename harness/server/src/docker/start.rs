@@ -87,8 +87,7 @@ impl DockerServer {
             host_key: KeyPair::generate().map_err(key_error)?,
             user_key: KeyPair::generate().map_err(key_error)?,
         };
-        let (container, outbox) =
-            started(request, options, engine, server, &files, free).await?;
+        let (container, outbox) = started(request, options, engine, server, &files, free).await?;
         let port = match options.network {
             DockerNetwork::Host => free,
             DockerNetwork::Published => container.published(INNER_PORT).await?,

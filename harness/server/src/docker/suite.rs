@@ -184,16 +184,14 @@ mod tests {
     }
 
     #[test]
-    fn release_without_an_image_is_served_by_the_nearest_that_the_scenario_allows_and_that_is_said() {
+    fn release_without_an_image_is_served_by_the_nearest_that_the_scenario_allows_and_that_is_said()
+    {
         let served = |release, least: Option<Release>| {
             let (suite, substitution) = Suite::serving(Some(release), least).expect("served");
             (suite, substitution.map(|made| (made.asked, made.ran)))
         };
         let said = |asked: &str, ran: &str| Some((asked.to_owned(), ran.to_owned()));
-        assert_eq!(
-            served(Release::new(9, 2), None),
-            (Suite::Bookworm, None)
-        );
+        assert_eq!(served(Release::new(9, 2), None), (Suite::Bookworm, None));
         assert_eq!(
             served(Release::new(9, 6), None),
             (Suite::Bookworm, said("9.6", "9.2"))

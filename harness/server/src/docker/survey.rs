@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use testcontainers::runners::AsyncRunner;
 use testcontainers::ImageExt;
+use testcontainers::runners::AsyncRunner;
 
 use super::container::{Container, LOOK_AGAIN};
 use super::engine::{ANSWER, Engine, Removal, failed};
@@ -112,7 +112,10 @@ impl Entry {
 
     /// Whether somebody may log in with it who is not root: what is cleared away between rounds is every process of theirs.
     fn can_log_in(&self) -> bool {
-        self.account.uid != 0 && !["nologin", "false"].iter().any(|no| self.shell.ends_with(no))
+        self.account.uid != 0
+            && !["nologin", "false"]
+                .iter()
+                .any(|no| self.shell.ends_with(no))
     }
 }
 
@@ -165,7 +168,11 @@ impl Findings {
 
     /// An account that the image does not have yet, neither its name nor its number.
     fn new_account(&self, ours: Account) -> Account {
-        let taken: BTreeSet<u32> = self.accounts.iter().map(|entry| entry.account.uid).collect();
+        let taken: BTreeSet<u32> = self
+            .accounts
+            .iter()
+            .map(|entry| entry.account.uid)
+            .collect();
         let uid = ORDINARY
             .clone()
             .find(|uid| !taken.contains(uid))
@@ -189,7 +196,8 @@ impl Findings {
         user_of_image: &str,
     ) -> Result<(Layout, Release, String), Vec<String>> {
         let mut lacks = Vec::new();
-        let release = release_word(&self.version).and_then(|word| Some((Release::find(word)?, word)));
+        let release =
+            release_word(&self.version).and_then(|word| Some((Release::find(word)?, word)));
         match (&self.sshd, release) {
             (None, _) => lacks.push(String::from(
                 "no sshd in its PATH, in /usr/sbin, /usr/local/sbin or under /opt (install openssh-server)",
@@ -223,7 +231,9 @@ impl Findings {
             ));
         }
         if let Some(shell) = &self.no_shell {
-            lacks.push(format!("no login shell {shell} (`sshd.login_shell`; install it)"));
+            lacks.push(format!(
+                "no login shell {shell} (`sshd.login_shell`; install it)"
+            ));
         }
         let there = |name: &PackageName| {
             self.packages
@@ -272,7 +282,9 @@ pub(super) async fn server(
     let Some(given) = image::inspect(engine, reference).await? else {
         return Err(ServerError::Unavailable {
             what: format!("there is no image `{reference}` on this machine"),
-            fix: format!("`docker pull {reference}`, or build it; `--image` fetches nothing by itself"),
+            fix: format!(
+                "`docker pull {reference}`, or build it; `--image` fetches nothing by itself"
+            ),
         });
     };
     let id = given.id.unwrap_or_default();
@@ -351,7 +363,9 @@ async fn look(
         .with_network("none")
         .with_startup_timeout(ANSWER);
     let unfit = |why: String| ServerError::Unavailable {
-        what: format!("image {reference} cannot be the server under test: /bin/sh does not run in it ({why})"),
+        what: format!(
+            "image {reference} cannot be the server under test: /bin/sh does not run in it ({why})"
+        ),
         fix: String::from(
             "add a shell to the image, check that it is for this machine's processor, or leave `--image` away",
         ),
@@ -360,7 +374,9 @@ async fn look(
     let running = match asked.start().await {
         Ok(running) => running,
         // What the runtime says of a program that it cannot start.
-        Err(error) if error.to_string().contains("/bin/sh") => return Err(unfit(error.to_string())),
+        Err(error) if error.to_string().contains("/bin/sh") => {
+            return Err(unfit(error.to_string()));
+        }
         Err(error) => return Err(failed("start a container of the image", error)),
     };
     removal.done();
@@ -452,8 +468,14 @@ mod tests {
     fn what_is_no_openssh_or_too_old_is_no_server() {
         for (text, word) in [
             ("done\n", "no sshd"),
-            ("sshd /usr/sbin/sshd\nversion Dropbear v2022.83\ndone\n", "Dropbear"),
-            ("sshd /usr/sbin/sshd\nversion OpenSSH_6.6p1\ndone\n", "OpenSSH_6.6p1 is older"),
+            (
+                "sshd /usr/sbin/sshd\nversion Dropbear v2022.83\ndone\n",
+                "Dropbear",
+            ),
+            (
+                "sshd /usr/sbin/sshd\nversion OpenSSH_6.6p1\ndone\n",
+                "OpenSSH_6.6p1 is older",
+            ),
         ] {
             let lacks = Findings::parse(text)
                 .server(&request(), "")

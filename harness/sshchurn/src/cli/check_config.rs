@@ -28,9 +28,14 @@ pub(super) async fn command(args: CheckConfigArgs, console: Console) -> Result<E
     }
     overrides::set_keywords(&mut scenario, &args.sshd_options)?;
     let expected = args.expect.unwrap_or(scenario.sshd.max_startups);
-    let server = server_choice::of(args.target.into(), args.release, args.network);
-    server_choice::check_network(server, args.network)?;
-    server_choice::check_releases(server, args.release, scenario.sshd.min_release)?;
+    let server = server_choice::of(args.target.into(), args.release, &args.docker);
+    server_choice::check_container(server, &args.docker)?;
+    server_choice::check_releases(
+        server,
+        args.release,
+        scenario.sshd.min_release,
+        args.docker.image.as_deref(),
+    )?;
     let findings = preflight(&scenario, server)?;
     let run_id = run_id(SCENARIO);
     let directory = RunDirectory::create(args.out.as_deref(), &run_id.0)?;
@@ -39,7 +44,7 @@ pub(super) async fn command(args: CheckConfigArgs, console: Console) -> Result<E
         server,
         options: ServerOptions {
             release: args.release,
-            docker: server_choice::docker_options(args.network),
+            docker: server_choice::docker_options(&args.docker),
             external: None,
         },
         run_id,

@@ -54,7 +54,7 @@ fn order(args: &RunArgs, console: &Console) -> Result<RunOrder, CliError> {
         left_out,
     } = overrides::resolve(&args.scenario, &args.overrides)?;
     check_thresholds(&scenario)?;
-    let server = server_choice::of(args.target, args.release, args.network);
+    let server = server_choice::of(args.target, args.release, &args.docker);
     server_choice::check_options(args, server)?;
     let baseline = match &args.baseline {
         Some(path) => Some(baseline(path, args, &scenario, &origin, server, console)?),
@@ -62,7 +62,12 @@ fn order(args: &RunArgs, console: &Console) -> Result<RunOrder, CliError> {
     };
     let options = server_choice::options(args)?;
     check_clients(&scenario, server, &options.docker)?;
-    server_choice::check_releases(server, args.release, scenario.sshd.min_release)?;
+    server_choice::check_releases(
+        server,
+        args.release,
+        scenario.sshd.min_release,
+        args.docker.image.as_deref(),
+    )?;
     server_choice::check_login_shell(server, scenario.sshd.login_shell.as_ref())?;
     let mut findings = preflight(&scenario, server)?;
     findings.extend(left_out);
