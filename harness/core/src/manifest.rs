@@ -141,6 +141,19 @@ pub struct FileRecord {
 /// The repository of the images that are made for a run. Its tags say what is in them.
 pub const OWN_IMAGES: &str = "sshchurn/openssh";
 
+/// Name and content hash of an image that is written `reference@id`; the name alone where there is no hash.
+#[must_use]
+pub fn image_parts(image: &str) -> (&str, &str) {
+    image.rsplit_once('@').unwrap_or((image, ""))
+}
+
+/// Whether an image of this name is made for a run, and not given by the user.
+#[must_use]
+pub fn is_own_image(name: &str) -> bool {
+    name.strip_prefix(OWN_IMAGES)
+        .is_some_and(|rest| rest.starts_with(':'))
+}
+
 /// Which kind of server was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

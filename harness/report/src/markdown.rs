@@ -279,7 +279,7 @@ fn all_numbers(out: &mut String, report: &RunReport) {
 
 fn setup(out: &mut String, report: &RunReport) {
     let (scenario, target) = (&report.scenario, &report.target);
-    let release = target.release.as_ref().unwrap_or(&target.identification);
+    let release = story::server(report);
     line(out, "<details><summary>What was run, on what</summary>\n");
     let lines = [
         format!(
@@ -291,7 +291,7 @@ fn setup(out: &mut String, report: &RunReport) {
         format!(
             "target {} ({}), path {}; {}, {}",
             target.kind.as_str(),
-            text(release),
+            text(&release),
             target.network_path.as_str(),
             story::cpus(report),
             text(&report.environment.kernel)

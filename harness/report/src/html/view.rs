@@ -199,7 +199,7 @@ fn headlines(report: &RunReport) -> Vec<Headline> {
 
 fn setup(report: &RunReport) -> Vec<String> {
     let (scenario, target) = (&report.scenario, &report.target);
-    let release = target.release.as_ref().unwrap_or(&target.identification);
+    let release = story::server(report);
     let mut parts = vec![
         format!(
             "{} tasks, {} of each strategy",

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::pace::Pace;
 use crate::ids::StrategyName;
 use crate::manifest::{
-    EnvironmentRecord, OWN_IMAGES, PackageRecord, ScenarioRecord, ServerDescription, ServerKind,
-    StrategyRecord,
+    EnvironmentRecord, PackageRecord, ScenarioRecord, ServerDescription, ServerKind,
+    StrategyRecord, image_parts, is_own_image,
 };
 use crate::quantity::number;
 
@@ -223,14 +223,9 @@ pub(super) fn target_differences(
 /// What tells the content of one image from that of another, `reference@id`. One that is made for a run is named after its
 /// recipe, and each build of it has another id; one that is given may be called anything.
 fn image_content(image: &str) -> &str {
-    let made = |name: &str| {
-        name.strip_prefix(OWN_IMAGES)
-            .is_some_and(|rest| rest.starts_with(':'))
-    };
-    match image.rsplit_once('@') {
-        Some((name, _)) if made(name) => name,
-        Some((_, id)) => id,
-        None => image,
+    match image_parts(image) {
+        (name, id) if is_own_image(name) || id.is_empty() => name,
+        (_, id) => id,
     }
 }
 
