@@ -15,14 +15,17 @@ use super::image::{self, scratch_labels};
 use super::start::{image_of, plain_shell};
 use super::{Account, Layout, Server};
 use crate::owner::Owner;
-use crate::{ServerError, ServerRequest, io_error, too_old};
+use crate::{ServerError, ServerRequest, io_error, key_error, too_old};
 use sshchurn_core::manifest::PackageRecord;
 use sshchurn_core::release::{Release, release_word};
 use sshchurn_core::release_changes;
 use sshchurn_core::scenario::{PackageName, SlowAuthShape};
+use sshchurn_engine::ssh::keys::KeyPair;
 
 /// Where the container writes what it found.
 const FOUND: &str = "/sshchurn-survey";
+/// A host key that sshd is shown there.
+const HOST_KEY: &str = "/sshchurn-key";
 /// What `inside`, `spool` and the commands of the jobs call besides the shell's own words. All of it is in coreutils and in
 /// busybox.
 const TOOLS: [&str; 14] = [
@@ -61,7 +64,9 @@ done
 if [ -n \"$sshd\" ]; then
     echo \"sshd $sshd\"
     \"$sshd\" -V 2>&1 </dev/null | while IFS= read -r line; do printf 'version %s\\n' \"$line\"; done
-    \"$sshd\" -t -f /dev/null 2>&1 | while IFS= read -r line; do printf 'complaint %s\\n' \"$line\"; done
+    # Without a host key it gets no further than that.
+    chown 0:0 /sshchurn-key && chmod 600 /sshchurn-key
+    \"$sshd\" -t -f /dev/null -h /sshchurn-key 2>&1 | while IFS= read -r line; do printf 'complaint %s\\n' \"$line\"; done
     \"$sshd\" -G -f /dev/null | while read -r keyword value; do
         case $keyword in [Ss]shd[Ss]ession[Pp]ath | [Ss]shd[Aa]uth[Pp]ath) [ -x \"$value\" ] || echo \"no_helper $value\" ;; esac
     done
@@ -337,6 +342,7 @@ async fn look(
 ) -> Result<Findings, ServerError> {
     let owner = Owner::this_process().map_err(io_error("read /proc"))?;
     let name = format!("sshchurn-survey-{}", std::process::id());
+    let key = KeyPair::generate().map_err(key_error)?;
     let mut tools = TOOLS.to_vec();
     if request
         .sshd
@@ -358,6 +364,7 @@ async fn look(
         packages.join(" "),
     ];
     let asked = plain_shell(image_of(image::by_id(reference, id)), SURVEY, arguments)
+        .with_copy_to(HOST_KEY, key.private_pem().map_err(key_error)?.into_bytes())
         .with_container_name(&name)
         .with_labels(scratch_labels(&owner))
         .with_network("none")
