@@ -47,11 +47,9 @@ sed -i /^runner:/d /etc/passwd /etc/group /etc/shadow
 rm -rf /home/runner /etc/sshchurn
 cd /usr/bin && rm -f setsid bash sed awk mawk find xargs ps pgrep pkill grep egrep fgrep top
 ";
-/// Everything that can be missing.
-const BARE: &str = "
-rm -rf /opt /usr/bin/wc
-sed -i /^deploy/d /etc/passwd
-";
+/// Two images that cannot be servers.
+const NO_SSHD: &str = "rm /usr/sbin/sshd /usr/bin/wc /usr/bin/setsid /usr/bin/nohup";
+const HALF_AN_SSHD: &str = "sed -i /^sshd:/d /etc/passwd; rm /usr/lib/openssh/sshd-auth";
 
 fn docker(arguments: &[&str]) -> String {
     let output = Command::new("docker").args(arguments).output().unwrap();
@@ -185,10 +183,20 @@ fn image_of_another_layout_is_a_server_and_one_that_cannot_be_says_all_that_it_l
         refused.stderr
     );
 
-    let bare = Image::made("bare", &odd.0, BARE, &[]);
-    let refused = run(folder.path(), "bare", &["--image", &bare.0]).code(4);
-    for words in ["no sshd in", "no wc"] {
-        assert!(refused.stderr.contains(words), "{}", refused.stderr);
+    let lacking = [
+        (NO_SSHD, ["no sshd in", "no wc, setsid"]),
+        (
+            HALF_AN_SSHD,
+            ["no user `sshd`", "no /usr/lib/openssh/sshd-auth"],
+        ),
+    ];
+    for (number, (script, said)) in lacking.into_iter().enumerate() {
+        let name = format!("lacking-{number}");
+        let image = Image::made(&name, &base, script, &[]);
+        let refused = run(folder.path(), &name, &["--image", &image.0]).code(4);
+        for words in said {
+            assert!(refused.stderr.contains(words), "{}", refused.stderr);
+        }
     }
     let refused = run(
         folder.path(),
