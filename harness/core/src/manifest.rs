@@ -272,6 +272,22 @@ pub struct ServerDescription {
     pub warnings: Vec<String>,
 }
 
+impl ServerDescription {
+    /// Its release, and the image that was given with the beginning of its content hash.
+    #[must_use]
+    pub fn release_and_image(&self) -> String {
+        let release = self.release.as_ref().unwrap_or(&self.identification);
+        let image = self.image.as_deref().map(image_parts);
+        match image.filter(|(name, _)| !is_own_image(name)) {
+            Some((name, id)) => {
+                let id = id.rsplit(':').next().unwrap_or_default();
+                format!("{release}, image {name} {}", id.get(..12).unwrap_or(id))
+            }
+            None => release.clone(),
+        }
+    }
+}
+
 /// A release that ran in place of another, of which there is no image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -279,7 +279,7 @@ fn all_numbers(out: &mut String, report: &RunReport) {
 
 fn setup(out: &mut String, report: &RunReport) {
     let (scenario, target) = (&report.scenario, &report.target);
-    let release = story::server(report);
+    let release = target.release_and_image();
     line(out, "<details><summary>What was run, on what</summary>\n");
     let lines = [
         format!(

@@ -7,7 +7,7 @@ use sshchurn_core::analysis::laws::LawStatus;
 use sshchurn_core::analysis::summary::{Clients, Spread};
 use sshchurn_core::analysis::validity::CheckStatus;
 use sshchurn_core::gate::{GateOutcome, Verdict};
-use sshchurn_core::manifest::{Substitution, image_parts, is_own_image};
+use sshchurn_core::manifest::Substitution;
 use sshchurn_core::quantity::number;
 use sshchurn_core::scenario::Life;
 
@@ -16,20 +16,6 @@ pub(super) fn counted(count: u64, thing: &str) -> String {
     match count {
         1 => format!("1 {thing}"),
         _ => format!("{count} {thing}s"),
-    }
-}
-
-/// The server's release, and the image it is of where that was given.
-pub(super) fn server(report: &RunReport) -> String {
-    let target = &report.target;
-    let release = target.release.as_ref().unwrap_or(&target.identification);
-    let image = target.image.as_deref().map(image_parts);
-    match image.filter(|(name, _)| !is_own_image(name)) {
-        Some((name, id)) => {
-            let id = id.rsplit(':').next().unwrap_or_default();
-            format!("{release}, image {name} {}", id.get(..12).unwrap_or(id))
-        }
-        None => release.clone(),
     }
 }
 

@@ -199,7 +199,7 @@ fn headlines(report: &RunReport) -> Vec<Headline> {
 
 fn setup(report: &RunReport) -> Vec<String> {
     let (scenario, target) = (&report.scenario, &report.target);
-    let release = story::server(report);
+    let release = target.release_and_image();
     let mut parts = vec![
         format!(
             "{} tasks, {} of each strategy",

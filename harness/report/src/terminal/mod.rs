@@ -112,7 +112,7 @@ fn header(out: &mut String, report: &RunReport) {
             report.max_startups().unwrap_or("not known")
         ),
     );
-    let release = super::story::server(report);
+    let release = target.release_and_image();
     let trip = target
         .round_trip_ns
         .map_or_else(String::new, |ns| format!(", TCP connect {}", time(ns)));

@@ -44,11 +44,7 @@ pub fn of_run(
         .map(|law| format!("the books do not balance: {}", law.description));
     let server = &report.target;
     Ok(ConfigCheck {
-        server: format!(
-            "{} ({})",
-            server.kind.as_str(),
-            server.release.as_ref().unwrap_or(&server.identification),
-        ),
+        server: format!("{} ({})", server.kind.as_str(), server.release_and_image(),),
         embedded_stand_in: report.embedded_stand_in,
         substitution: server.substitution.clone(),
         effective: server.effective_max_startups.clone(),
