@@ -17,6 +17,7 @@ mod nearest;
 pub mod quantity;
 pub mod reading;
 pub mod release;
+pub mod release_changes;
 pub mod scenario;
 pub mod server_log;
 pub mod socket_error;

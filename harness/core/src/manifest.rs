@@ -168,6 +168,22 @@ pub struct FileRecord {
     pub sha256: String,
 }
 
+/// The repository of the images that are made for a run. Its tags say what is in them.
+pub const OWN_IMAGES: &str = "sshchurn/openssh";
+
+/// Name and content hash of an image that is written `reference@id`; the name alone where there is no hash.
+#[must_use]
+pub fn image_parts(image: &str) -> (&str, &str) {
+    image.rsplit_once('@').unwrap_or((image, ""))
+}
+
+/// Whether an image of this name is made for a run, and not given by the user.
+#[must_use]
+pub fn is_own_image(name: &str) -> bool {
+    name.strip_prefix(OWN_IMAGES)
+        .is_some_and(|rest| rest.starts_with(':'))
+}
+
 /// Which kind of server was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -242,7 +258,10 @@ pub struct ServerDescription {
     pub identification: String,
     /// Release text where the server could be asked (`sshd -V` or the package), e.g. `OpenSSH_9.2p1`.
     pub release: Option<String>,
-    /// Image reference and digest, docker only.
+    /// What was asked for, where that release cannot be had and the nearest one ran; `release` is the one that ran.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub substitution: Option<Substitution>,
+    /// Image reference and content hash, `reference@id`, docker only.
     pub image: Option<String>,
     /// Which CPUs are the clients' and which the server's; `None` where they share them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -281,6 +300,80 @@ pub struct ServerDescription {
     pub login_shell_cost_ns: Option<u64>,
     /// Warnings of the target, each a full sentence with its remedy.
     pub warnings: Vec<String>,
+}
+
+impl ServerDescription {
+    /// Its release, and the image that was given with the beginning of its content hash.
+    #[must_use]
+    pub fn release_and_image(&self) -> String {
+        let release = self.release.as_ref().unwrap_or(&self.identification);
+        let image = self.image.as_deref().map(image_parts);
+        match image.filter(|(name, _)| !is_own_image(name)) {
+            Some((name, id)) => {
+                let id = id.rsplit(':').next().unwrap_or_default();
+                format!("{release}, image {name} {}", id.get(..12).unwrap_or(id))
+            }
+            None => release.clone(),
+        }
+    }
+}
+
+/// A release that ran in place of another, of which there is no image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Substitution {
+    /// The release that was asked for, such as `8.9`.
+    pub asked: String,
+    /// The release that ran: the nearest one there is.
+    pub ran: String,
+    /// What one of them does and the other does not, as far as it changes what is measured; oldest first.
+    pub differences: Vec<ReleaseDifference>,
+}
+
+/// Something that sshd does in some releases only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseDifference {
+    /// Those that do it: `since 9.8`, `8.5 to 8.8`.
+    pub releases: String,
+    /// What they do.
+    pub what: String,
+    /// What that does to a measurement.
+    pub effect: String,
+}
+
+impl Substitution {
+    /// What ran in place of what, and why.
+    #[must_use]
+    pub fn headline(&self) -> String {
+        let Substitution { asked, ran, .. } = self;
+        format!(
+            "ANOTHER RELEASE: this is OpenSSH {ran}, not the {asked} that was asked for; there is no image of {asked}, and {ran} is the \
+             nearest"
+        )
+    }
+
+    /// The headline, and a line for each difference.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let Substitution { asked, ran, .. } = self;
+        let differences = self.differences.iter().map(
+            |ReleaseDifference {
+                 releases,
+                 what,
+                 effect,
+             }| format!("OpenSSH {asked} against {ran}, {releases}: {what} ({effect})"),
+        );
+        let none = self.differences.is_empty().then(|| {
+            format!(
+                "OpenSSH {asked} against {ran}: no difference is known that changes a measurement"
+            )
+        });
+        std::iter::once(self.headline())
+            .chain(differences)
+            .chain(none)
+            .collect()
+    }
 }
 
 /// A package on the server's machine.

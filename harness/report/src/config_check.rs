@@ -13,6 +13,7 @@ use super::terminal;
 use sshchurn_core::analysis::admission::{AdmissionCurve, CurveVerdict};
 use sshchurn_core::analysis::climb::Climbs;
 use sshchurn_core::exit_code::ExitCode;
+use sshchurn_core::manifest::Substitution;
 use sshchurn_core::quantity::number;
 use sshchurn_core::scenario::MaxStartups;
 
@@ -101,6 +102,9 @@ pub struct ConfigCheck {
     pub server: String,
     /// Whether it was the embedded stand-in and not OpenSSH.
     pub embedded_stand_in: bool,
+    /// What was asked for, where the server is of another release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub substitution: Option<Substitution>,
     /// `MaxStartups` as written into `sshd_config`.
     pub requested: String,
     /// What it is expected to be; the requested value unless told otherwise.
@@ -242,6 +246,9 @@ pub fn text(check: &ConfigCheck) -> String {
         line(
             "EMBEDDED STAND-IN: not an OpenSSH server; it decides by OpenSSH's rule because it was written to",
         );
+    }
+    for said in check.substitution.iter().flat_map(Substitution::lines) {
+        line(&said);
     }
     line(&format!("MaxStartups of {}", check.server));
     line("");
@@ -390,6 +397,7 @@ mod tests {
             schema_version: CONFIG_CHECK_VERSION,
             server: "local (OpenSSH_9.2p1)".to_owned(),
             embedded_stand_in: false,
+            substitution: None,
             requested: expected.to_owned(),
             expected: expected.to_owned(),
             effective: Some(effective.to_owned()),

@@ -13,6 +13,7 @@ use sshchurn_core::analysis::catalogue::{self, Unit};
 use sshchurn_core::analysis::fidelity::{Agreement, Ratio};
 use sshchurn_core::exit_code::ExitCode;
 use sshchurn_core::ids::{RunId, StrategyName};
+use sshchurn_core::manifest::Substitution;
 
 /// Version of the document.
 pub const FIDELITY_SCHEMA_VERSION: u32 = 1;
@@ -167,6 +168,8 @@ fn limitations(report: &RunReport, real: &StrategyReport, saturated: Option<bool
             "Clients and server had CPUs of their own: {cores}. A client elsewhere has that, one beside its server has not."
         ));
     }
+    let substitution = report.target.substitution.iter();
+    limitations.extend(substitution.flat_map(Substitution::lines));
     if report.embedded_stand_in {
         limitations.push("The server was the embedded stand-in, not OpenSSH.".to_owned());
     }

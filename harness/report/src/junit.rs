@@ -35,11 +35,9 @@ pub fn render(report: &RunReport) -> String {
     ] {
         suite.add_property(Property::new(name, value));
     }
-    let mut text = story::sentence(report);
-    if report.embedded_stand_in {
-        text = format!("{}\n{text}", story::EMBEDDED);
-    }
-    suite.set_system_out(text);
+    let mut lines = story::notices(report);
+    lines.push(story::sentence(report));
+    suite.set_system_out(lines.join("\n"));
     for gate in &report.gates {
         suite.add_test_cases(of_gate(gate));
     }

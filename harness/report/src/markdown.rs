@@ -21,8 +21,8 @@ const LINES: usize = 20;
 #[must_use]
 pub fn render(report: &RunReport) -> String {
     let mut out = String::new();
-    if report.embedded_stand_in {
-        line(&mut out, &format!("> **{}**\n", text(story::EMBEDDED)));
+    for notice in story::notices(report) {
+        line(&mut out, &format!("> **{}**\n", text(&notice)));
     }
     let verdict = match report.verdict {
         Verdict::Pass => "✅ PASS",
@@ -277,7 +277,7 @@ fn all_numbers(out: &mut String, report: &RunReport) {
 
 fn setup(out: &mut String, report: &RunReport) {
     let (scenario, target) = (&report.scenario, &report.target);
-    let release = target.release.as_ref().unwrap_or(&target.identification);
+    let release = target.release_and_image();
     line(out, "<details><summary>What was run, on what</summary>\n");
     let lines = [
         format!(
@@ -289,7 +289,7 @@ fn setup(out: &mut String, report: &RunReport) {
         format!(
             "target {} ({}), path {}; {}, {}",
             target.kind.as_str(),
-            text(release),
+            text(&release),
             target.network_path.as_str(),
             story::cpus(report),
             text(&report.environment.kernel)

@@ -126,16 +126,16 @@ fn about(text: &mut Exposition, report: &RunReport) {
         ),
         ("embedded_stand_in", report.embedded_stand_in.to_string()),
     ];
-    let help = if report.embedded_stand_in {
-        super::story::EMBEDDED
-    } else {
-        "What was run."
+    let notices = super::story::notices(report);
+    let help = match notices.is_empty() {
+        true => String::from("What was run."),
+        false => notices.join(" "),
     };
     text.family(
         "sshchurn_run",
         Kind::Info,
         None,
-        help,
+        &help,
         vec![("_info", labels, 1.0)],
     );
     if let Ok(started) = OffsetDateTime::parse(&report.started_at, &Rfc3339) {

@@ -9,6 +9,7 @@ use sshchurn_core::analysis::laws::LawStatus;
 use sshchurn_core::analysis::summary::{Clients, Spread};
 use sshchurn_core::analysis::validity::CheckStatus;
 use sshchurn_core::gate::{GateOutcome, Verdict};
+use sshchurn_core::manifest::Substitution;
 use sshchurn_core::quantity::number;
 use sshchurn_core::scenario::Life;
 
@@ -31,6 +32,16 @@ pub(super) fn cpus(report: &RunReport) -> String {
 
 /// The first line of everything that comes from the stand-in.
 pub(super) const EMBEDDED: &str = "EMBEDDED STAND-IN: not an OpenSSH server; refusals follow OpenSSH's rule, rates and latencies do not";
+
+/// What stands before everything else, since it says that the server is not what one would take it for.
+pub(super) fn notices(report: &RunReport) -> Vec<String> {
+    let embedded = report.embedded_stand_in.then(|| EMBEDDED.to_owned());
+    let substitution = report.target.substitution.iter();
+    embedded
+        .into_iter()
+        .chain(substitution.flat_map(Substitution::lines))
+        .collect()
+}
 
 /// One number of a headline.
 #[derive(Debug, Clone, PartialEq, Eq)]

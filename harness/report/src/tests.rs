@@ -4,6 +4,8 @@ use super::sample::{ENEMY, bare, full, hostile, mismatched, plain, unbalanced_st
 use super::schema::assert_conforms;
 use super::*;
 use sshchurn_core::gate::Verdict;
+use sshchurn_core::release::Release;
+use sshchurn_core::release_changes::substitution;
 
 type Renderer = fn(&RunReport) -> String;
 
@@ -96,6 +98,65 @@ fn every_format_for_people_says_first_that_it_is_a_stand_in() {
             "{name}"
         );
     }
+}
+
+/// A run on 9.2 where 8.9 was asked for.
+fn substituted() -> RunReport {
+    let mut report = full();
+    report.target.substitution = substitution(Release::new(8, 9), Release::new(9, 2));
+    report
+}
+
+#[test]
+fn every_format_says_first_that_another_release_ran_and_in_what_it_differs() {
+    let report = substituted();
+    let page = html::render(&report);
+    let body = page.split("<body>").nth(1).expect("a body");
+    let body = body.trim_start().trim_start_matches("<main>").trim_start();
+    for text in [&terminal::render(&report), &markdown::render(&report), body] {
+        let first = text.lines().next().expect("a line");
+        assert!(
+            first.contains("this is OpenSSH 9.2, not the 8.9 that was asked for"),
+            "{first}"
+        );
+    }
+    let lines = report
+        .target
+        .substitution
+        .as_ref()
+        .expect("another")
+        .lines();
+    for (name, render) in RENDERERS {
+        let said = render(&report);
+        let json = name == "report.json";
+        assert!(json || said.contains(&lines[0]), "{name}");
+        for difference in &report
+            .target
+            .substitution
+            .as_ref()
+            .expect("another")
+            .differences
+        {
+            // The rest has signs that some formats escape.
+            let what = difference.what.split('`').next().expect("text");
+            assert!(said.contains(what), "{name}: {what}");
+        }
+        assert!(!render(&full()).contains("not the 8.9"), "{name}");
+    }
+}
+
+#[test]
+fn reports_name_the_image_that_was_given_and_not_one_that_was_made() {
+    let mut report = full();
+    report.target.image = Some(format!("my/base:1@sha256:{}", "ab12".repeat(16)));
+    let shown = "OpenSSH_9.2p1, image my/base:1 ab12ab12ab12";
+    for text in [terminal::render(&report), html::render(&report)] {
+        assert!(text.contains(shown), "{text}");
+    }
+    report.target.image = Some(String::from(
+        "sshchurn/openssh:9.2-bookworm-eb836a14@sha256:ab12",
+    ));
+    assert!(!terminal::render(&report).contains("image"));
 }
 
 #[test]

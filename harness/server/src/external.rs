@@ -325,6 +325,7 @@ fn describe(
         },
         release: release_word(&identification).map(str::to_owned),
         identification,
+        substitution: None,
         image: None,
         cores: None,
         login_shell: None,

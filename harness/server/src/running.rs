@@ -52,6 +52,7 @@ impl ServerOptions {
             release: None,
             docker: DockerOptions {
                 recipe,
+                image: None,
                 network: DockerNetwork::default(),
                 shared_folder: true,
             },
@@ -213,9 +214,7 @@ impl RunningServer {
         let mut description = each!(&kind, target => target.description()).clone();
         // One that was started here has not introduced itself to anybody yet.
         let introduced = description.identification.strip_prefix("SSH-2.0-");
-        let server = introduced
-            .or(description.release.as_deref())
-            .unwrap_or(&description.identification);
+        let server = introduced.map_or_else(|| description.release_and_image(), str::to_owned);
         description.choice = format!(
             "{} ({server} at {}), {why}",
             description.kind.as_str(),

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::driver::{self, Finished, sshchurn};
+use sshchurn_core::release_changes::{CHANGES, Change};
 
 /// Runs a program to its end with this on its standard input.
 pub(crate) fn fed(program: &str, arguments: &[&str], input: &[u8]) -> Finished {
@@ -60,6 +61,58 @@ fn bash_accepts_its_completions_and_completes_with_them() {
 }
 
 #[test]
+fn readme_of_the_images_has_the_table_by_which_the_nearest_release_is_chosen() {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/containers/README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let of_change = |change: &Change| {
+        let Change { what, effect, .. } = change;
+        format!("| {} | {what} | {effect} |", change.releases())
+    };
+    let expected: Vec<String> = CHANGES.iter().map(of_change).collect();
+    let section = readme
+        .split("## A release without an image")
+        .nth(1)
+        .unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| "));
+    assert_eq!(rows.skip(1).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn release_that_cannot_be_had_and_an_image_in_the_wrong_place_are_usage_errors_that_say_what_there_is()
+ {
+    for release in ["7.0", "11.3", "8.10"] {
+        for command in ["run", "check-config", "matrix"] {
+            let refused = sshchurn(&[command, "--release", release]).code(2);
+            for words in [release, "8.4, 9.2, 10.0, 10.3, 10.6"] {
+                assert!(refused.stderr.contains(words), "{}", refused.stderr);
+            }
+        }
+    }
+    for target in ["local", "embedded", "external"] {
+        let arguments = ["run", "smoke", "--target", target, "--image", "my/base"];
+        let refused = sshchurn(&arguments).code(2);
+        let said = "--image does nothing without --target docker";
+        assert!(refused.stderr.contains(said), "{}", refused.stderr);
+    }
+    // What the scenario needs is not weakened by what is nearest.
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = folder.path().join("since.toml");
+    let text = sshchurn(&["scenario", "show", "smoke"]).code(0).stdout;
+    std::fs::write(
+        &scenario,
+        text.replace("[sshd]", "[sshd]\nmin_release = \"9.8\""),
+    )
+    .unwrap();
+    let refused = sshchurn(&["run", scenario.to_str().unwrap(), "--release", "9.6"]).code(2);
+    assert!(
+        refused.stderr.contains("sshd.min_release"),
+        "{}",
+        refused.stderr
+    );
+}
+
+#[test]
 fn readme_names_every_metric_and_every_aggregate() {
     let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
     let readme = std::fs::read_to_string(readme).unwrap();
@@ -78,7 +131,7 @@ fn readme_names_every_metric_and_every_aggregate() {
 }
 
 /// A scenario file in a folder of its own.
-fn scenario(directory: &std::path::Path, text: &str) -> String {
+fn scenario(directory: &Path, text: &str) -> String {
     let path = directory.join("scenario.toml");
     std::fs::write(&path, text).unwrap();
     path.display().to_string()

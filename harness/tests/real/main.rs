@@ -9,6 +9,7 @@ mod clients;
 mod driver;
 mod failing_login;
 mod holders;
+mod images;
 mod leftovers;
 mod listen_queue;
 mod log_follow;

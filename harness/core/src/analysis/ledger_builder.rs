@@ -65,6 +65,7 @@ pub fn manifest() -> Manifest {
             network_path: NetworkPath::Direct,
             identification: "SSH-2.0-OpenSSH_9.2p1".to_owned(),
             release: Some("OpenSSH_9.2p1".to_owned()),
+            substitution: None,
             image: None,
             cores: None,
             login_shell: None,

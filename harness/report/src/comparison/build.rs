@@ -163,6 +163,10 @@ fn compared(report: &RunReport) -> ComparedRun {
                 .clone()
                 .unwrap_or_else(|| target.identification.clone()),
         },
+        asked_release: target
+            .substitution
+            .as_ref()
+            .map(|substitution| substitution.asked.clone()),
         verdict: report.verdict,
     }
 }

@@ -67,6 +67,9 @@ pub struct ComparedRun {
     pub target: String,
     /// Release, or identification string, of the server.
     pub release: String,
+    /// The release that was asked for, where it was another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_release: Option<String>,
     /// Its own verdict, by its thresholds.
     pub verdict: Verdict,
 }

@@ -43,8 +43,14 @@ pub fn render_with(report: &CompareReport, colour: bool) -> String {
 
 /// One line about a run.
 pub(super) fn run(run: &ComparedRun) -> String {
+    let asked = run
+        .asked_release
+        .as_ref()
+        .map_or_else(String::new, |asked| {
+            format!("; NOT the {asked} that was asked for")
+        });
     format!(
-        "{} ({}): {} tasks, {} rounds, {} ({})",
+        "{} ({}): {} tasks, {} rounds, {} ({}{asked})",
         run.run_id, run.started_at, run.tasks, run.rounds, run.target, run.release
     )
 }

@@ -11,6 +11,8 @@ use sshchurn_core::gate::{Verdict, decide};
 use sshchurn_core::ids::RunId;
 use sshchurn_core::ledger::RunEnd;
 use sshchurn_core::manifest::ServerKind;
+use sshchurn_core::release::Release;
+use sshchurn_core::release_changes::substitution;
 
 /// A report of three rounds each, of 100 tasks; `attempts` are those of the second strategy's rounds.
 fn report(run_id: &str, attempts: [f64; 3]) -> RunReport {
@@ -121,6 +123,26 @@ fn the_stand_in_against_sshd_is_refused_unless_it_is_allowed() {
     let allowed = compare(&base, &new, &request);
     assert_eq!(allowed.verdict, Verdict::Pass);
     assert!(terminal::render(&allowed).contains("ANOTHER EXPERIMENT"));
+}
+
+#[test]
+fn a_release_that_ran_in_place_of_another_is_compared_as_itself_and_the_other_is_named() {
+    let (before, mut after) = (base(), base());
+    after.target.substitution = substitution(Release::new(8, 9), Release::new(9, 2));
+    let compared = compare(&before, &after, &CompareRequest::default());
+    assert_eq!(compared.new.release, compared.base.release);
+    assert!(
+        compared.differences.is_empty(),
+        "{:?}",
+        compared.differences
+    );
+    for text in [terminal::render(&compared), markdown::render(&compared)] {
+        assert_eq!(
+            text.matches("NOT the 8.9 that was asked for").count(),
+            1,
+            "{text}"
+        );
+    }
 }
 
 #[test]

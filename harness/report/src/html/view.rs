@@ -17,7 +17,7 @@ use sshchurn_core::gate::{GateOutcome, GateResult, Verdict};
 #[derive(Debug, Serialize)]
 pub(super) struct Page {
     title: String,
-    embedded: Option<&'static str>,
+    notices: Vec<String>,
     started: String,
     verdict: &'static str,
     verdict_word: String,
@@ -107,7 +107,7 @@ pub(super) fn page(report: &RunReport) -> Page {
             report.scenario.name,
             report.verdict.as_str()
         ),
-        embedded: report.embedded_stand_in.then_some(story::EMBEDDED),
+        notices: story::notices(report),
         started: started(&report.started_at),
         verdict: report.verdict.as_str(),
         verdict_word: report.verdict.as_str().to_uppercase(),
@@ -197,7 +197,7 @@ fn headlines(report: &RunReport) -> Vec<Headline> {
 
 fn setup(report: &RunReport) -> Vec<String> {
     let (scenario, target) = (&report.scenario, &report.target);
-    let release = target.release.as_ref().unwrap_or(&target.identification);
+    let release = target.release_and_image();
     let mut parts = vec![
         format!(
             "{} tasks, {} of each strategy",

@@ -15,6 +15,7 @@ use sshchurn_core::analysis::reconciliation::Joined;
 use sshchurn_core::exit_code::ExitCode;
 use sshchurn_core::gate::Verdict;
 use sshchurn_core::ids::StrategyName;
+use sshchurn_core::manifest::Substitution;
 
 /// Version of the document.
 pub const MATRIX_SCHEMA_VERSION: u32 = 1;
@@ -37,7 +38,7 @@ pub struct MatrixReport {
     pub exit: ExitCode,
     /// Exit code, as the number given to the operating system.
     pub exit_code: u8,
-    /// One for each release asked for, in order of execution.
+    /// One for each server, in order of execution.
     pub rows: Vec<MatrixRow>,
 }
 
@@ -87,8 +88,14 @@ pub enum RowState {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MatrixRow {
-    /// The release asked for, such as `9.2`; also the name of its run directory.
+    /// The release that is run, such as `9.2`, or the image that was given; the name of its run directory is made of it.
     pub release: String,
+    /// The image that was given; absent of a release's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The releases that were asked for and of which there is no image, so that the nearest one, this, stands for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub substitutions: Vec<Substitution>,
     /// The release that ran, such as `OpenSSH_9.2p1`; `null` unless it ran.
     pub server: Option<String>,
     /// How far it got.
@@ -229,6 +236,8 @@ impl MatrixRow {
     fn empty(release: &str, state: RowState) -> Self {
         MatrixRow {
             release: release.to_owned(),
+            image: None,
+            substitutions: Vec::new(),
             server: None,
             state,
             error: None,

@@ -12,6 +12,7 @@ use crate::ruled_table;
 use crate::terminal::time;
 use sshchurn_core::analysis::admission::CurveVerdict;
 use sshchurn_core::analysis::reconciliation::Joined;
+use sshchurn_core::manifest::Substitution;
 
 const NONE: &str = "–";
 const HEAD: [&str; 10] = [
@@ -71,10 +72,12 @@ pub fn markdown(report: &MatrixReport) -> String {
 }
 
 fn title(report: &MatrixReport) -> String {
+    let given = report.rows.iter().any(|row| row.image.is_some());
     format!(
-        "{} over {} OpenSSH releases",
+        "{} over {} OpenSSH {}",
         report.scenario,
-        report.rows.len()
+        report.rows.len(),
+        if given { "servers" } else { "releases" }
     )
 }
 
@@ -122,9 +125,14 @@ fn cells(row: &MatrixRow, strategy: Option<&StrategyCell>, first: bool) -> [Stri
 
 /// What ran, where it is more than what was asked for.
 fn release(row: &MatrixRow) -> String {
-    match &row.server {
-        Some(server) => server.strip_prefix("OpenSSH_").unwrap_or(server).to_owned(),
-        None => row.release.clone(),
+    let server = row
+        .server
+        .as_ref()
+        .map(|server| server.strip_prefix("OpenSSH_").unwrap_or(server));
+    match (server, &row.image) {
+        (Some(server), None) => server.to_owned(),
+        (Some(server), Some(image)) => format!("{server} ({image})"),
+        (None, _) => row.release.clone(),
     }
 }
 
@@ -177,13 +185,13 @@ fn remarks(report: &MatrixReport) -> Vec<String> {
             by_text.entry(text).or_default().push(release(row));
         }
     }
-    let mut remarks: Vec<String> = by_text
-        .into_iter()
-        .map(|(text, releases)| {
-            let text = if text.is_empty() { "nothing" } else { text };
-            format!("Refused clients read: {text} ({})", releases.join(", "))
-        })
-        .collect();
+    let substituted = report.rows.iter().flat_map(|row| &row.substitutions);
+    let mut remarks: Vec<String> = substituted.flat_map(Substitution::lines).collect();
+    let read = by_text.into_iter().map(|(text, releases)| {
+        let text = if text.is_empty() { "nothing" } else { text };
+        format!("Refused clients read: {text} ({})", releases.join(", "))
+    });
+    remarks.extend(read);
     for row in &report.rows {
         let mut say = |text: &str| remarks.push(format!("{}: {text}", row.release));
         if let Some(error) = &row.error {

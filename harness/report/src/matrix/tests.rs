@@ -7,6 +7,8 @@ use sshchurn_core::analysis::ledger_builder::{manifest, small_run};
 use sshchurn_core::analysis::{laws, validity};
 use sshchurn_core::exit_code::ExitCode;
 use sshchurn_core::gate::decide;
+use sshchurn_core::release::Release;
+use sshchurn_core::release_changes::substitution;
 
 fn report() -> RunReport {
     let manifest = manifest();
@@ -99,6 +101,24 @@ fn what_a_server_said_is_only_text_in_markdown() {
         table.iter().all(|line| columns(line) == columns(table[0])),
         "{markdown}"
     );
+}
+
+#[test]
+fn image_that_was_given_and_release_that_stands_for_another_are_told() {
+    let mut given = MatrixRow::ran("my/base:1", &report());
+    given.image = Some(String::from("my/base:1"));
+    let mut nearest = MatrixRow::ran("9.2", &report());
+    nearest
+        .substitutions
+        .extend(substitution(Release::new(8, 9), Release::new(9, 2)));
+    let told = text(&matrix(false, vec![nearest, given]));
+    for words in [
+        "small over 2 OpenSSH servers",
+        "9.2p1 (my/base:1)",
+        "this is OpenSSH 9.2, not the 8.9",
+    ] {
+        assert!(told.contains(words), "{told}");
+    }
 }
 
 #[test]

@@ -29,8 +29,8 @@ pub fn render(report: &RunReport) -> String {
 pub fn render_with(report: &RunReport, colour: bool) -> String {
     let paint = Paint { colour };
     let mut out = String::new();
-    if report.embedded_stand_in {
-        line(&mut out, &paint.warn(super::story::EMBEDDED));
+    for notice in super::story::notices(report) {
+        line(&mut out, &paint.warn(&notice));
     }
     header(&mut out, report);
     let answers = super::story::answers(report);
@@ -106,7 +106,7 @@ fn header(out: &mut String, report: &RunReport) {
             report.max_startups().unwrap_or("not known")
         ),
     );
-    let release = target.release.as_ref().unwrap_or(&target.identification);
+    let release = target.release_and_image();
     let trip = target
         .round_trip_ns
         .map_or_else(String::new, |ns| format!(", TCP connect {}", time(ns)));

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use testcontainers::bollard::body_full;
 use testcontainers::bollard::errors::Error;
+use testcontainers::bollard::models::ImageInspect;
 use testcontainers::bollard::query_parameters::{
     BuildImageOptionsBuilder, CreateImageOptionsBuilder, ListImagesOptionsBuilder,
 };
@@ -23,11 +24,11 @@ use super::{OWNER_LABEL, Suite, tar};
 use crate::owner::Owner;
 use crate::ward::{Kind, MARK, Ward};
 use crate::{ServerError, io_error};
-use sshchurn_core::manifest::PackageRecord;
+use sshchurn_core::manifest::{OWN_IMAGES, PackageRecord};
 use sshchurn_core::release::{Release, release_word};
 use sshchurn_core::scenario::{PackageName, Packages};
 
-const REPOSITORY: &str = "sshchurn/openssh";
+const REPOSITORY: &str = OWN_IMAGES;
 const LABEL: &str = "sshchurn.image";
 /// Label: the packages that a scenario wanted in it, separated by spaces.
 const PACKAGES_LABEL: &str = "sshchurn.packages";
@@ -301,7 +302,7 @@ async fn look_inside(
 }
 
 /// As every container: a run that is killed while it looks leaves it, and the next one finds it by its owner.
-fn scratch_labels(owner: &Owner) -> HashMap<String, String> {
+pub(super) fn scratch_labels(owner: &Owner) -> HashMap<String, String> {
     HashMap::from([(OWNER_LABEL.to_owned(), owner.to_string())])
 }
 
@@ -350,7 +351,11 @@ fn parse_name(name: &str) -> (Option<Release>, &str) {
     }
 }
 
-async fn find(engine: &Engine, name: &str) -> Result<Option<ImageInfo>, ServerError> {
+/// What the engine knows of an image, by its name, digest or id; `None` where it is not there. Nothing is fetched.
+pub(super) async fn inspect(
+    engine: &Engine,
+    name: &str,
+) -> Result<Option<ImageInspect>, ServerError> {
     let inspect = async {
         match engine.docker().inspect_image(name).await {
             Ok(image) => Ok(Some(image)),
@@ -358,7 +363,20 @@ async fn find(engine: &Engine, name: &str) -> Result<Option<ImageInfo>, ServerEr
             Err(error) => Err(error),
         }
     };
-    let image = engine.ask("inspect the image", inspect).await?;
+    engine.ask("inspect the image", inspect).await
+}
+
+/// The name by which a container of exactly this image is made, whatever its name stands for by then; an engine asks no
+/// registry for it.
+pub(super) fn by_id<'a>(name: &'a str, id: &'a str) -> &'a str {
+    match id.contains(':') {
+        true => id,
+        false => name,
+    }
+}
+
+async fn find(engine: &Engine, name: &str) -> Result<Option<ImageInfo>, ServerError> {
+    let image = inspect(engine, name).await?;
     Ok(image.map(|image| {
         let labels = image.config.and_then(|config| config.labels);
         let (id, size) = (image.id.unwrap_or_default(), image.size.unwrap_or(0));

@@ -54,7 +54,7 @@ impl InsideContainer {
     /// The counters as text; `None` when the engine does not answer.
     pub(crate) async fn counters(&self) -> Option<String> {
         let listener = self.listener.to_string();
-        let command = ["sh", "-c", COUNTERS, "counters", &listener];
+        let command = ["/bin/sh", "-c", COUNTERS, "counters", &listener];
         let ran = self.inside.exec_ok(&command).await.ok()?;
         Some(ran.text())
     }
@@ -94,7 +94,8 @@ impl InsideContainer {
         }
         if let Some(shell) = shell {
             // It ends with the container otherwise.
-            let _ = self.inside.exec(&["kill", &shell]).await;
+            let kill = ["/bin/sh", "-c", "kill \"$1\"", "kill", &shell];
+            let _ = self.inside.exec(&kill).await;
         }
         true
     }

@@ -13,6 +13,7 @@ mod outbox;
 mod spool;
 mod start;
 mod suite;
+mod survey;
 mod tar;
 
 use std::net::SocketAddr;
@@ -22,10 +23,10 @@ use testcontainers::bollard::models::ContainerSummaryStateEnum;
 
 pub(crate) use self::asked::AskedContainer;
 use self::container::{Container, LOOK_AGAIN};
-use self::engine::{Engine, failed};
+use self::engine::Engine;
 pub use self::image::Recipe;
-use self::image::Wanted;
-use self::inside::CLEAR;
+use self::image::{Ready, Wanted};
+use self::inside::{CHILDREN, CLEAR};
 pub use self::look_inside::InsideContainer;
 use self::outbox::Outbox;
 pub(crate) use self::spool::LogSpool;
@@ -36,7 +37,7 @@ use super::readiness;
 use super::ward;
 use super::witness::{self, Witness};
 use super::{Endpoint, Idle, JobDirectory, ServerError, ServerRequest, io_error};
-use sshchurn_core::manifest::ServerDescription;
+use sshchurn_core::manifest::{PackageRecord, ServerDescription, Substitution};
 use sshchurn_core::release::Release;
 use sshchurn_core::scenario::client::Pattern;
 
@@ -59,10 +60,12 @@ pub enum DockerNetwork {
 }
 
 /// What only this kind needs.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct DockerOptions {
     /// How its image is made.
     pub recipe: Recipe,
+    /// An image of the user's own, in place of one that is made: its name, digest or id.
+    pub image: Option<String>,
     /// How the container is reached.
     pub network: DockerNetwork,
     /// Whether the container may be given a folder of this machine to write into. Without it, and where that turns out not
@@ -70,11 +73,110 @@ pub struct DockerOptions {
     pub shared_folder: bool,
 }
 
+/// Where things are in an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Layout {
+    /// Absolute path of sshd.
+    sshd: String,
+    account: Account,
+    /// Whether it has `bash`, by which the gauge is read from inside.
+    bash: bool,
+}
+
+impl Default for Layout {
+    /// That of the images that are made here.
+    fn default() -> Self {
+        Layout {
+            sshd: String::from("/usr/sbin/sshd"),
+            account: Account::default(),
+            bash: true,
+        }
+    }
+}
+
+/// Who the jobs log in as. Never root: between rounds every process of theirs is ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Account {
+    name: String,
+    uid: u32,
+    gid: u32,
+}
+
+impl Default for Account {
+    /// That of the images that are made here.
+    fn default() -> Self {
+        Account {
+            name: String::from("runner"),
+            uid: 1000,
+            gid: 1000,
+        }
+    }
+}
+
+/// An image that is there, and the server in it.
+#[derive(Debug)]
+struct Server {
+    /// By which it was asked for.
+    name: String,
+    /// Content hash.
+    id: String,
+    /// The release that is in it.
+    release: Release,
+    /// … in full: `OpenSSH_9.2p1`.
+    release_text: String,
+    /// The packages that the scenario asks for, as they are in it; `None` where it asks for none.
+    packages: Option<Vec<PackageRecord>>,
+    layout: Layout,
+    /// What was asked for, where it is another release.
+    substitution: Option<Substitution>,
+}
+
+impl Server {
+    /// The image given, or the one that is made for a release.
+    async fn of(
+        engine: &Engine,
+        request: &ServerRequest,
+        release: Option<Release>,
+        options: &DockerOptions,
+        progress: &(dyn Fn(&str) + Send + Sync),
+    ) -> Result<Self, ServerError> {
+        if let Some(reference) = &options.image {
+            return survey::server(engine, reference, request, release).await;
+        }
+        let (suite, substitution) = Suite::serving(release, request.sshd.min_release)?;
+        if let Some(substitution) = &substitution {
+            substitution.lines().iter().for_each(|line| progress(line));
+        }
+        let wanted = Wanted {
+            recipe: &options.recipe,
+            suite,
+            packages: &request.sshd.packages,
+        };
+        let Ready {
+            image,
+            release,
+            release_text,
+            packages,
+        } = image::ensure(engine, wanted, progress).await?;
+        Ok(Server {
+            name: image.name,
+            id: image.id,
+            release,
+            release_text,
+            packages,
+            layout: Layout::default(),
+            substitution,
+        })
+    }
+}
+
 /// A running container.
 #[derive(Debug)]
 pub struct DockerServer {
     endpoint: Endpoint,
     description: ServerDescription,
+    /// Who the jobs are.
+    account: Account,
     /// Pid of the listener inside the container.
     inner_listener: u32,
     /// Pid of the listener on this host, where `/proc` shows it.
@@ -105,7 +207,8 @@ pub async fn probe(recipe: &Recipe) -> Result<String, ServerError> {
 
 impl DockerServer {
     /// Starts a container and waits until its sshd's log says that it listens. Without a `release` it is the default
-    /// one, or the oldest that the scenario allows.
+    /// one, or the oldest that the scenario allows; for a `release` of which there is no image it is the nearest one, which the
+    /// description says. An image that is given is taken as it is.
     ///
     /// # Errors
     /// [`ServerError::Unavailable`] without an engine or an image, [`ServerError::NoLoginShell`] for a shell that the image does
@@ -133,26 +236,20 @@ impl DockerServer {
                 ),
             });
         }
-        let suite = Suite::serving(release, request.sshd.min_release)?;
         let mut warnings = remove_stale(&engine).await?;
         // Their folders next: what still ran has stopped writing to them.
         let folders = tokio::task::spawn_blocking(|| ward::remove_stale(&std::env::temp_dir()));
         warnings.extend(folders.await.unwrap_or_default());
-        let wanted = Wanted {
-            recipe: &options.recipe,
-            suite,
-            packages: &request.sshd.packages,
-        };
-        let image = image::ensure(&engine, wanted, progress).await?;
+        let server = Server::of(&engine, request, release, options, progress).await?;
         for _ in 0..PORT_TRIES {
             if let Some(target) =
-                Self::start_once(request, options, &engine, &image, &warnings).await?
+                Self::start_once(request, options, &engine, &server, &warnings).await?
             {
                 return Ok(target);
             }
         }
         Err(ServerError::NotReady {
-            what: image.image.name,
+            what: server.name,
             within: request.ready_within,
             log: vec![format!("{PORT_TRIES} ports were taken by somebody else")],
         })
@@ -203,16 +300,8 @@ impl DockerServer {
     /// Pids of the listener's children, as text.
     async fn children(&self) -> Result<String, ServerError> {
         let parent = self.inner_listener.to_string();
-        let command = ["ps", "-o", "pid=", "--ppid", &parent];
-        let ran = self.container.inside().exec(&command).await?;
-        // ps(1): 0 with processes found, 1 without. Anything else, or a complaint, is no proof of idleness: the container
-        // may be out of processes.
-        if !matches!(ran.exit_code, Some(0 | 1)) || !ran.stderr.is_empty() {
-            return Err(failed(
-                "list the processes of the container",
-                String::from_utf8_lossy(&ran.stderr).into_owned(),
-            ));
-        }
+        let command = ["/bin/sh", "-c", CHILDREN, "children", &parent];
+        let ran = self.container.inside().exec_ok(&command).await?;
         Ok(ran.text().split_whitespace().collect::<Vec<_>>().join(" "))
     }
 
@@ -280,9 +369,10 @@ impl DockerServer {
     /// # Errors
     /// [`ServerError::Docker`] when something could not be removed.
     pub async fn clear_jobs(&self) -> Result<(), ServerError> {
+        let (uid, gid) = (self.account.uid.to_string(), self.account.gid.to_string());
         self.container
             .inside()
-            .exec_ok(&["/bin/sh", "-c", CLEAR])
+            .exec_ok(&["/bin/sh", "-c", CLEAR, "clear", &uid, &gid])
             .await?;
         Ok(())
     }

@@ -7,16 +7,19 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use testcontainers::bollard::models;
-use testcontainers::core::{IntoContainerPort, Mount, WaitFor};
+use testcontainers::core::{Healthcheck, IntoContainerPort, Mount, WaitFor};
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerRequest, GenericImage, ImageExt};
 
 use super::container::Container;
 use super::engine::{Engine, Removal, failed};
-use super::image::Ready;
+use super::image::by_id;
 use super::inside::{INIT, Limits};
 use super::outbox::{INNER, Outbox, Sharing};
-use super::{DockerNetwork, DockerOptions, DockerServer, JOBS, OWNER_LABEL, RUN_LABEL, stopped};
+use super::{
+    DockerNetwork, DockerOptions, DockerServer, JOBS, Layout, OWNER_LABEL, RUN_LABEL, Server,
+    stopped,
+};
 use crate::cores::Cores;
 use crate::owner::Owner;
 use crate::readiness::{self, NotListening};
@@ -52,12 +55,7 @@ impl DockerServer {
         request: &ServerRequest,
         options: &DockerOptions,
         engine: &Engine,
-        Ready {
-            image,
-            release,
-            release_text,
-            packages,
-        }: &Ready,
+        server: &Server,
         warnings: &[String],
     ) -> Result<Option<Self>, ServerError> {
         let free = readiness::free_port().map_err(io_error("find a free port"))?;
@@ -72,7 +70,7 @@ impl DockerServer {
         let files = Files {
             config: sshd_config::render(
                 &request.sshd,
-                *release,
+                server.release,
                 Listen {
                     address: listen_address,
                     port: inner_port,
@@ -89,8 +87,7 @@ impl DockerServer {
             host_key: KeyPair::generate().map_err(key_error)?,
             user_key: KeyPair::generate().map_err(key_error)?,
         };
-        let (container, outbox) =
-            started(request, options, engine, &image.name, &files, free).await?;
+        let (container, outbox) = started(request, options, engine, server, &files, free).await?;
         let port = match options.network {
             DockerNetwork::Host => free,
             DockerNetwork::Published => container.published(INNER_PORT).await?,
@@ -107,11 +104,11 @@ impl DockerServer {
         match listening.await {
             Ok(()) => {}
             Err(NotListening::Ended) => {
-                return ended(request, &image.name, &container, &outbox).await;
+                return ended(request, &server.name, &container, &outbox).await;
             }
             Err(why) => {
                 let log = outbox.last_lines().await;
-                return Err(why.of_running(&image.name, request.ready_within, log));
+                return Err(why.of_running(&server.name, request.ready_within, log));
             }
         }
         let dump = outbox.text(&container, "effective").await?;
@@ -125,6 +122,14 @@ impl DockerServer {
             .parse()
             .map_err(|error: std::num::ParseIntError| failed("read the listener's pid", error))?;
         let listener = container.pid().await?.and_then(host_listener);
+        let mut warnings = warnings.to_vec();
+        if listener.is_none() && !server.layout.bash {
+            warnings.push(format!(
+                "image {} has no bash, and this machine does not see the container's processes: the places in use are not \
+                 watched; add bash to the image to have them watched",
+                server.name
+            ));
+        }
         // Where the listener is a process here, and on the host's network, its namespace is this one's.
         let kernel = match (options.network, listener) {
             (DockerNetwork::Host, Some(_)) => witness::settings_here(),
@@ -135,7 +140,7 @@ impl DockerServer {
         Ok(Some(DockerServer {
             endpoint: Endpoint {
                 address,
-                user: "runner".to_owned(),
+                user: server.layout.account.name.clone(),
                 key: Arc::new(files.user_key),
                 host_key: files.host_key.as_host_key(),
             },
@@ -148,25 +153,27 @@ impl DockerServer {
                 },
                 // Learnt from the first client that logs in.
                 identification: String::new(),
-                release: Some(release_text.clone()),
-                image: Some(format!("{}@{}", image.name, image.id)),
+                release: Some(server.release_text.clone()),
+                substitution: server.substitution.clone(),
+                image: Some(format!("{}@{}", server.name, server.id)),
                 cores: request.cores.as_ref().map(ToString::to_string),
                 login_shell: Some(login_shell),
-                packages: packages.clone(),
+                packages: server.packages.clone(),
                 effective_max_startups: Some(effective.max_startups),
                 effective_config: effective.settings,
                 sshd_config: Some(files.config),
                 jobs_directory: JOBS.to_owned(),
                 inventory_available: true,
                 log_available: true,
-                log_has_every_drop: sshd_config::logs_every_drop(*release),
+                log_has_every_drop: sshd_config::logs_every_drop(server.release),
                 kernel,
                 choice: String::new(),
                 round_trip_ns: None,
                 exec_cost_ns: None,
                 login_shell_cost_ns: None,
-                warnings: warnings.to_vec(),
+                warnings,
             },
+            account: server.layout.account.clone(),
             inner_listener,
             listener,
             listens_on: SocketAddr::from((listen, inner_port)),
@@ -232,7 +239,7 @@ async fn started(
     request: &ServerRequest,
     options: &DockerOptions,
     engine: &Engine,
-    image: &str,
+    server: &Server,
     files: &Files,
     free: u16,
 ) -> Result<(Container, Outbox), ServerError> {
@@ -244,7 +251,7 @@ async fn started(
             request,
             options.network,
             engine,
-            image,
+            server,
             &name,
             files,
             shared,
@@ -267,7 +274,7 @@ async fn started(
         }
     }
     let container =
-        start_container(request, options.network, engine, image, &name, files, None).await?;
+        start_container(request, options.network, engine, server, &name, files, None).await?;
     outbox.copy_log(&container).await?;
     Ok((container, outbox))
 }
@@ -281,12 +288,12 @@ async fn start_container(
     request: &ServerRequest,
     network: DockerNetwork,
     engine: &Engine,
-    image: &str,
+    server: &Server,
     name: &str,
     files: &Files,
     shared: Option<&Outbox>,
 ) -> Result<Container, ServerError> {
-    let mut asked = container(request, network, engine, image, name, files)?;
+    let mut asked = container(request, network, engine, server, name, files)?;
     if let Some(outbox) = shared {
         asked = asked.with_mount(Mount::bind_mount(outbox.path().to_string_lossy(), INNER));
     }
@@ -304,33 +311,29 @@ fn container(
     request: &ServerRequest,
     network: DockerNetwork,
     engine: &Engine,
-    image: &str,
+    server: &Server,
     name: &str,
     files: &Files,
 ) -> Result<ContainerRequest<GenericImage>, ServerError> {
     let owner = Owner::this_process().map_err(io_error("read /proc"))?;
     let limits = Limits::of(&request.sshd);
-    let (repository, tag) = image.split_once(':').unwrap_or((image, "latest"));
-    let mut generic = GenericImage::new(repository, tag);
-    if network == DockerNetwork::Published {
-        generic = generic.with_exposed_port(INNER_PORT.tcp());
-    }
     let descriptors = i64::from(limits.descriptors);
-    let container = generic
-        .with_entrypoint("/bin/sh")
-        .with_wait_for(WaitFor::Nothing)
-        .with_cmd([
-            "-c".to_owned(),
-            INIT.to_owned(),
-            "init".to_owned(),
-            descriptors.to_string(),
-            name.to_owned(),
-            request
-                .sshd
-                .login_shell
-                .as_ref()
-                .map_or_else(String::new, ToString::to_string),
-        ])
+    let Layout { sshd, account, .. } = &server.layout;
+    let shell = request.sshd.login_shell.as_ref();
+    let arguments = [
+        descriptors.to_string(),
+        name.to_owned(),
+        shell.map_or_else(String::new, ToString::to_string),
+        sshd.clone(),
+        account.name.clone(),
+        account.uid.to_string(),
+        account.gid.to_string(),
+    ];
+    let mut image = image_of(by_id(&server.name, &server.id));
+    if network == DockerNetwork::Published {
+        image = image.with_exposed_port(INNER_PORT.tcp());
+    }
+    let container = plain_shell(image, INIT, arguments)
         .with_container_name(name)
         .with_labels([
             (OWNER_LABEL, owner.to_string()),
@@ -384,6 +387,29 @@ fn container(
         DockerNetwork::Host => container.with_network("host"),
         DockerNetwork::Published => container,
     })
+}
+
+/// An image by its name or id.
+pub(super) fn image_of(name: &str) -> GenericImage {
+    let (repository, tag) = name.split_once(':').unwrap_or((name, "latest"));
+    GenericImage::new(repository, tag)
+}
+
+/// A container whose process 1 is root's shell with a script, whatever its image would have run, as whom, and where. A health
+/// check would run a program beside sshd all the time.
+pub(super) fn plain_shell(
+    image: GenericImage,
+    script: &str,
+    arguments: impl IntoIterator<Item = String>,
+) -> ContainerRequest<GenericImage> {
+    let command = ["-c", script, "init"].map(str::to_owned);
+    image
+        .with_entrypoint("/bin/sh")
+        .with_wait_for(WaitFor::Nothing)
+        .with_cmd(command.into_iter().chain(arguments))
+        .with_user("0:0")
+        .with_working_dir("/")
+        .with_health_check(Healthcheck::none())
 }
 
 /// A volume without a name: the engine fills it from the image and removes it with the container.

@@ -4,7 +4,9 @@
 //! table does not.
 
 use crate::{ServerError, too_old};
+use sshchurn_core::manifest::Substitution;
 use sshchurn_core::release::Release;
+use sshchurn_core::release_changes;
 
 /// A Debian suite, and with it one release of OpenSSH.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -85,35 +87,62 @@ impl Suite {
             .find(|suite| suite.release() >= least)
     }
 
-    /// The suite that serves a request: the one of `release`, or the oldest that satisfies `least`, or the default.
-    pub(super) fn serving(
+    /// The suite with the release that is nearest to one, among those with at least `least`, and what to say where it is
+    /// another. `None` for a release that never was or is not known.
+    #[must_use]
+    pub fn nearest(
+        release: Release,
+        least: Option<Release>,
+    ) -> Option<(Self, Option<Substitution>)> {
+        let there = Suite::ALL.map(Suite::release).into_iter();
+        let allowed = there.filter(|there| least.is_none_or(|least| *there >= least));
+        let ran = release_changes::nearest(release, allowed)?;
+        Some((Suite::of(ran)?, release_changes::substitution(release, ran)))
+    }
+
+    /// The suite that serves a request: the one of `release` or the nearest to it, or the oldest that satisfies `least`, or
+    /// the default.
+    ///
+    /// # Errors
+    /// [`ServerError::Unavailable`] where none does.
+    pub fn serving(
         release: Option<Release>,
         least: Option<Release>,
-    ) -> Result<Self, ServerError> {
-        let unknown = |release: Release, which: &str| ServerError::Unavailable {
-            what: format!(
-                "no image of OpenSSH {release}{which} is known; the releases to be had are {}",
-                Suite::releases()
-            ),
-            fix: String::from(
-                "ask for one of them, or use `--target local` on a machine that has it",
-            ),
-        };
-        let suite = match (release, least) {
-            (Some(release), _) => Suite::of(release).ok_or_else(|| unknown(release, ""))?,
-            (None, Some(least)) => {
-                Suite::at_least(least).ok_or_else(|| unknown(least, " or newer"))?
-            }
-            (None, _) => Suite::DEFAULT,
-        };
-        match least {
-            Some(least) if suite.release() < least => Err(too_old(
-                &format!("OpenSSH {} in a container", suite.release()),
+    ) -> Result<(Self, Option<Substitution>), ServerError> {
+        match (release, least) {
+            (Some(release), Some(least)) if release < least => Err(too_old(
+                &format!("OpenSSH {release} in a container"),
                 least,
                 "leave `--release` away, or ask for a newer one",
             )),
-            _ => Ok(suite),
+            (Some(release), _) => {
+                Suite::nearest(release, least).ok_or_else(|| ServerError::Unavailable {
+                    what: Suite::unknown(release),
+                    fix: String::from("ask for one of them"),
+                })
+            }
+            (None, Some(least)) => match Suite::at_least(least) {
+                Some(suite) => Ok((suite, None)),
+                None => Err(ServerError::Unavailable {
+                    what: format!(
+                        "no image of OpenSSH {least} or newer is known; the releases to be had are {}",
+                        Suite::releases()
+                    ),
+                    fix: String::from("use `--target local` on a machine that has it"),
+                }),
+            },
+            (None, None) => Ok((Suite::DEFAULT, None)),
         }
+    }
+
+    /// Why a release has no image and no nearest one, with those that there are.
+    #[must_use]
+    pub fn unknown(release: Release) -> String {
+        let (first, last) = release_changes::KNOWN;
+        format!(
+            "OpenSSH {release} is no release between {first} and {last}, so what is nearest to it is not known; there are images of {}",
+            Suite::releases()
+        )
     }
 
     /// The known releases in words: `8.4, 9.2, …`.
@@ -155,6 +184,35 @@ mod tests {
         ] {
             assert_eq!(Suite::at_least(least), suite, "{least}");
         }
+    }
+
+    #[test]
+    fn release_without_an_image_is_served_by_the_nearest_that_the_scenario_allows_and_that_is_said()
+    {
+        let served = |release, least: Option<Release>| {
+            let (suite, substitution) = Suite::serving(Some(release), least).expect("served");
+            (suite, substitution.map(|made| (made.asked, made.ran)))
+        };
+        let said = |asked: &str, ran: &str| Some((asked.to_owned(), ran.to_owned()));
+        assert_eq!(served(Release::new(9, 2), None), (Suite::Bookworm, None));
+        assert_eq!(
+            served(Release::new(9, 6), None),
+            (Suite::Bookworm, said("9.6", "9.2"))
+        );
+        // One that the scenario can be run on, although another is nearer.
+        assert_eq!(
+            served(Release::new(9, 6), Some(Release::new(9, 5))),
+            (Suite::Trixie, said("9.6", "10.0"))
+        );
+        for (release, least) in [
+            (Release::new(7, 0), None),
+            (Release::new(11, 3), None),
+            (Release::new(9, 2), Some(Release::new(9, 8))),
+        ] {
+            assert!(Suite::serving(Some(release), least).is_err(), "{release}");
+        }
+        let known = Suite::ALL.map(Suite::release);
+        assert!(known.into_iter().all(release_changes::is_known));
     }
 
     #[test]

@@ -422,6 +422,7 @@ fn describe(settings: &EmbeddedSettings, address: SocketAddr, jobs: &Path) -> Se
         network_path: NetworkPath::Direct,
         identification: server::IDENTIFICATION.to_owned(),
         release: None,
+        substitution: None,
         image: None,
         cores: None,
         login_shell: None,

@@ -219,6 +219,7 @@ impl LocalServer {
                 // Learnt from the first client that logs in.
                 identification: String::new(),
                 release: Some(sshd.release_text.clone()),
+                substitution: None,
                 image: None,
                 cores: cores.map(ToString::to_string),
                 login_shell: Some(found.account.login_shell.to_string_lossy().into_owned()),

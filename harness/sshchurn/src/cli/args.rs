@@ -102,6 +102,18 @@ pub(super) enum NetworkArg {
     Published,
 }
 
+/// The container.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Docker target")]
+pub(super) struct DockerArgs {
+    /// docker: an image of yours that has an sshd, by name, digest or id; it must be on this machine, nothing is pulled.
+    #[arg(long, value_name = "REF")]
+    pub(super) image: Option<String>,
+    /// docker: how the container is reached.
+    #[arg(long, value_enum, default_value_t = NetworkArg::Host)]
+    pub(super) network: NetworkArg,
+}
+
 /// What goes to stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum FormatArg {
@@ -192,7 +204,8 @@ pub(super) struct RunArgs {
     /// The server under test.
     #[arg(long, value_enum, default_value_t = TargetArg::Auto)]
     pub(super) target: TargetArg,
-    /// OpenSSH release of the server, such as 9.2; means docker, or checks the machine's own sshd with `--target local`.
+    /// OpenSSH release of the server, such as 9.2; means docker, and the nearest release there is an image of, which every
+    /// output then says. With `--target local` or `--image` it is checked, and another one is an error.
     #[arg(long, value_name = "RELEASE")]
     pub(super) release: Option<Release>,
     #[command(flatten)]
@@ -216,9 +229,8 @@ pub(super) struct RunArgs {
     pub(super) baseline: Option<PathBuf>,
     #[command(flatten)]
     pub(super) compare: CompareSettingsArgs,
-    /// docker: how the container is reached.
-    #[arg(long, value_enum, default_value_t = NetworkArg::Host, help_heading = "Docker target")]
-    pub(super) network: NetworkArg,
+    #[command(flatten)]
+    pub(super) docker: DockerArgs,
     /// external: address of the server.
     #[arg(long, value_name = "IP:PORT", help_heading = "External target", value_parser = address)]
     pub(super) address: Option<SocketAddr>,
@@ -249,9 +261,13 @@ pub(super) struct MatrixArgs {
     /// A scenario file, or the name of a shipped one (`sshchurn scenario list`).
     #[arg(default_value = crate::shipped::DEFAULT)]
     pub(super) scenario: String,
-    /// OpenSSH release to run on, such as 9.2; repeat for more [default: every known one the scenario allows].
-    #[arg(long = "release", value_name = "RELEASE", value_parser = suite)]
-    pub(super) releases: Vec<Suite>,
+    /// OpenSSH release to run on, such as 9.2, or the nearest one there is an image of, which the table then says; repeat for
+    /// more [default: every one there is an image of and the scenario allows].
+    #[arg(long = "release", value_name = "RELEASE", value_parser = release_or_nearest)]
+    pub(super) releases: Vec<Release>,
+    /// An image of yours to run on, by name, digest or id; repeat for more. With images, releases are run where they are named.
+    #[arg(long = "image", value_name = "REF")]
+    pub(super) images: Vec<String>,
     #[command(flatten)]
     pub(super) overrides: OverrideArgs,
     /// Directory of `matrix.json` and of a run directory for each release
@@ -355,8 +371,9 @@ pub(super) struct CheckConfigArgs {
     /// The server to start.
     #[arg(long, value_enum, default_value_t = StartedTargetArg::Auto)]
     pub(super) target: StartedTargetArg,
-    /// OpenSSH release of the server, such as 9.2; means docker, or checks the machine's own sshd with `--target local`. With
-    /// FILE repeatable; one that cannot be had here is read from OpenSSH's source.
+    /// OpenSSH release of the server, such as 9.2; means docker, and the nearest release there is an image of, which every
+    /// output then says. With `--target local` or `--image` it is checked, and another one is an error. With FILE repeatable;
+    /// one that cannot be had here is read from OpenSSH's source.
     #[arg(long = "release", value_name = "RELEASE")]
     pub(super) releases: Vec<Release>,
     /// Run directory [default: sshchurn-runs/staircase-<UTC time>].
@@ -365,9 +382,8 @@ pub(super) struct CheckConfigArgs {
     /// What goes to stdout.
     #[arg(long, value_enum, default_value_t = CheckConfigFormatArg::Text)]
     pub(super) format: CheckConfigFormatArg,
-    /// docker: how the container is reached.
-    #[arg(long, value_enum, default_value_t = NetworkArg::Host, help_heading = "Docker target")]
-    pub(super) network: NetworkArg,
+    #[command(flatten)]
+    pub(super) docker: DockerArgs,
 }
 
 #[derive(Debug, Args)]
@@ -603,10 +619,22 @@ pub(super) struct ManArgs {
     pub(super) out: Option<PathBuf>,
 }
 
+/// A release that there is an image of, or one near to it.
+fn release_or_nearest(text: &str) -> Result<Release, String> {
+    let release = release(text)?;
+    match Suite::nearest(release, None) {
+        Some(_) => Ok(release),
+        None => Err(Suite::unknown(release)),
+    }
+}
+
+fn release(text: &str) -> Result<Release, String> {
+    text.parse()
+        .map_err(|error: InvalidRelease| error.to_string())
+}
+
 fn suite(text: &str) -> Result<Suite, String> {
-    let release: Release = text
-        .parse()
-        .map_err(|error: InvalidRelease| error.to_string())?;
+    let release = release(text)?;
     Suite::of(release).ok_or_else(|| {
         format!(
             "no image of OpenSSH {release} is known, only of {}",
@@ -745,8 +773,14 @@ mod tests {
         let Command::Matrix(args) = cli.command else {
             panic!("another command");
         };
-        assert_eq!(args.releases, [Suite::Bullseye, Suite::Forky]);
+        assert_eq!(args.releases, [Release::new(8, 4), Release::new(10, 6)]);
         assert_eq!(args.overrides.tasks, Some(3));
-        assert!(Cli::try_parse_from(["sshchurn", "matrix", "--release", "9.8"]).is_err());
+        let takes = |release| Cli::try_parse_from(["sshchurn", "matrix", "--release", release]);
+        assert!(takes("9.8").is_ok(), "the nearest is run");
+        let refused = takes("11.3").expect_err("there is no such release");
+        assert!(
+            refused.to_string().contains(&Suite::releases()),
+            "{refused}"
+        );
     }
 }

@@ -55,9 +55,14 @@ pub(super) async fn command(args: CheckConfigArgs, console: Console) -> Result<E
     }
     overrides::set_keywords(&mut scenario, &args.sshd_options)?;
     let expected = args.expect.unwrap_or(scenario.sshd.max_startups);
-    let server = server_choice::of(args.target.into(), release, args.network);
-    server_choice::check_network(server, args.network)?;
-    server_choice::check_releases(server, release, scenario.sshd.min_release)?;
+    let server = server_choice::of(args.target.into(), release, &args.docker);
+    server_choice::check_container(server, &args.docker)?;
+    server_choice::check_releases(
+        server,
+        release,
+        scenario.sshd.min_release,
+        args.docker.image.as_deref(),
+    )?;
     let findings = preflight(&scenario, server)?;
     let run_id = run_id(SCENARIO);
     let directory = RunDirectory::create(args.out.as_deref(), &run_id.0)?;
@@ -66,7 +71,7 @@ pub(super) async fn command(args: CheckConfigArgs, console: Console) -> Result<E
         server,
         options: ServerOptions {
             release,
-            docker: server_choice::docker_options(args.network),
+            docker: server_choice::docker_options(&args.docker),
             external: None,
         },
         run_id,
@@ -156,8 +161,14 @@ async fn file(
     args: &CheckConfigArgs,
     console: &Console,
 ) -> Result<ExitCode, CliError> {
-    let server = server_choice::of(args.target.into(), None, args.network);
-    server_choice::check_network(server, args.network)?;
+    if args.docker.image.is_some() {
+        return Err(CliError::Usage(
+            "a FILE is read by the sshd of a release: use `--release` instead of `--image`"
+                .to_owned(),
+        ));
+    }
+    let server = server_choice::of(args.target.into(), None, &args.docker);
+    server_choice::check_container(server, &args.docker)?;
     let file = UserFile::read(path, &args.lookup)?;
     file.check_not_set_twice(&args.sshd_options)?;
     let interrupts = signals::interrupts(console)?;
@@ -271,7 +282,7 @@ async fn ran(
         server,
         options: ServerOptions {
             release: of_server,
-            docker: server_choice::docker_options(args.network),
+            docker: server_choice::docker_options(&args.docker),
             external: None,
         },
         run_id,

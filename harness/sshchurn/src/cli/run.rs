@@ -51,12 +51,13 @@ pub(super) async fn concluded(
 async fn order(args: &RunArgs, console: &Console) -> Result<RunOrder, CliError> {
     let mut resolved = overrides::resolve(&args.scenario, &args.overrides)?;
     check_thresholds(&resolved.scenario)?;
-    let mut server = server_choice::of(args.target, args.release, args.network);
+    let mut server = server_choice::of(args.target, args.release, &args.docker);
     server_choice::check_options(args, server)?;
     if let Some(path) = &args.sshd_config {
         let file = UserFile::read(path, &args.lookup)?;
         file.check_not_set_twice(&args.overrides.sshd_options)?;
-        let program = user_file::program(server, args.release).await?;
+        let least = resolved.scenario.sshd.min_release;
+        let program = user_file::program(server, args.release, least).await?;
         // What one sshd has read is run on that one, also with `auto`.
         (server, _) = server_choice::of_program(program);
         let of_file = file.of_file(&file.ask(program, console).await?)?;
@@ -73,7 +74,12 @@ async fn order(args: &RunArgs, console: &Console) -> Result<RunOrder, CliError> 
     };
     let options = server_choice::options(args)?;
     check_clients(&scenario, server, &options.docker)?;
-    server_choice::check_releases(server, args.release, scenario.sshd.min_release)?;
+    server_choice::check_releases(
+        server,
+        args.release,
+        scenario.sshd.min_release,
+        args.docker.image.as_deref(),
+    )?;
     server_choice::check_login_shell(server, scenario.sshd.login_shell.as_ref())?;
     let mut findings = preflight(&scenario, server)?;
     findings.extend(left_out);

@@ -2,7 +2,7 @@
 //!
 //! Owns that translation. What this machine lacks is the server's to say.
 
-use super::args::{NetworkArg, RunArgs, TargetArg};
+use super::args::{DockerArgs, NetworkArg, RunArgs, TargetArg};
 use super::error::CliError;
 use crate::shipped::RECIPE;
 use sshchurn_core::release::Release;
@@ -12,17 +12,20 @@ use sshchurn_server::docker::{DockerNetwork, DockerOptions, Suite};
 use sshchurn_server::external::ExternalOptions;
 use sshchurn_server::{ServerChoice, ServerOptions, embedded, external};
 
-/// A release means the server whose release can be chosen, a published port the one that has one.
-pub(super) fn of(server: TargetArg, release: Option<Release>, network: NetworkArg) -> ServerChoice {
-    match (server, release, network) {
-        (TargetArg::Auto, Some(_), _) | (TargetArg::Auto, _, NetworkArg::Published) => {
-            ServerChoice::Docker
-        }
-        (TargetArg::Auto, None, NetworkArg::Host) => ServerChoice::Auto,
-        (TargetArg::Docker, _, _) => ServerChoice::Docker,
-        (TargetArg::Local, _, _) => ServerChoice::Local,
-        (TargetArg::Embedded, _, _) => ServerChoice::Embedded,
-        (TargetArg::External, _, _) => ServerChoice::External,
+/// A release means the server whose release can be chosen, an image and a published port the one that has them.
+pub(super) fn of(
+    server: TargetArg,
+    release: Option<Release>,
+    DockerArgs { image, network }: &DockerArgs,
+) -> ServerChoice {
+    let container = release.is_some() || image.is_some() || *network == NetworkArg::Published;
+    match server {
+        TargetArg::Auto if container => ServerChoice::Docker,
+        TargetArg::Auto => ServerChoice::Auto,
+        TargetArg::Docker => ServerChoice::Docker,
+        TargetArg::Local => ServerChoice::Local,
+        TargetArg::Embedded => ServerChoice::Embedded,
+        TargetArg::External => ServerChoice::External,
     }
 }
 
@@ -44,7 +47,7 @@ pub(super) fn check_options(args: &RunArgs, server: ServerChoice) -> Result<(), 
     if let (None, Some(option)) = (&args.baseline, args.compare.given()) {
         return without(option, "--baseline");
     }
-    check_network(server, args.network)?;
+    check_container(server, &args.docker)?;
     let external = [
         (args.address.is_some(), "--address"),
         (args.user.is_some(), "--user"),
@@ -65,6 +68,12 @@ pub(super) fn check_options(args: &RunArgs, server: ServerChoice) -> Result<(), 
     {
         return without(option, "--sshd-config");
     }
+    if args.sshd_config.is_some() && args.docker.image.is_some() {
+        return Err(CliError::Usage(
+            "--sshd-config is read by the sshd of a release: use `--release` instead of `--image`"
+                .to_owned(),
+        ));
+    }
     let overrides = &args.overrides;
     let configures = [
         (args.sshd_config.is_some(), "--sshd-config"),
@@ -79,13 +88,20 @@ pub(super) fn check_options(args: &RunArgs, server: ServerChoice) -> Result<(), 
     }
 }
 
-/// Only a container has a port to publish.
-pub(super) fn check_network(server: ServerChoice, network: NetworkArg) -> Result<(), CliError> {
-    match (server, network) {
-        (ServerChoice::Auto | ServerChoice::Docker, _) | (_, NetworkArg::Host) => Ok(()),
-        (_, NetworkArg::Published) => Err(CliError::Usage(
-            "--network published does nothing without --target docker".to_owned(),
-        )),
+/// Only a container has an image, and a port to publish.
+pub(super) fn check_container(
+    server: ServerChoice,
+    DockerArgs { image, network }: &DockerArgs,
+) -> Result<(), CliError> {
+    let given = [
+        (image.is_some(), "--image"),
+        (*network == NetworkArg::Published, "--network published"),
+    ];
+    match (server, given.into_iter().find(|(given, _)| *given)) {
+        (ServerChoice::Auto | ServerChoice::Docker, _) | (_, None) => Ok(()),
+        (_, Some((_, option))) => Err(CliError::Usage(format!(
+            "{option} does nothing without --target docker"
+        ))),
     }
 }
 
@@ -94,13 +110,15 @@ pub(super) fn check_releases(
     server: ServerChoice,
     release: Option<Release>,
     least: Option<Release>,
+    image: Option<&str>,
 ) -> Result<(), CliError> {
     if let Some(release) = release {
         match server {
-            ServerChoice::Docker if Suite::of(release).is_none() => {
+            // An image that is given has one release, and is held against the one asked for.
+            ServerChoice::Docker if image.is_none() && Suite::nearest(release, None).is_none() => {
                 return Err(CliError::Usage(format!(
-                    "--release {release}: no image of it is known, only of {}",
-                    Suite::releases()
+                    "--release {release}: {}",
+                    Suite::unknown(release)
                 )));
             }
             ServerChoice::Embedded | ServerChoice::External => {
@@ -160,14 +178,15 @@ pub(super) fn options(args: &RunArgs) -> Result<ServerOptions, CliError> {
     };
     Ok(ServerOptions {
         release: args.release,
-        docker: docker_options(args.network),
+        docker: docker_options(&args.docker),
         external,
     })
 }
 
-pub(super) fn docker_options(network: NetworkArg) -> DockerOptions {
+pub(super) fn docker_options(DockerArgs { image, network }: &DockerArgs) -> DockerOptions {
     DockerOptions {
         recipe: RECIPE,
+        image: image.clone(),
         network: match network {
             NetworkArg::Host => DockerNetwork::Host,
             NetworkArg::Published => DockerNetwork::Published,
@@ -184,29 +203,57 @@ mod tests {
     const R9_2: Release = Release::new(9, 2);
     const R9_8: Release = Release::new(9, 8);
 
-    #[test]
-    fn release_without_a_target_means_docker() {
-        use NetworkArg::{Host, Published};
-        for (server, release, network, expected) in [
-            (TargetArg::Auto, Some(R9_2), Host, ServerChoice::Docker),
-            (TargetArg::Auto, None, Published, ServerChoice::Docker),
-            (TargetArg::Auto, None, Host, ServerChoice::Auto),
-            (TargetArg::Local, Some(R9_2), Host, ServerChoice::Local),
-        ] {
-            assert_eq!(of(server, release, network), expected);
+    fn container(image: Option<&str>, network: NetworkArg) -> DockerArgs {
+        DockerArgs {
+            image: image.map(str::to_owned),
+            network,
         }
-        assert!(check_network(ServerChoice::Local, Published).is_err());
-        assert!(check_network(ServerChoice::Docker, Published).is_ok());
+    }
+
+    #[test]
+    fn release_or_image_without_a_target_means_docker() {
+        use NetworkArg::{Host, Published};
+        for (server, release, image, network, expected) in [
+            (
+                TargetArg::Auto,
+                Some(R9_2),
+                None,
+                Host,
+                ServerChoice::Docker,
+            ),
+            (
+                TargetArg::Auto,
+                None,
+                Some("my/base"),
+                Host,
+                ServerChoice::Docker,
+            ),
+            (TargetArg::Auto, None, None, Published, ServerChoice::Docker),
+            (TargetArg::Auto, None, None, Host, ServerChoice::Auto),
+            (
+                TargetArg::Local,
+                Some(R9_2),
+                None,
+                Host,
+                ServerChoice::Local,
+            ),
+        ] {
+            assert_eq!(of(server, release, &container(image, network)), expected);
+        }
+        for options in [container(None, Published), container(Some("my/base"), Host)] {
+            assert!(check_container(ServerChoice::Local, &options).is_err());
+            assert!(check_container(ServerChoice::Docker, &options).is_ok());
+        }
     }
 
     #[test]
     fn release_below_what_the_scenario_needs_is_a_usage_error_naming_both() {
-        let error =
-            check_releases(ServerChoice::Docker, Some(R9_2), Some(R9_8)).expect_err("refused");
+        let error = check_releases(ServerChoice::Docker, Some(R9_2), Some(R9_8), None)
+            .expect_err("refused");
         assert_eq!(error.exit_code(), ExitCode::Usage);
         let text = error.to_string();
         assert!(text.contains("9.2") && text.contains("9.8"), "{text}");
-        assert!(check_releases(ServerChoice::Docker, Some(R9_2), Some(R9_2)).is_ok());
+        assert!(check_releases(ServerChoice::Docker, Some(R9_2), Some(R9_2), None).is_ok());
     }
 
     #[test]
@@ -226,17 +273,30 @@ mod tests {
     #[test]
     fn release_that_a_server_cannot_have_is_a_usage_error() {
         for (server, release, least) in [
-            (ServerChoice::Docker, Some(R9_8), None),
+            (ServerChoice::Docker, Some(Release::new(11, 3)), None),
+            (ServerChoice::Docker, Some(Release::new(7, 0)), None),
             (ServerChoice::Embedded, Some(R9_2), None),
             (ServerChoice::External, Some(R9_2), None),
             (ServerChoice::Embedded, None, Some(R9_8)),
         ] {
-            let error = check_releases(server, release, least).expect_err("refused");
+            let error = check_releases(server, release, least, None).expect_err("refused");
             assert_eq!(error.exit_code(), ExitCode::Usage, "{error}");
         }
+        let fine = |server, release, least, image| {
+            assert!(check_releases(server, release, least, image).is_ok());
+        };
         // Whether this machine's sshd is of that release is only known here.
-        assert!(check_releases(ServerChoice::Local, Some(R9_8), None).is_ok());
-        assert!(check_releases(ServerChoice::Embedded, None, Some(R9_2)).is_ok());
-        assert!(check_releases(ServerChoice::Auto, None, Some(R9_8)).is_ok());
+        fine(ServerChoice::Local, Some(R9_8), None, None);
+        fine(ServerChoice::Embedded, None, Some(R9_2), None);
+        fine(ServerChoice::Auto, None, Some(R9_8), None);
+        // There is no image of it, and a nearest one.
+        fine(ServerChoice::Docker, Some(R9_8), None, None);
+        // What is in an image is only known when it is looked into.
+        fine(
+            ServerChoice::Docker,
+            Some(Release::new(11, 3)),
+            None,
+            Some("my/base"),
+        );
     }
 }

@@ -150,11 +150,16 @@ pub(super) async fn programs(
         .collect())
 }
 
-/// The one sshd of a run: that of its target, or the one that `auto` takes.
+/// The one sshd of a run: that of its target, which may be the nearest to `release`, or the one that `auto` takes.
 pub(super) async fn program(
     server: ServerChoice,
     release: Option<Release>,
+    least: Option<Release>,
 ) -> Result<SshdProgram, CliError> {
+    if server == ServerChoice::Docker {
+        let (suite, _) = Suite::serving(release, least)?;
+        return Ok(SshdProgram::Docker(suite));
+    }
     let programs = programs(server, release.as_slice()).await?;
     match programs[..] {
         [Program::Asked(program)] => Ok(program),

@@ -4,9 +4,12 @@
 
 use sshchurn_core::analysis::laws::LawStatus;
 use sshchurn_core::analysis::validity::{CheckId, CheckStatus};
+use sshchurn_core::manifest::Substitution;
 use sshchurn_core::scenario::MaxStartups;
 use sshchurn_report::RunReport;
 use sshchurn_report::config_check::{Agreement, CONFIG_CHECK_VERSION, ClimbsSeen, ConfigCheck};
+use sshchurn_server::ServerChoice;
+use sshchurn_server::docker::Suite;
 
 use super::error::SessionError;
 use super::order::RunOrder;
@@ -41,12 +44,9 @@ pub fn of_run(
         .map(|law| format!("the books do not balance: {}", law.description));
     let server = &report.target;
     Ok(ConfigCheck {
-        server: format!(
-            "{} ({})",
-            server.kind.as_str(),
-            server.release.as_ref().unwrap_or(&server.identification),
-        ),
+        server: format!("{} ({})", server.kind.as_str(), server.release_and_image(),),
         embedded_stand_in: report.embedded_stand_in,
+        substitution: server.substitution.clone(),
         effective: server.effective_max_startups.clone(),
         most_likely: report.most_likely_max_startups.clone(),
         held: curves.held,
@@ -73,6 +73,7 @@ fn unmeasured(order: &RunOrder, expected: MaxStartups) -> ConfigCheck {
         schema_version: CONFIG_CHECK_VERSION,
         server: "a server that was not started".to_owned(),
         embedded_stand_in: false,
+        substitution: substitution(order),
         requested: order.scenario.sshd.max_startups.to_string(),
         expected: expected.to_string(),
         effective: None,
@@ -84,4 +85,11 @@ fn unmeasured(order: &RunOrder, expected: MaxStartups) -> ConfigCheck {
         agreement: Agreement::Inconclusive,
         reasons: Vec::new(),
     }
+}
+
+/// Where the release asked for cannot be had, also of a server that refused its configuration before it had a description.
+fn substitution(order: &RunOrder) -> Option<Substitution> {
+    let made = order.server == ServerChoice::Docker && order.options.docker.image.is_none();
+    let release = order.options.release.filter(|_| made)?;
+    Suite::nearest(release, order.scenario.sshd.min_release)?.1
 }

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::pace::Pace;
 use crate::ids::StrategyName;
 use crate::manifest::{
-    EnvironmentRecord, PackageRecord, ScenarioRecord, ServerDescription, ServerKind, StrategyRecord,
+    EnvironmentRecord, PackageRecord, ScenarioRecord, ServerDescription, ServerKind,
+    StrategyRecord, image_parts, is_own_image,
 };
 use crate::quantity::number;
 
@@ -174,6 +175,13 @@ pub(super) fn target_differences(
         )
     };
     differ(Weight::Conditions, "release", release(base), release(new));
+    let (before, after) = (base.image.as_deref(), new.image.as_deref());
+    if let (Some(before), Some(after)) = (before, after)
+        && image_content(before) != image_content(after)
+    {
+        let (before, after) = (Some(before.to_owned()), Some(after.to_owned()));
+        differ(Weight::Conditions, "image", before, after);
+    }
     // What one side does not say, an earlier version's record or a server of somebody else's, is no difference.
     if let (Some(base), Some(new)) = (&base.login_shell, &new.login_shell) {
         let (base, new) = (Some(base.clone()), Some(new.clone()));
@@ -210,6 +218,15 @@ pub(super) fn target_differences(
         ));
     }
     differences
+}
+
+/// What tells the content of one image from that of another, `reference@id`. One that is made for a run is named after its
+/// recipe, and each build of it has another id; one that is given may be called anything.
+fn image_content(image: &str) -> &str {
+    match image_parts(image) {
+        (name, id) if is_own_image(name) || id.is_empty() => name,
+        (_, id) => id,
+    }
 }
 
 /// The difference of two machines.

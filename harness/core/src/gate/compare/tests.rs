@@ -551,6 +551,36 @@ fn login_shell_and_versions_of_packages_are_conditions_and_what_nobody_knows_is_
     assert_eq!(differ(with(None, None)), Vec::new());
 }
 
+#[test]
+fn another_image_is_a_condition_and_another_build_of_the_same_recipe_is_none() {
+    let with = |image: Option<&str>| {
+        let mut manifest = manifest();
+        manifest.target.image = image.map(str::to_owned);
+        manifest.target
+    };
+    let differ = |base, new| {
+        let found = conditions::target_differences(&with(base), &with(new));
+        let texts = found
+            .iter()
+            .map(|difference| (difference.weight, difference.what.clone()));
+        texts.collect::<Vec<_>>()
+    };
+    let another = vec![(Weight::Conditions, "image".to_owned())];
+    // An image of the user's: what counts is what is in it, not what it is called.
+    let mine = Some("my/base:1@sha256:aa");
+    assert_eq!(differ(mine, Some("my/base:1@sha256:bb")), another);
+    assert_eq!(differ(mine, Some("my/base:2@sha256:aa")), []);
+    assert_eq!(differ(mine, Some("my/base@sha256:dd@sha256:bb")), another);
+    let made = Some("sshchurn/openssh:9.2-bookworm-eb836a14@sha256:aa");
+    let built_again = Some("sshchurn/openssh:9.2-bookworm-eb836a14@sha256:bb");
+    assert_eq!(differ(made, built_again), []);
+    let recipe = Some("sshchurn/openssh:9.2-bookworm-00000000@sha256:bb");
+    assert_eq!(differ(made, recipe), another);
+    assert_eq!(differ(made, mine), another);
+    // A server that is in no image differs by its kind already.
+    assert_eq!(differ(None, mine), []);
+}
+
 proptest! {
     /// Swapping the sides swaps the answer, the interval holds the difference, and the ratio's interval agrees with the
     /// difference's on whether there is a change at all.
