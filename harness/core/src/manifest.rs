@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{RunId, StrategyName};
 use crate::reading::KernelSettings;
+use crate::release::Release;
 use crate::scenario::{Per, StrategyKind};
 
 /// Everything that was fixed before the first round started.
@@ -251,6 +252,19 @@ pub struct ServerDescription {
     pub login_shell_cost_ns: Option<u64>,
     /// Warnings of the target, each a full sentence with its remedy.
     pub warnings: Vec<String>,
+}
+
+/// From this release on sshd bans addresses unless it is told not to (`PerSourcePenalties`).
+const PENALISES: Release = Release::new(9, 8);
+
+impl ServerDescription {
+    /// Whether a server with a configuration of its own may ban addresses for what their clients do, by the release that it
+    /// says it is. One that was started for the run does what its scenario says.
+    #[must_use]
+    pub fn may_ban(&self) -> bool {
+        self.kind == ServerKind::External
+            && Release::find(&self.identification).is_some_and(|release| release >= PENALISES)
+    }
 }
 
 /// A package on the server's machine.

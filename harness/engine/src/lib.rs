@@ -24,7 +24,7 @@ mod strategy;
 mod task;
 
 pub use arrival::intended_starts;
-pub use calibration::{Calibration, calibrate};
+pub use calibration::{Calibration, LetsNobodyIn, Refusals, calibrate};
 pub use health::HealthSampler;
 pub use round::{Engine, RoundPlan, plan_rounds};
 pub use spawner::{Spawner, TokioSpawner};

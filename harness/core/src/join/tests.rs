@@ -90,7 +90,16 @@ fn logged(lines: &[(u64, String)]) -> Vec<SshdView> {
 
 fn joined(clients: Vec<ClientView>, lines: &[(u64, String)], means: Means) -> Vec<Attempt> {
     let server = logged(lines);
-    join(Sides { clients, server }, Views::ALL, means).attempts
+    join(
+        Sides {
+            clients,
+            server,
+            shared: None,
+        },
+        Views::ALL,
+        means,
+    )
+    .attempts
 }
 
 fn accounts(attempts: &[Attempt]) -> Vec<Account> {
@@ -385,7 +394,16 @@ fn without_source_ports_no_line_is_anybodys() {
     };
     let server = logged(&[(5, drop_line(9))]);
     let clients = vec![client(4000, 0, RESET, None)];
-    let attempts = join(Sides { clients, server }, views, Means::default()).attempts;
+    let attempts = join(
+        Sides {
+            clients,
+            server,
+            shared: None,
+        },
+        views,
+        Means::default(),
+    )
+    .attempts;
     assert_eq!(accounts(&attempts), [Account::Agreed]);
     assert!(attempts[0].server.is_none());
 }

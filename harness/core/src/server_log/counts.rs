@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::line::ServerLogEvent;
-use super::message::{DropCause, ServerLogMessage};
+use super::message::{DropCause, PenaltyReason, ServerLogMessage};
 use crate::manifest::Manifest;
 use crate::model::{Admission, Decision};
 use crate::scenario::MaxStartups;
@@ -46,6 +46,22 @@ impl DropCounts {
             + self.per_source_max_startups
             + self.max_startups_or_per_source
             + self.penalties.values().sum::<u64>()
+    }
+
+    /// Counts one.
+    pub fn add(&mut self, refusal: Refusal) {
+        match refusal {
+            Refusal::Draw => self.max_startups_draw += 1,
+            Refusal::Full => self.max_startups_full += 1,
+            Refusal::PerSource => self.per_source_max_startups += 1,
+            Refusal::MaxStartupsOrPerSource => self.max_startups_or_per_source += 1,
+            Refusal::Penalty(reason) => {
+                *self
+                    .penalties
+                    .entry(reason.as_str().to_owned())
+                    .or_default() += 1;
+            }
+        }
     }
 
     /// Adds another round's.
@@ -98,7 +114,7 @@ pub enum Refusal {
     /// One of the two, worded alike.
     MaxStartupsOrPerSource,
     /// `PerSourcePenalties`.
-    Penalty,
+    Penalty(PenaltyReason),
 }
 
 /// Drops with a draw that the rule does not allow, kept in full; all are counted.
@@ -236,19 +252,9 @@ impl ServerLogCounts {
                 self.every_drop_forced &= event.forced;
                 let refusal = match cause {
                     DropCause::MaxStartups => self.max_startups_drop(slots),
-                    DropCause::Penalty(reason) => {
-                        let reason = reason.as_str().to_owned();
-                        *self.drops.penalties.entry(reason).or_default() += 1;
-                        Refusal::Penalty
-                    }
+                    DropCause::Penalty(reason) => Refusal::Penalty(reason),
                 };
-                match refusal {
-                    Refusal::Draw => self.drops.max_startups_draw += 1,
-                    Refusal::Full => self.drops.max_startups_full += 1,
-                    Refusal::PerSource => self.drops.per_source_max_startups += 1,
-                    Refusal::MaxStartupsOrPerSource => self.drops.max_startups_or_per_source += 1,
-                    Refusal::Penalty => {}
-                }
+                self.drops.add(refusal);
                 refused = Some(refusal);
             }
             M::RateLimited { dropped, .. } => self.rate_limited_drops += dropped,

@@ -202,16 +202,21 @@ impl Rounds<'_> {
         let Some(log) = self.log else {
             return false;
         };
-        let Err(lost) = log.caught_up().await else {
+        let caught_up = log.caught_up().await;
+        for (address, port) in log.take_marks() {
+            self.collector.record(Event::LogMarked { address, port });
+        }
+        let Err(lost) = caught_up else {
             return true;
         };
         self.collector.record(Event::Warned {
             text: lost.to_string(),
         });
+        self.observer.notice(Notice::Warning(lost.to_string()));
         match lost {
             // What was read before and since is there; the attempts whose lines are not will be told by their ports.
             LogLost::Replaced { .. } => true,
-            LogLost::Ended => false,
+            LogLost::Ended | LogLost::CommandEnded { .. } | LogLost::Late { .. } => false,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Owns how the events of one round become its numbers. Which round an event belongs to is `summarizer`'s.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::outcomes::{
 };
 use crate::analysis::admission::Trials;
 use crate::analysis::latency::Stage;
-use crate::analysis::reconciliation::Reconciliation;
+use crate::analysis::reconciliation::{self, Reconciliation};
 use crate::analysis::timeline::{TaskEnd, TimeLine, TimeLineBuilder};
 use crate::analysis::witness::WitnessBuilder;
 use crate::ids::{AttemptId, RoundId, StrategyName, TaskId};
@@ -27,7 +28,7 @@ use crate::manifest::ProgramRecord;
 use crate::quantity::nanoseconds;
 use crate::reading::{KernelSettings, ServerReading};
 use crate::scenario::StrategyKind;
-use crate::server_log::DropRule;
+use crate::server_log::{DropCounts, DropRule};
 use crate::vocabulary::{
     AttemptOutcome, AttemptTrace, CleanupPolicy, CleanupResult, CommandOutcome, Phase, RetryKind,
     TaskFailure, TaskFate,
@@ -92,6 +93,8 @@ pub(super) struct RoundState {
     leftovers_wanted: bool,
     /// Its strategy is a staircase.
     climbs: bool,
+    /// The server is somebody else's, whom others may use too.
+    shared: bool,
 }
 
 /// How a round ended, as its last event says.
@@ -147,6 +150,7 @@ impl RoundState {
             clients_cleared: 0,
             leftovers_wanted: false,
             climbs: false,
+            shared: false,
             held_back: false,
             timeline: TimeLineBuilder::new(at),
             witness: WitnessBuilder::default(),
@@ -184,6 +188,13 @@ impl RoundState {
         self.views = views;
         self.log = ServerViews::new(rule, keys);
         self.settings = settings;
+        self
+    }
+
+    /// Says that the server is somebody else's: its log has envelopes, and other clients in it.
+    pub(super) fn shared(mut self) -> Self {
+        self.shared = true;
+        self.log = self.log.in_envelopes();
         self
     }
 
@@ -576,6 +587,7 @@ impl RoundState {
         mut self,
         ending: Option<Ending>,
         seen: &mut HashSet<String>,
+        marks: &[(IpAddr, u16)],
     ) -> RoundSummary {
         if let Some(ending) = ending {
             self.summary.end = Some(ending.end);
@@ -587,7 +599,7 @@ impl RoundState {
             self.summary.proven_idle = false;
         }
         self.summary.kernel = self.witness.kernel();
-        self.settle_attempts(ending.is_some_and(|ending| ending.log_taken));
+        self.settle_attempts(ending.is_some_and(|ending| ending.log_taken), marks);
         self.settle_rates();
         self.settle_tasks();
         self.settle_ends();
@@ -611,19 +623,21 @@ impl RoundState {
     }
 
     /// Joins what the witnesses say of each attempt, before anything is counted of any.
-    fn settle_attempts(&mut self, log_taken: bool) {
-        let views = match log_taken {
+    fn settle_attempts(&mut self, log_taken: bool, marks: &[(IpAddr, u16)]) {
+        let mut views = match log_taken {
             true => self.views,
             false => self.views.without_log(),
         };
-        self.summary.numbers.views = views;
+        let log = std::mem::replace(&mut self.log, ServerViews::new(None, Arc::default()));
+        let (counts, connections) = log.finish();
+        // What `LogVerbose` forces out of one drop it forces out of all, whatever level and release let through.
+        views.drops |=
+            self.shared && views.server && counts.drops.total() > 0 && counts.every_drop_forced;
         if views.have_one_of(&[Views::ALL, Views::LOGGED]) {
             for scope in self.summary.numbers.all_scopes() {
                 scope.makers = Some(Makers::default());
             }
         }
-        let log = std::mem::replace(&mut self.log, ServerViews::new(None, Arc::default()));
-        let (counts, connections) = log.finish();
         let kernel = self.summary.kernel.as_ref();
         let means = Means::of(
             views.server.then_some(&counts),
@@ -638,8 +652,28 @@ impl RoundState {
             } else {
                 Vec::new()
             },
+            shared: self.shared.then(|| marks.to_vec()),
         };
         let joined = join(sides, views, means);
+        let reconciliation = views.server.then(|| {
+            let kernel = self.summary.kernel.as_ref();
+            Reconciliation::of(&joined, &counts, views, self.summary.started, kernel)
+        });
+        if let (true, Some(books)) = (self.shared, &reconciliation) {
+            // Nobody promised that this log is whole. What it lacks of one attempt it may lack of any.
+            let whole = |sides: Option<&reconciliation::Sides>| {
+                sides.is_some_and(|sides| sides.client_only == 0)
+            };
+            views.server &= whole(Some(&books.handshakes));
+            views.drops &=
+                views.server && whole(Some(&books.connections)) && whole(books.refusals.as_ref());
+            if !views.drops {
+                for scope in self.summary.numbers.all_scopes() {
+                    scope.makers = None;
+                }
+            }
+        }
+        self.summary.numbers.views = views;
         for attempt in &joined.attempts {
             self.count(attempt);
         }
@@ -656,19 +690,28 @@ impl RoundState {
             clients.lower_bound = turned_away;
             clients.sessions_refused = counts.sessions_refused;
         }
+        let summary = &mut self.summary;
         if views.server {
-            let summary = &mut self.summary;
-            summary.reconciliation = Some(Reconciliation::of(
-                &joined,
-                &counts,
-                views,
-                summary.started,
-                summary.kernel.as_ref(),
-            ));
-            summary.numbers.server_accepted = Some(counts.accepted);
-            summary.numbers.server_drops = views.drops.then(|| counts.drops.clone());
+            summary.numbers.server_accepted = Some(if self.shared {
+                joined.of_the_run().filter(|view| view.accepted).count() as u64
+            } else {
+                counts.accepted
+            });
+            summary.numbers.server_drops = views.drops.then(|| {
+                if !self.shared {
+                    return counts.drops.clone();
+                }
+                let mut drops = DropCounts::default();
+                for (_, refusal) in joined.of_the_run().filter_map(|view| view.refusal) {
+                    drops.add(refusal);
+                }
+                drops
+            });
+        }
+        if reconciliation.is_some() {
             summary.server_log = Some(counts);
         }
+        summary.reconciliation = reconciliation;
     }
 
     fn settle_ends(&mut self) {
