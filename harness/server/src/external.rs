@@ -631,6 +631,49 @@ mod tests {
         assert!(met.contains("refused"), "{met}");
     }
 
+    #[tokio::test]
+    async fn server_that_refuses_every_login_may_be_full_or_ban_us_and_both_are_said() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let _ = io::Write::write_all(&mut &client, b"Not allowed at this time\r\n");
+            }
+        });
+        let within = Duration::from_millis(400);
+        let met = introduced(&endpoint(address), within).await;
+        let options = options(&address.to_string(), None);
+        let error = not_ready(&options, within, met.expect_err("refused"), None).await;
+        let text = error.to_string();
+        for words in [
+            "`Not allowed at this time`",
+            "ban of this address",
+            "full server",
+            "limit per source",
+            "`--log`",
+        ] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+    }
+
+    #[test]
+    fn log_has_every_drop_by_release_and_level_and_what_it_lacks_is_said() {
+        let shown = |release: Option<(u32, u32)>, verbose| {
+            let release = release.map(|(major, minor)| Release::new(major, minor));
+            let (every, warning) = drops_shown(release, verbose);
+            assert_eq!(every, warning.is_none());
+            warning.unwrap_or_default()
+        };
+        for release in [(7, 4), (8, 3), (8, 4), (9, 2), (9, 9)] {
+            assert_eq!(shown(Some(release), true), "");
+        }
+        assert!(shown(Some((9, 2)), false).contains("LogLevel INFO"));
+        assert!(shown(Some((8, 2)), false).contains("VERBOSE only"));
+        assert!(shown(Some((10, 0)), true).contains("rate-limited"));
+        assert!(shown(None, true).contains("which release"));
+        assert!(shown(Some((7, 3)), true).contains("DEBUG"));
+    }
+
     // 192.0.2.0/24 is for documentation (RFC 5737); the check itself opens no socket.
 
     #[test]

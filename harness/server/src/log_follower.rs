@@ -199,7 +199,12 @@ impl LogFollower {
         loop {
             match self.read_piece(sink)? {
                 Reading::End => break,
-                Reading::Some | Reading::Full if self.offset >= written => break,
+                // The other file of a rotation is read to its end: the length is one file's, the offset may be the other's.
+                Reading::Some | Reading::Full
+                    if self.rotation == Rotation::None && self.offset >= written =>
+                {
+                    break;
+                }
                 Reading::Some | Reading::Full => {}
                 Reading::Lost => written = length(&self.path)?,
             }
@@ -520,6 +525,36 @@ mod tests {
         log.write("three\n");
         watch.caught_up().await.expect("all of it");
         assert_eq!(log.seen(), ["one", "two", "three"]);
+    }
+
+    #[tokio::test]
+    async fn rotated_log_of_somebody_elses_server_loses_no_line_and_what_was_there_before_is_left_out()
+     {
+        let log = Log::new();
+        log.write("old\n");
+        let lines = Arc::clone(&log.lines);
+        let watch = LogWatch::from_the_end(log.path(), move |line| {
+            lines.lock().expect("no panic").push(line.to_owned());
+        })
+        .expect("a file");
+        log.write("one\n");
+        watch.caught_up().await.expect("all of it");
+        let away = log.folder.path().join("sshd.log.1");
+        fs::rename(log.path(), &away).expect("rotated");
+        // Whoever writes it goes on in the old file until it is told.
+        let mut old = File::options().append(true).open(&away).expect("opened");
+        old.write_all(b"two\n").expect("written");
+        watch.caught_up().await.expect("nothing is lost");
+        assert_eq!(log.seen(), ["one", "two"]);
+        log.write("");
+        old.write_all(b"three\n").expect("written");
+        watch.caught_up().await.expect("nothing is lost");
+        log.write("four\n");
+        watch.caught_up().await.expect("nothing is lost");
+        assert_eq!(log.seen(), ["one", "two", "three", "four"]);
+        // One that is emptied in its place has lost what was not read.
+        File::create(log.path()).expect("emptied");
+        assert!(watch.caught_up().await.is_err());
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@
 mod clients;
 #[path = "../driver.rs"]
 mod driver;
+mod external;
 mod leftovers;
 mod listen_queue;
 mod log_follow;
