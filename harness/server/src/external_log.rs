@@ -338,7 +338,13 @@ impl LogMark {
     /// line as well.
     async fn line(&self) -> Result<Said, Unmarked> {
         let mut changed = self.heard.changed.subscribe();
-        lock(&self.heard.inner).peers = Some(HashMap::new());
+        {
+            let mut inner = lock(&self.heard.inner);
+            if let Some(how) = &inner.ended {
+                return Err(Unmarked::Ended(how.clone()));
+            }
+            inner.peers = Some(HashMap::new());
+        }
         let deadline = Instant::now() + LINE_WITHIN;
         let found = self.look(&mut changed, deadline).await;
         lock(&self.heard.inner).peers = None;

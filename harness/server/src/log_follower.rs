@@ -52,7 +52,7 @@ pub enum LogLost {
     Ended,
     /// The user's command that prints the log has ended.
     #[error(
-        "the log command ended before the run did ({how}), and what the log had to say of this round is lost"
+        "the log command ended before the run did ({how}), and what the log had to say from then on is lost"
     )]
     CommandEnded {
         /// Its exit status.

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use sshchurn_core::ledger::{Event, RoundEnd, RunEnd};
@@ -309,6 +310,7 @@ impl Running<'_> {
             stop: self.stop,
             observer: self.observer,
             log,
+            log_ended: AtomicBool::new(false),
             of: plans.len(),
         };
         let mut complete = 0;

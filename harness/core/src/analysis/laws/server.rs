@@ -22,6 +22,15 @@ fn law(run: &RunSummary, rounds: &[&RoundSummary], kind: Kind) -> Law {
         .manifest
         .as_ref()
         .map_or(Views::NONE, |manifest| manifest.target.views());
+    let somebody_elses = run
+        .manifest
+        .as_ref()
+        .is_some_and(|manifest| manifest.target.kind == ServerKind::External);
+    if somebody_elses && !server.server {
+        return law.not_checkable(
+            "the log of somebody else's server was not given (`--log`, `--log-command`), or is no witness (see the warnings)",
+        );
+    }
     if let Some(reason) = server.missing(kind.needs()) {
         return law.not_checkable(reason);
     }
@@ -53,10 +62,6 @@ fn law(run: &RunSummary, rounds: &[&RoundSummary], kind: Kind) -> Law {
             line
         })
         .collect();
-    let somebody_elses = run
-        .manifest
-        .as_ref()
-        .is_some_and(|manifest| manifest.target.kind == ServerKind::External);
     if somebody_elses && balances.iter().any(|balance| !balance.holds) {
         return law.not_checkable(&not_whole(rounds, kind));
     }
