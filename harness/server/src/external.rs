@@ -214,6 +214,12 @@ async fn witness(
             let (every, warning) = drops_shown(release, said.admitted);
             description.log_has_every_drop = every;
             description.warnings.extend(warning);
+            if every && release.is_some_and(|release| release >= PER_SOURCE) {
+                description.warnings.push(String::from(
+                    "sshd words a drop by PerSourceMaxStartups like one by MaxStartups, and this server's configuration is not \
+                     known: `refused_by_max_startups` counts both; `sshd -T` there says whether the first is set",
+                ));
+            }
             Ok(Some(log))
         }
         Err(Unmarked::Ended(how)) => Err(ServerError::LogCommandEnded {
@@ -269,6 +275,8 @@ fn drops_shown(release: Option<Release>, verbose: bool) -> (bool, Option<String>
 const RATE_LIMITED: Release = Release::new(10, 0);
 /// From this release on one drop of an episode is logged at INFO, and all of them at VERBOSE (sshd.c:drop_connection).
 const EPISODES: Release = Release::new(8, 4);
+/// From this release on there is a limit per source (`PerSourceMaxStartups`).
+const PER_SOURCE: Release = Release::new(8, 5);
 /// From this release on every drop is logged at VERBOSE.
 const EVERY_DROP_AT_VERBOSE: Release = Release::new(7, 4);
 
