@@ -147,6 +147,12 @@ fn sshd_that_others_keep_busy_is_measured_and_its_log_says_who_refused_as_far_as
     .code(0);
     let report = finished.report();
     remove_jobs(&report);
+    // The server's own is not known, and the scenario's is not the server's.
+    assert!(
+        finished.stdout.contains("MaxStartups not known"),
+        "{}",
+        finished.stdout
+    );
     assert_eq!(report["target"]["log_has_every_drop"], true);
     for id in ["server_connections", "server_accepted", "server_drops"] {
         assert_eq!(law(&report, id), "holds", "{:#}", report["laws"]);
