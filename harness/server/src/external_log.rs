@@ -34,7 +34,7 @@ pub(crate) const LINE_WITHIN: Duration = Duration::from_secs(10);
 /// When another login is made although the last one has no line yet: a command may take a while until it follows.
 const ANOTHER_AFTER: Duration = Duration::from_secs(2);
 /// The same after one that was refused: its line may be left out.
-const AGAIN_AFTER: Duration = Duration::from_millis(500);
+const AGAIN_AFTER: Duration = Duration::from_millis(250);
 /// Longest wait for one login.
 const ONE_LOGIN: Duration = Duration::from_secs(5);
 /// How often the reader of a command looks whether it is to end.

@@ -117,7 +117,7 @@ fn sshd_that_others_keep_busy_is_measured_and_its_log_says_who_refused_as_far_as
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let server = runtime
         .block_on(LocalServer::start(
-            &request(settings("smoke", "10:30:100")),
+            &request(settings("smoke", "10:70:100")),
             None,
         ))
         .unwrap();
@@ -167,9 +167,17 @@ fn sshd_that_others_keep_busy_is_measured_and_its_log_says_who_refused_as_far_as
             "{name}"
         );
     }
+    let warnings = report["warnings"].to_string();
+    for words in [
+        "the server was busy: it refused",
+        "logins of a single client within",
+        "with `Exceeded MaxStartups`",
+    ] {
+        assert!(warnings.contains(words), "{words}: {warnings}");
+    }
     assert!(
         refused > 0,
-        "ten slots are held, and three of ten connections are refused"
+        "ten slots are held, and seven of ten connections are refused"
     );
     std::fs::remove_dir_all(&finished.directory).unwrap();
 
