@@ -116,7 +116,7 @@ fn tap(c: &mut Criterion) {
         b.iter(|| {
             let tap = Tap::new(clock.clone());
             tap.connect_called();
-            tap.bound(40_000);
+            tap.bound(([127, 0, 0, 1], 40_000).into());
             tap.connected();
             tap.sent(24);
             tap.received(black_box(b"Not allowed at this time\r\n"));

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{RunId, StrategyName};
 use crate::reading::KernelSettings;
+use crate::release::Release;
 use crate::scenario::{Per, StrategyKind};
 
 /// Everything that was fixed before the first round started.
@@ -302,7 +303,18 @@ pub struct ServerDescription {
     pub warnings: Vec<String>,
 }
 
+/// From this release on sshd bans addresses unless it is told not to (`PerSourcePenalties`).
+const PENALISES: Release = Release::new(9, 8);
+
 impl ServerDescription {
+    /// Whether a server with a configuration of its own may ban addresses for what their clients do, by the release that it
+    /// says it is. One that was started for the run does what its scenario says.
+    #[must_use]
+    pub fn may_ban(&self) -> bool {
+        self.kind == ServerKind::External
+            && Release::find(&self.identification).is_some_and(|release| release >= PENALISES)
+    }
+
     /// Its release, and the image that was given with the beginning of its content hash.
     #[must_use]
     pub fn release_and_image(&self) -> String {

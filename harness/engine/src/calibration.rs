@@ -4,12 +4,13 @@
 //! begins after it. Every connection logs in and says good-bye, since one that leaves earlier earns its address a penalty
 //! (`PerSourcePenalties`, 9.8).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::clock::RunClock;
 use crate::ssh::{Command, ConnectLimits, Connector, Session, Tap};
 use sshchurn_core::instant::RunInstant;
-use sshchurn_core::vocabulary::AttemptOutcome;
+use sshchurn_core::vocabulary::{AttemptOutcome, AttemptTrace};
 
 /// Connections made for the round-trip time.
 const CONNECTS: usize = 5;
@@ -39,13 +40,71 @@ pub struct Calibration {
     /// The server's identification string, without line end.
     pub identification: Option<String>,
     /// Logins that were refused before one was let in, or given up.
-    pub refused: u32,
+    pub refused: Refusals,
     /// Median time of a TCP connect.
     pub round_trip: Option<Duration>,
     /// Median time of `true` on an established connection.
     pub exec: Option<Duration>,
     /// Median time the login shell takes before it runs the command; resolution 10 ms, Linux servers only.
     pub login_shell: Option<Duration>,
+}
+
+/// Logins that a server refused to a single client, and in what words.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Refusals {
+    /// Logins that were tried, refused or not.
+    pub tried: u32,
+    /// Those that were refused.
+    pub count: u32,
+    /// The same by what the server said in place of its identification string; empty where it said nothing.
+    pub texts: BTreeMap<String, u32>,
+    /// From the first try to the last.
+    pub took: Duration,
+}
+
+/// Most of a server's words that are kept; sshd's have 26 bytes.
+const MOST_CHARS: usize = 80;
+
+impl Refusals {
+    /// Counts one.
+    pub fn add(&mut self, trace: &AttemptTrace) {
+        self.count += 1;
+        let text = trace.text_before.as_deref().unwrap_or_default().trim();
+        let kept: String = text.chars().take(MOST_CHARS).collect();
+        *self
+            .texts
+            .entry(kept.escape_debug().to_string())
+            .or_default() += 1;
+    }
+
+    /// For a person: how many of how many, in what words and over how long.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let texts: Vec<String> = self
+            .texts
+            .iter()
+            .map(|(text, count)| match text.as_str() {
+                "" => format!("{count} without a word"),
+                text => format!("{count} with `{text}`"),
+            })
+            .collect();
+        format!(
+            "{} of {} logins of a single client within {:.1} s ({})",
+            self.count,
+            self.tried,
+            self.took.as_secs_f64(),
+            texts.join(", ")
+        )
+    }
+}
+
+/// Nobody was let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LetsNobodyIn {
+    /// What became of the last login.
+    pub outcome: AttemptOutcome,
+    /// The refusals until then.
+    pub refused: Refusals,
 }
 
 /// Measures. A login that is refused is tried again for some seconds; once one was let in, those that are still refused are
@@ -56,15 +115,24 @@ pub struct Calibration {
 pub async fn calibrate<C: Connector>(
     clock: &RunClock,
     connector: &C,
-) -> Result<Calibration, AttemptOutcome> {
+) -> Result<Calibration, LetsNobodyIn> {
     let mut logins = Logins {
         clock,
         connector,
         identification: None,
-        refused: 0,
+        begun: clock.now(),
+        refused: Refusals::default(),
     };
     let mut round_trips = Vec::new();
-    let (mut last, _) = logins.one(clock.now() + FIRST_LOGIN).await?;
+    let (mut last, _) = match logins.one(clock.now() + FIRST_LOGIN).await {
+        Ok(first) => first,
+        Err(outcome) => {
+            return Err(LetsNobodyIn {
+                outcome,
+                refused: logins.refused,
+            });
+        }
+    };
     let further_by = clock.now() + FURTHER_LOGINS;
     for _ in 0..CONNECTS {
         // Where a login takes long, a few have to do.
@@ -93,7 +161,8 @@ struct Logins<'a, C> {
     clock: &'a RunClock,
     connector: &'a C,
     identification: Option<String>,
-    refused: u32,
+    begun: RunInstant,
+    refused: Refusals,
 }
 
 impl<C: Connector> Logins<'_, C> {
@@ -108,7 +177,13 @@ impl<C: Connector> Logins<'_, C> {
         };
         loop {
             let tap = Tap::new(self.clock.clone());
-            match self.connector.connect(&limits, &tap).await {
+            let login = self.connector.connect(&limits, &tap).await;
+            self.refused.tried += 1;
+            self.refused.took = self.clock.now().since(self.begun);
+            if matches!(login, Err(AttemptOutcome::BannerEof { .. })) {
+                self.refused.add(&tap.trace());
+            }
+            match login {
                 Ok(session) => {
                     let trace = tap.trace();
                     self.identification = trace.identification;
@@ -120,7 +195,6 @@ impl<C: Connector> Logins<'_, C> {
                     return Ok((session, round_trip));
                 }
                 Err(AttemptOutcome::BannerEof { .. }) if self.clock.now() < by => {
-                    self.refused += 1;
                     self.clock.sleep(AGAIN_AFTER).await;
                 }
                 Err(outcome) => return Err(outcome),
@@ -179,7 +253,9 @@ mod tests {
             .extend([Some(EOF), Some(EOF), None, Some(EOF)]);
         let (clock, connector) = server(script);
         let measured = calibrate(&clock, &connector).await.unwrap();
-        assert_eq!(measured.refused, 3);
+        assert_eq!((measured.refused.count, measured.refused.tried), (3, 9));
+        let words = measured.refused.sentence();
+        assert!(words.starts_with("3 of 9 logins"), "{words}");
         assert!(measured.exec.is_some());
     }
 
@@ -192,10 +268,13 @@ mod tests {
             ..Script::default()
         };
         let (clock, connector) = server(shut(&[]));
-        assert_eq!(calibrate(&clock, &connector).await, Err(EOF));
+        let nobody = calibrate(&clock, &connector).await.unwrap_err();
+        assert_eq!(nobody.outcome, EOF);
+        assert_eq!(nobody.refused.count, nobody.refused.tried);
+        assert!(nobody.refused.took >= FIRST_LOGIN, "{nobody:?}");
         let (clock, connector) = server(shut(&[None]));
         let measured = calibrate(&clock, &connector).await.unwrap();
-        assert!(measured.exec.is_some() && measured.refused > 0);
+        assert!(measured.exec.is_some() && measured.refused.count > 0);
     }
 
     #[test]

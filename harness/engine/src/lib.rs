@@ -25,7 +25,7 @@ mod strategy;
 mod task;
 
 pub use arrival::intended_starts;
-pub use calibration::{Calibration, calibrate};
+pub use calibration::{Calibration, LetsNobodyIn, Refusals, calibrate};
 pub use health::HealthSampler;
 pub use holders::Leaving;
 pub use round::{Engine, RoundPlan, plan_rounds};

@@ -68,6 +68,7 @@ pub struct Engine {
     collector: Collector,
     stop: StopSignal,
     ids: Arc<IdSource>,
+    may_ban: bool,
 }
 
 impl Engine {
@@ -85,6 +86,7 @@ impl Engine {
             collector,
             stop,
             ids: Arc::new(IdSource::default()),
+            may_ban: false,
         }
     }
 
@@ -105,6 +107,14 @@ impl Engine {
             round,
             task,
         )
+    }
+
+    /// Says that the server may ban addresses for what their clients do, whatever the scenario says: it has a configuration of
+    /// its own.
+    #[must_use]
+    pub fn on_a_server_that_may_ban(mut self, may_ban: bool) -> Self {
+        self.may_ban = may_ban;
+        self
     }
 
     /// Runs one round to its end; `connector` makes one connector for each task. The caller records
@@ -134,7 +144,7 @@ impl Engine {
             .map(|limit| Arc::new(Semaphore::new(limit as usize)));
         let release = Arc::new(Word::new());
         let kills = kill_times(&self.scenario, plan.repetition);
-        let strategy = Strategy::new(&self.scenario, &plan.strategy);
+        let strategy = Strategy::new(&self.scenario, &plan.strategy).penalised_too(self.may_ban);
         let mut parts = parts::<C::Session>(&self.scenario, &plan.strategy);
 
         let mut tasks = FuturesUnordered::new();

@@ -1,7 +1,7 @@
 //! The `external` target: a server that was already running, named by the user.
 //!
-//! Owns the consent that a load test of somebody's server needs. It starts, stops and looks at nothing: no inventory,
-//! no log, no configuration.
+//! Owns the consent that a load test of somebody's server needs, and what can be known of that server. It starts, stops and
+//! looks at nothing: no inventory, no configuration, and no log but the one that the user has for it (`external_log`).
 
 use std::fs;
 use std::io;
@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::external_log::{ExternalLog, LogSource, Unmarked, not_named};
+use super::log_follower::LogWatch;
 use super::witness::Witness;
 use super::{
     Endpoint, Idle, JobDirectory, ServerError, ServerRequest, io_error, key_error, too_old,
@@ -20,6 +22,7 @@ use sshchurn_core::manifest::{NetworkPath, ServerDescription, ServerKind};
 use sshchurn_core::release::{Release, release_word};
 use sshchurn_core::scenario::{LoginShell, PackageName, Packages};
 use sshchurn_core::vocabulary::AttemptOutcome;
+use sshchurn_engine::Refusals;
 use sshchurn_engine::clock::RunClock;
 use sshchurn_engine::ssh::keys::{HostKeyCheck, KeyPair};
 use sshchurn_engine::ssh::{ConnectLimits, Connector as _, Session as _, Tap};
@@ -27,6 +30,8 @@ use tokio::time::Instant;
 
 /// Between two attempts at a server that did not answer, or refused.
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(50);
+/// The most that the pause grows to: a server that is full or bans us is not to be loaded by our asking.
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 /// Longest wait for one answer: what accepts without answering (a proxy before its server is up) is asked again.
 const ONE_ANSWER: Duration = Duration::from_secs(5);
 
@@ -41,6 +46,10 @@ pub struct ExternalOptions {
     pub key: PathBuf,
     /// The host's address once more, to say that it may be loaded. Always needed.
     pub consent: Option<String>,
+    /// Which host key to accept.
+    pub host_key: HostKeyCheck,
+    /// Where the server's log can be read; `None` leaves the run without its witness.
+    pub log: Option<LogSource>,
 }
 
 /// A server somebody else runs.
@@ -48,6 +57,7 @@ pub struct ExternalOptions {
 pub struct ExternalServer {
     endpoint: Endpoint,
     description: ServerDescription,
+    log: Option<ExternalLog>,
 }
 
 impl ExternalServer {
@@ -70,20 +80,48 @@ impl ExternalServer {
             address: options.address,
             user: options.user.clone(),
             key: Arc::new(key),
-            host_key: HostKeyCheck::any(),
+            host_key: options.host_key.clone(),
         };
-        let identification = introduced(&endpoint, request.ready_within)
-            .await
-            .map_err(|met| ServerError::NotReady {
-                what: format!("the server at {} ({met})", options.address),
-                within: request.ready_within,
-                log: Vec::new(),
-            })?;
-        check_release(options, &identification, request.sshd.min_release)?;
+        let log = match &options.log {
+            Some(source) => Some(ExternalLog::start(source, &endpoint)?),
+            None => None,
+        };
+        let identification = match introduced(&endpoint, request.ready_within).await {
+            Ok(introduced) => introduced,
+            Err(met) => return Err(not_ready(options, request.ready_within, met, log).await),
+        };
+        check_host_key(options)?;
+        check_release(options, &identification.line, request.sshd.min_release)?;
+        let mut description = describe(request, options, identification.line);
+        description
+            .warnings
+            .extend(accepted_unseen(&endpoint.host_key));
+        if identification.refused.count > 0 {
+            description.warnings.push(format!(
+                "the server refused {} before it introduced itself: it was busy",
+                identification.refused.sentence()
+            ));
+        }
+        let log = match log {
+            Some(log) => witness(log, &endpoint, &mut description).await?,
+            None => None,
+        };
         Ok(ExternalServer {
             endpoint,
-            description: describe(request, options, identification),
+            description,
+            log,
         })
+    }
+
+    /// Hands the lines of the server's log on, from now on; `None` where there is no log, or it does not speak of us.
+    pub fn follow_log(&self, sink: impl FnMut(&str) + Send + 'static) -> Option<LogWatch> {
+        self.log.as_ref()?.follow(sink)
+    }
+
+    /// The last line in the server's log about a refusal of this machine.
+    #[must_use]
+    pub fn last_drop(&self) -> Option<String> {
+        self.log.as_ref()?.last_drop()
     }
 
     /// Where and how to log in.
@@ -122,7 +160,7 @@ impl ExternalServer {
         Ok(())
     }
 
-    /// The log is not ours to read: no lines.
+    /// What the log said before the run is not ours to show: no lines.
     pub async fn log_tail(&self) -> Vec<String> {
         Vec::new()
     }
@@ -144,13 +182,175 @@ impl ExternalServer {
         None
     }
 
-    /// Leaves the server as it is.
+    /// Leaves the server as it is, and ends the command that prints its log.
     ///
     /// # Errors
-    /// None here; other targets have some.
+    /// [`ServerError::Io`] when something of that command does not end.
     pub async fn stop(self) -> Result<(), ServerError> {
-        Ok(())
+        let Some(log) = self.log else {
+            return Ok(());
+        };
+        end(log).await
     }
+}
+
+async fn end(log: ExternalLog) -> Result<(), ServerError> {
+    tokio::task::spawn_blocking(|| log.stop())
+        .await
+        .unwrap_or_else(|error| Err(io::Error::other(error)))
+        .map_err(io_error("end the log command"))
+}
+
+/// Whether the log is this server's, and what it shows: the log where it is a witness, and what it is not one of.
+async fn witness(
+    log: ExternalLog,
+    endpoint: &Endpoint,
+    description: &mut ServerDescription,
+) -> Result<Option<ExternalLog>, ServerError> {
+    match log.proof(endpoint).await {
+        Ok(said) => {
+            description.log_available = true;
+            let release = Release::find(&description.identification);
+            let (every, warning) = drops_shown(release, said.admitted);
+            description.log_has_every_drop = every;
+            description.warnings.extend(warning);
+            if every && release.is_some_and(|release| release >= PER_SOURCE) {
+                description.warnings.push(String::from(
+                    "sshd words a drop by PerSourceMaxStartups like one by MaxStartups, and this server's configuration is not \
+                     known: `refused_by_max_startups` counts both; `sshd -T` there says whether the first is set",
+                ));
+            }
+            Ok(Some(log))
+        }
+        Err(Unmarked::Ended(how)) => Err(ServerError::LogCommandEnded {
+            command: log.told(),
+            how,
+            complaints: log.complaints(),
+        }),
+        Err(Unmarked::NotNamed) => {
+            let text = not_named(&log.told(), log.lines(), endpoint.address);
+            description.warnings.push(text);
+            end(log).await?;
+            Ok(None)
+        }
+        Err(Unmarked::LetsNobodyIn) => {
+            description.warnings.push(format!(
+                "whether the log ({}) is this server's could not be seen: every login was refused, and no line named one; only \
+                 the client's side is measured",
+                log.told()
+            ));
+            end(log).await?;
+            Ok(None)
+        }
+    }
+}
+
+/// Whether every refusal is in the log, by the release and whether its level shows connections (VERBOSE); and what is not.
+fn drops_shown(release: Option<Release>, verbose: bool) -> (bool, Option<String>) {
+    let unseen = |why: &str| {
+        let text = format!(
+            "the server's log does not show every refusal: {why}; what needs them all (who refused, drops, the books of refusals) \
+             cannot be said or checked"
+        );
+        (false, Some(text))
+    };
+    match (release, verbose) {
+        (Some(release), _) if release >= RATE_LIMITED => unseen(
+            "OpenSSH 10.0 and later limits the rate of such lines at every level (`Maxstartups logging rate-limited`); \
+             `LogVerbose sshd.c:drop_connection():*` forces them out",
+        ),
+        (Some(release), true) if release >= EVERY_DROP_AT_VERBOSE => (true, None),
+        (Some(release), false) if release >= EPISODES => unseen(
+            "at LogLevel INFO, OpenSSH 8.4 to 9.9 logs the first of an episode and later its total; LogLevel VERBOSE shows all",
+        ),
+        (Some(release), false) if release >= EVERY_DROP_AT_VERBOSE => {
+            unseen("OpenSSH before 8.4 logs them at LogLevel VERBOSE only")
+        }
+        (Some(_), _) => unseen("OpenSSH before 7.4 logs them at LogLevel DEBUG only"),
+        (None, _) => unseen("the server does not say which release of OpenSSH it is"),
+    }
+}
+
+/// From this release on a limiter of the rate holds drop lines back (log.c:log_ratelimit).
+const RATE_LIMITED: Release = Release::new(10, 0);
+/// From this release on one drop of an episode is logged at INFO, and all of them at VERBOSE (sshd.c:drop_connection).
+const EPISODES: Release = Release::new(8, 4);
+/// From this release on there is a limit per source (`PerSourceMaxStartups`).
+const PER_SOURCE: Release = Release::new(8, 5);
+/// From this release on every drop is logged at VERBOSE.
+const EVERY_DROP_AT_VERBOSE: Release = Release::new(7, 4);
+
+/// Before any load: the connection that learnt it sent nothing but its half of the key exchange.
+fn check_host_key(options: &ExternalOptions) -> Result<(), ServerError> {
+    let refused = options.host_key.refused();
+    if refused.is_empty() {
+        return Ok(());
+    }
+    Err(ServerError::WrongHostKey {
+        address: options.address,
+        shown: refused.join(", "),
+        wanted: options.host_key.wanted().join(" or "),
+    })
+}
+
+/// Says which key was believed unseen, and how to name it.
+fn accepted_unseen(host_key: &HostKeyCheck) -> Option<String> {
+    let shown = host_key.shown();
+    let key = shown.first().filter(|_| host_key.accepts_any())?;
+    let fingerprint = key.split_whitespace().next().unwrap_or_default();
+    Some(format!(
+        "the server's host key {key} was accepted as it came; name it with `--host-key '{fingerprint}'`, so that a run against \
+         another server stops before any load"
+    ))
+}
+
+/// Why a server did not introduce itself, as far as it can be told from here, and from its log where there is one.
+async fn not_ready(
+    options: &ExternalOptions,
+    within: Duration,
+    met: Met,
+    log: Option<ExternalLog>,
+) -> ServerError {
+    let mut met_text = met.last;
+    if met.refused.count > 0 && met.refused.count == met.refused.tried {
+        let said = log.as_ref().and_then(ExternalLog::last_drop);
+        met_text = format!(
+            "it refused {}: {}",
+            met.refused.sentence(),
+            match said {
+                Some(line) => format!("its log says `{}`", readable(&line)),
+                None => String::from(
+                    "a ban of this address (PerSourcePenalties), a full server, or a limit per source; from outside they look \
+                     the same, and the server's log (`--log`, `--log-command`) tells them apart"
+                ),
+            }
+        );
+    }
+    if let Some(log) = log
+        && let Err(error) = end(log).await
+    {
+        tracing::warn!(%error, "the log command was left");
+    }
+    ServerError::NotReady {
+        what: format!("the server at {} ({met_text})", options.address),
+        within,
+        log: Vec::new(),
+    }
+}
+
+/// A server that has introduced itself.
+#[derive(Debug)]
+struct Introduced {
+    line: String,
+    refused: Refusals,
+}
+
+/// One that has not.
+#[derive(Debug)]
+struct Met {
+    /// What the last attempt met.
+    last: String,
+    refused: Refusals,
 }
 
 /// Logs in, time and again, until the server has introduced itself, and returns its identification line. A client that left
@@ -159,23 +359,33 @@ impl ExternalServer {
 ///
 /// # Errors
 /// What the last attempt met, past the deadline.
-async fn introduced(endpoint: &Endpoint, within: Duration) -> Result<String, String> {
+async fn introduced(endpoint: &Endpoint, within: Duration) -> Result<Introduced, Met> {
     let connector = endpoint.connector();
     let clock = RunClock::start();
     let limits = ConnectLimits {
         login: within,
         ..ConnectLimits::within(ONE_ANSWER)
     };
-    let deadline = Instant::now() + within;
-    let mut met = String::from("no answer");
+    let begun = Instant::now();
+    let deadline = begun + within;
+    let mut met = Met {
+        last: String::from("no answer"),
+        refused: Refusals::default(),
+    };
+    let mut pause = BETWEEN_ATTEMPTS;
     loop {
         let tap = Tap::new(clock.clone());
         let attempt = tokio::time::timeout_at(deadline, connector.connect(&limits, &tap)).await;
         let trace = tap.trace();
+        met.refused.tried += 1;
+        met.refused.took = begun.elapsed();
+        if matches!(attempt, Ok(Err(AttemptOutcome::BannerEof { .. }))) {
+            met.refused.add(&trace);
+        }
         match attempt {
             Ok(Ok(session)) => session.close().await,
             Ok(Err(outcome)) => {
-                met = match (&trace.text_before, outcome) {
+                met.last = match (&trace.text_before, outcome) {
                     (Some(text), _) => format!("it says `{}`", readable(text)),
                     (None, AttemptOutcome::BannerEof { .. }) => {
                         String::from("the connection was closed without an identification string")
@@ -192,12 +402,16 @@ async fn introduced(endpoint: &Endpoint, within: Duration) -> Result<String, Str
             Err(_) => {}
         }
         if let Some(line) = trace.identification {
-            return Ok(readable(&line));
+            return Ok(Introduced {
+                line: readable(&line),
+                refused: met.refused,
+            });
         }
-        if Instant::now() + BETWEEN_ATTEMPTS >= deadline {
+        if Instant::now() + pause >= deadline {
             return Err(met);
         }
-        tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
@@ -377,6 +591,8 @@ mod tests {
             user: String::from("user"),
             key: PathBuf::from("/nonexistent"),
             consent: consent.map(str::to_owned),
+            host_key: HostKeyCheck::any(),
+            log: None,
         }
     }
 
@@ -409,7 +625,7 @@ mod tests {
         let address = peer(b"SSH-2.0-OpenSSH_9.2p1 \x1b[2J\r\n");
         let line = introduced(&endpoint(address), Duration::from_secs(20)).await;
         assert_eq!(
-            line.expect("introduced"),
+            line.expect("introduced").line,
             "SSH-2.0-OpenSSH_9.2p1 \\u{1b}[2J"
         );
     }
@@ -420,8 +636,51 @@ mod tests {
         let address = nobody.local_addr().expect("bound");
         drop(nobody);
         let met = introduced(&endpoint(address), Duration::from_millis(80)).await;
-        let met = met.expect_err("no identification string");
+        let met = met.expect_err("no identification string").last;
         assert!(met.contains("refused"), "{met}");
+    }
+
+    #[tokio::test]
+    async fn server_that_refuses_every_login_may_be_full_or_ban_us_and_both_are_said() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let _ = io::Write::write_all(&mut &client, b"Not allowed at this time\r\n");
+            }
+        });
+        let within = Duration::from_millis(400);
+        let met = introduced(&endpoint(address), within).await;
+        let options = options(&address.to_string(), None);
+        let error = not_ready(&options, within, met.expect_err("refused"), None).await;
+        let text = error.to_string();
+        for words in [
+            "`Not allowed at this time`",
+            "ban of this address",
+            "full server",
+            "limit per source",
+            "`--log`",
+        ] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+    }
+
+    #[test]
+    fn log_has_every_drop_by_release_and_level_and_what_it_lacks_is_said() {
+        let shown = |release: Option<(u32, u32)>, verbose| {
+            let release = release.map(|(major, minor)| Release::new(major, minor));
+            let (every, warning) = drops_shown(release, verbose);
+            assert_eq!(every, warning.is_none());
+            warning.unwrap_or_default()
+        };
+        for release in [(7, 4), (8, 3), (8, 4), (9, 2), (9, 9)] {
+            assert_eq!(shown(Some(release), true), "");
+        }
+        assert!(shown(Some((9, 2)), false).contains("LogLevel INFO"));
+        assert!(shown(Some((8, 2)), false).contains("VERBOSE only"));
+        assert!(shown(Some((10, 0)), true).contains("rate-limited"));
+        assert!(shown(None, true).contains("which release"));
+        assert!(shown(Some((7, 3)), true).contains("DEBUG"));
     }
 
     // 192.0.2.0/24 is for documentation (RFC 5737); the check itself opens no socket.

@@ -20,6 +20,7 @@ mod cores;
 pub mod docker;
 pub mod embedded;
 pub mod external;
+mod external_log;
 pub mod local;
 mod log_follower;
 mod owner;
@@ -32,6 +33,7 @@ mod ward;
 mod witness;
 
 pub use cores::{Cores, Kept};
+pub use external_log::LogSource;
 pub use log_follower::{LogLost, LogWatch};
 pub use running::{RunningServer, ServerChoice, ServerOptions, missing_here, start};
 pub use ward::ClientWard;
@@ -164,6 +166,32 @@ pub enum ServerError {
         /// The last lines of its log.
         log: Vec<String>,
     },
+    /// The server has another host key than the user named.
+    #[error(
+        "the server at {address} shows the host key {shown}, and `--host-key` says {wanted}: it is another server, or its key was \
+         changed; nothing was sent to it but this one connection"
+    )]
+    WrongHostKey {
+        /// Address of the server.
+        address: SocketAddr,
+        /// Fingerprints that it showed.
+        shown: String,
+        /// Fingerprints that were named.
+        wanted: String,
+    },
+    /// The user's command that prints the server's log has ended before the run began.
+    #[error(
+        "the log command `{command}` ended at once ({how}){}",
+        last_words(complaints)
+    )]
+    LogCommandEnded {
+        /// As given.
+        command: String,
+        /// Its exit status.
+        how: String,
+        /// What it printed as errors.
+        complaints: Vec<String>,
+    },
     /// The server was not idle when it should have been.
     #[error("the server under test was still busy after {} s ({detail}): another client may be using it", within.as_secs())]
     NotIdle {
@@ -200,6 +228,13 @@ fn too_old(what: &str, least: Release, fix: &str) -> ServerError {
             "{what} is older than the OpenSSH {least} that the scenario needs (`sshd.min_release`)"
         ),
         fix: fix.to_owned(),
+    }
+}
+
+fn last_words(complaints: &[String]) -> String {
+    match complaints {
+        [] => String::new(),
+        complaints => format!(": {}", complaints.join("; ")),
     }
 }
 

@@ -7,8 +7,10 @@
 use sshchurn_core::analysis::summary::LOG_READ_EVERY_NS;
 use std::fs::{self, File};
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -17,6 +19,7 @@ use sshchurn_core::server_log::LogLines;
 use tokio::sync::oneshot;
 
 use crate::docker::LogSpool;
+use crate::external_log::LogMark;
 
 /// Between two readings of a log that has been read to its end.
 const EVERY: Duration = Duration::from_nanos(LOG_READ_EVERY_NS);
@@ -47,6 +50,24 @@ pub enum LogLost {
     /// The reader has ended: the file cannot be read any more.
     #[error("sshd's log can no longer be read, and what it had to say of this round is lost")]
     Ended,
+    /// The user's command that prints the log has ended.
+    #[error(
+        "the log command ended before the run did ({how}), and what the log had to say from then on is lost"
+    )]
+    CommandEnded {
+        /// Its exit status.
+        how: String,
+    },
+    /// A connection of our own had no line in time.
+    #[error(
+        "the server's log did not come as far as the end of this round: no line named a login of our own within {} s; the \
+         server was full, or the log is late",
+        within.as_secs()
+    )]
+    Late {
+        /// How long it was waited for.
+        within: Duration,
+    },
 }
 
 /// What one reading gave.
@@ -73,6 +94,18 @@ pub(crate) struct LogFollower {
     buffer: Vec<u8>,
     lines: LogLines,
     lost: Option<LogLost>,
+    rotation: Rotation,
+}
+
+/// What another file of the log's name means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rotation {
+    /// A loss: the server goes on writing to the file that it has open.
+    None,
+    /// The log goes on there, once the old file is read to its end: syslog is told to open it anew.
+    Expected,
+    /// It has begun to go on there.
+    Seen,
 }
 
 impl LogFollower {
@@ -86,7 +119,26 @@ impl LogFollower {
             buffer: vec![0; PIECE],
             lines: LogLines::new(),
             lost: None,
+            rotation: Rotation::None,
         }
+    }
+
+    /// At the present end of a file that is there, and may be rotated.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn at_the_end(path: PathBuf) -> io::Result<Self> {
+        let file = File::open(&path)?;
+        let mut follower = LogFollower::new(path);
+        follower.rotation = Rotation::Expected;
+        follower.offset = file.metadata()?.len();
+        let from = follower.offset.saturating_sub(OVERLAP as u64);
+        let count = read_at(&file, &mut follower.buffer[..OVERLAP], from)?;
+        follower.before = follower.buffer[..count].to_vec();
+        // As much as was read again is what the offset stands behind.
+        follower.offset = from + count as u64;
+        follower.file = Some(file);
+        Ok(follower)
     }
 
     /// Hands on the lines that were completed since the last call.
@@ -110,7 +162,22 @@ impl LogFollower {
         let again = self.before.len();
         let count = read_at(&file, &mut self.buffer, self.offset - again as u64)?;
         let goes_on = self.buffer[..count].starts_with(&self.before);
-        if !goes_on || (count == again && !is_at(&file, &self.path)?) {
+        let at_end = goes_on && count == again;
+        if at_end && self.rotation != Rotation::None {
+            if self.rotation == Rotation::Seen {
+                self.lines.finish(&mut *sink);
+                self.offset = 0;
+                self.before.clear();
+                self.rotation = Rotation::Expected;
+                return Ok(Reading::Full);
+            }
+            if length(&self.path)? > 0 && !is_at(&file, &self.path)? {
+                // The old one is read once more: its last line may have come since.
+                self.rotation = Rotation::Seen;
+                self.file = Some(file);
+                return Ok(Reading::Full);
+            }
+        } else if !goes_on || (at_end && !is_at(&file, &self.path)?) {
             self.lose(sink);
             return Ok(Reading::Lost);
         }
@@ -132,7 +199,12 @@ impl LogFollower {
         loop {
             match self.read_piece(sink)? {
                 Reading::End => break,
-                Reading::Some | Reading::Full if self.offset >= written => break,
+                // The other file of a rotation is read to its end: the length is one file's, the offset may be the other's.
+                Reading::Some | Reading::Full
+                    if self.rotation == Rotation::None && self.offset >= written =>
+                {
+                    break;
+                }
                 Reading::Some | Reading::Full => {}
                 Reading::Lost => written = length(&self.path)?,
             }
@@ -223,6 +295,10 @@ pub struct LogWatch {
     questions: Option<mpsc::Sender<Question>>,
     thread: Option<JoinHandle<()>>,
     spool: Option<Arc<LogSpool>>,
+    /// What says how far a log is that somebody else keeps.
+    mark: Option<LogMark>,
+    /// The order to end, for a thread that takes no questions.
+    stop: Arc<AtomicBool>,
 }
 
 /// Whether everything was handed on; the answer.
@@ -231,21 +307,63 @@ type Question = oneshot::Sender<Result<(), LogLost>>;
 impl LogWatch {
     /// Follows a file. `None` when no thread can be had.
     pub(crate) fn start(path: PathBuf, sink: impl FnMut(&str) + Send + 'static) -> Option<Self> {
-        let (questions, asked) = mpsc::channel();
-        let thread = std::thread::Builder::new()
-            .name("log".to_owned())
-            .spawn(move || {
-                if let Err(error) = follow(LogFollower::new(&path), sink, &asked) {
-                    tracing::warn!(%error, log = %path.display(), "sshd's log can no longer be read");
-                }
-            })
+        LogWatch::of(LogFollower::new(path), sink)
             .inspect_err(|error| tracing::warn!(%error, "no thread for sshd's log"))
-            .ok()?;
-        Some(LogWatch {
-            questions: Some(questions),
+            .ok()
+    }
+
+    /// Follows a file that somebody else keeps, from its present end on and through its rotation.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or no thread be had.
+    pub(crate) fn from_the_end(
+        path: PathBuf,
+        sink: impl FnMut(&str) + Send + 'static,
+    ) -> io::Result<Self> {
+        LogWatch::of(LogFollower::at_the_end(path)?, sink)
+    }
+
+    fn of(log: LogFollower, sink: impl FnMut(&str) + Send + 'static) -> io::Result<Self> {
+        let (questions, asked) = mpsc::channel();
+        let mut watch = LogWatch::of_thread(move |_| {
+            let path = log.path.clone();
+            if let Err(error) = follow(log, sink, &asked) {
+                tracing::warn!(%error, log = %path.display(), "sshd's log can no longer be read");
+            }
+        })?;
+        watch.questions = Some(questions);
+        Ok(watch)
+    }
+
+    /// A thread that reads by itself until it is told to stop.
+    pub(crate) fn of_thread(read: impl FnOnce(&AtomicBool) + Send + 'static) -> io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let thread = std::thread::Builder::new().name("log".to_owned()).spawn({
+            let stop = Arc::clone(&stop);
+            move || read(&stop)
+        })?;
+        Ok(LogWatch {
+            questions: None,
             thread: Some(thread),
             spool: None,
+            mark: None,
+            stop,
         })
+    }
+
+    /// The same where how far the log is can only be seen by a line of our own.
+    pub(crate) fn marked_by(mut self, mark: LogMark) -> Self {
+        self.mark = Some(mark);
+        self
+    }
+
+    /// Address and port of connections that were made since the last call to see how far the log is: no attempts of the run.
+    #[must_use]
+    pub fn take_marks(&self) -> Vec<(IpAddr, u16)> {
+        self.mark
+            .as_ref()
+            .map(LogMark::take_marks)
+            .unwrap_or_default()
     }
 
     /// The same where the file is a copy that a spool keeps.
@@ -262,6 +380,13 @@ impl LogWatch {
     pub async fn caught_up(&self) -> Result<(), LogLost> {
         if let Some(spool) = &self.spool {
             spool.delivered().await?;
+        }
+        if let Some(mark) = &self.mark {
+            mark.arrived().await?;
+            // A command's lines are handed on as they are read: the one that was waited for was the last.
+            if self.questions.is_none() {
+                return Ok(());
+            }
         }
         let (answer, answered) = oneshot::channel();
         self.questions
@@ -280,6 +405,7 @@ impl LogWatch {
 impl Drop for LogWatch {
     fn drop(&mut self) {
         drop(self.questions.take());
+        self.stop.store(true, Relaxed);
         if let Some(thread) = self.thread.take() {
             // It ends within one piece of the log. A sink that panicked has said so itself.
             let _ = thread.join();
@@ -399,6 +525,36 @@ mod tests {
         log.write("three\n");
         watch.caught_up().await.expect("all of it");
         assert_eq!(log.seen(), ["one", "two", "three"]);
+    }
+
+    #[tokio::test]
+    async fn rotated_log_of_somebody_elses_server_loses_no_line_and_what_was_there_before_is_left_out()
+     {
+        let log = Log::new();
+        log.write("old\n");
+        let lines = Arc::clone(&log.lines);
+        let watch = LogWatch::from_the_end(log.path(), move |line| {
+            lines.lock().expect("no panic").push(line.to_owned());
+        })
+        .expect("a file");
+        log.write("one\n");
+        watch.caught_up().await.expect("all of it");
+        let away = log.folder.path().join("sshd.log.1");
+        fs::rename(log.path(), &away).expect("rotated");
+        // Whoever writes it goes on in the old file until it is told.
+        let mut old = File::options().append(true).open(&away).expect("opened");
+        old.write_all(b"two\n").expect("written");
+        watch.caught_up().await.expect("nothing is lost");
+        assert_eq!(log.seen(), ["one", "two"]);
+        log.write("");
+        old.write_all(b"three\n").expect("written");
+        watch.caught_up().await.expect("nothing is lost");
+        log.write("four\n");
+        watch.caught_up().await.expect("nothing is lost");
+        assert_eq!(log.seen(), ["one", "two", "three", "four"]);
+        // One that is emptied in its place has lost what was not read.
+        File::create(log.path()).expect("emptied");
+        assert!(watch.caught_up().await.is_err());
     }
 
     #[tokio::test]

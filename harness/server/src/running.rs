@@ -175,6 +175,8 @@ fn reason(kind: &str, error: ServerError) -> Result<String, ServerError> {
         ServerError::ConfigRefused { .. }
         | ServerError::NoLoginShell { .. }
         | ServerError::ConfigDiffers { .. }
+        | ServerError::WrongHostKey { .. }
+        | ServerError::LogCommandEnded { .. }
         | ServerError::Consent(_) => Err(error),
     }
 }
@@ -300,7 +302,22 @@ impl RunningServer {
             Kind::Docker(target) => target.follow_log(sink),
             Kind::Local(target) => target.follow_log(sink),
             Kind::Embedded(target) => target.follow_log(sink),
-            Kind::External(_) => None,
+            Kind::External(target) => target.follow_log(sink),
+        }
+    }
+
+    /// The host keys that the server has shown so far, as fingerprints with their types, of a server that is not ours.
+    #[must_use]
+    pub fn host_keys_shown(&self) -> Vec<String> {
+        self.endpoint().host_key.shown()
+    }
+
+    /// The last line in the log of somebody else's server about a refusal of this machine.
+    #[must_use]
+    pub fn last_drop(&self) -> Option<String> {
+        match &self.kind {
+            Kind::External(target) => target.last_drop(),
+            Kind::Docker(_) | Kind::Local(_) | Kind::Embedded(_) => None,
         }
     }
 

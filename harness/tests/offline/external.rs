@@ -18,35 +18,48 @@ use tokio_util::sync::CancellationToken;
 use crate::driver::{self, books_balance, count, run, strategy};
 
 const USER: &str = "somebody";
-const STRATEGIES: [&str; 2] = ["per-command", "reused-session"];
+pub(crate) const STRATEGIES: [&str; 2] = ["per-command", "reused-session"];
 /// Logins before the first round, which are no attempts: one to learn the release, one with cold caches and five that are
 /// measured.
-const CALIBRATION: u64 = 7;
+pub(crate) const CALIBRATION: u64 = 7;
 const SOON: Duration = Duration::from_secs(60);
 
 /// A server that was there before the harness.
-struct Server {
-    runtime: Runtime,
-    log: PathBuf,
-    gauges: Gauges,
+pub(crate) struct Server {
+    pub(crate) runtime: Runtime,
+    pub(crate) log: PathBuf,
+    pub(crate) gauges: Gauges,
     stop: CancellationToken,
+    /// Fingerprint of its host key.
+    pub(crate) host_key: String,
     /// What names it on the command line.
-    arguments: Vec<String>,
+    pub(crate) arguments: Vec<String>,
 }
 
 impl Server {
     /// Listens on a free port of `address`, with the sshd settings of `smoke`; `None` where the machine has no such address.
-    fn start(address: IpAddr, folder: &Path) -> Option<Self> {
+    pub(crate) fn start(address: IpAddr, folder: &Path) -> Option<Self> {
         let (scenario, _) = SCENARIOS.resolve("smoke").unwrap();
         Server::start_with(address, folder, &scenario.sshd)
     }
 
     /// The same with other settings.
     fn start_with(address: IpAddr, folder: &Path, sshd: &SshdConfig) -> Option<Self> {
+        Server::start_for(&KeyPair::generate().unwrap(), address, folder, sshd)
+    }
+
+    /// The same for a user who has a key already.
+    pub(crate) fn start_for(
+        key: &KeyPair,
+        address: IpAddr,
+        folder: &Path,
+        sshd: &SshdConfig,
+    ) -> Option<Self> {
         let runtime = Runtime::new().unwrap();
         let listener = runtime.block_on(TcpListener::bind((address, 0))).ok()?;
         let log_path = folder.join("server.log");
-        let (key, host_key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let host_key = KeyPair::generate().unwrap();
+        let fingerprint = host_key.fingerprint();
         let config = ServerConfig {
             settings: EmbeddedSettings::read(sshd).unwrap(),
             host_key,
@@ -86,12 +99,13 @@ impl Server {
             log: log_path,
             gauges,
             stop,
+            host_key: fingerprint,
             arguments,
         })
     }
 
     /// `sshchurn run smoke` on it, with further arguments.
-    fn smoke(&self, folder: &Path, further: &[&str]) -> driver::Finished {
+    pub(crate) fn smoke(&self, folder: &Path, further: &[&str]) -> driver::Finished {
         self.run("smoke", folder, further)
     }
 
@@ -106,7 +120,7 @@ impl Server {
     }
 
     /// Lines of its log that begin so, once every connection is closed.
-    fn lines(&self, beginning: &str) -> u64 {
+    pub(crate) fn lines(&self, beginning: &str) -> u64 {
         let mut open = self.gauges.watch_connections();
         self.runtime
             .block_on(async {
@@ -128,10 +142,10 @@ impl Drop for Server {
 }
 
 /// What the jobs of a run leave on a server that is not the harness's, which here is this machine.
-struct Jobs(PathBuf);
+pub(crate) struct Jobs(PathBuf);
 
 impl Jobs {
-    fn of(report: &Value) -> Self {
+    pub(crate) fn of(report: &Value) -> Self {
         let warnings = report["warnings"].to_string();
         let from = warnings.find("/tmp/sshchurn-jobs-").unwrap();
         let folder = warnings[from..].split_whitespace().next().unwrap();
@@ -146,7 +160,7 @@ impl Drop for Jobs {
 }
 
 /// Sum over both strategies.
-fn of_both(report: &Value, name: &str) -> u64 {
+pub(crate) fn of_both(report: &Value, name: &str) -> u64 {
     STRATEGIES
         .iter()
         .map(|kind| count(&strategy(report, kind)["totals"]["total"], name))
@@ -228,7 +242,7 @@ fn packages_that_nobody_can_look_for_are_a_warning_and_a_login_shell_is_a_usage_
 }
 
 /// The settings of `smoke` with another `MaxStartups`.
-fn with_max_startups(value: &str) -> SshdConfig {
+pub(crate) fn with_max_startups(value: &str) -> SshdConfig {
     let (scenario, _) = SCENARIOS.resolve("smoke").unwrap();
     SshdConfig {
         max_startups: value.parse().unwrap(),

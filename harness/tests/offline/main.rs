@@ -13,6 +13,7 @@ mod diagnose;
 #[path = "../driver.rs"]
 mod driver;
 mod external;
+mod external_log;
 mod html;
 mod interrupted_report;
 mod reference_runs;

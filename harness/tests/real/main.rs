@@ -7,6 +7,7 @@
 mod clients;
 #[path = "../driver.rs"]
 mod driver;
+mod external;
 mod failing_login;
 mod holders;
 mod images;

@@ -17,6 +17,9 @@ use crate::vocabulary::AttemptOutcome;
 /// Cases of a mismatch kept, for each side.
 const KEPT: usize = 100;
 
+/// Addresses of other clients that are told apart.
+const ADDRESSES: usize = 20;
+
 /// How attempts were joined to log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -93,6 +96,58 @@ pub struct Reconciliation {
     pub handshakes: Sides,
     /// Refusals, and drops; `null` where the log does not hold every drop.
     pub refusals: Option<Sides>,
+    /// Connections of other clients, on a server that somebody else runs; they are in none of the sides. `null` where there
+    /// were none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub others: Option<OtherClients>,
+}
+
+/// Other clients' connections to a server that somebody else runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OtherClients {
+    /// Connections, admitted and dropped.
+    pub connections: u64,
+    /// Those of them that logged in.
+    pub logins: u64,
+    /// Those of them that sshd dropped.
+    pub drops: u64,
+    /// Connections by client address, of the first 20 addresses.
+    pub by_address: BTreeMap<String, u64>,
+}
+
+impl OtherClients {
+    fn of(joined: &JoinedAttempts) -> Option<Self> {
+        let mut others = OtherClients::default();
+        let strangers = joined
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.account == Account::AnotherClient);
+        for view in strangers.filter_map(|attempt| attempt.server.as_ref()) {
+            others.connections += 1;
+            others.logins += u64::from(view.accepted);
+            others.drops += u64::from(view.seen == Seen::Dropped);
+            let address = view
+                .address
+                .map_or_else(|| String::from("unknown"), |address| address.to_string());
+            if others.by_address.len() < ADDRESSES || others.by_address.contains_key(&address) {
+                *others.by_address.entry(address).or_default() += 1;
+            }
+        }
+        (others.connections > 0).then_some(others)
+    }
+
+    /// Adds another round's.
+    pub(crate) fn merge(&mut self, other: &OtherClients) {
+        self.connections += other.connections;
+        self.logins += other.logins;
+        self.drops += other.drops;
+        for (address, count) in &other.by_address {
+            if self.by_address.len() < ADDRESSES || self.by_address.contains_key(address) {
+                *self.by_address.entry(address.clone()).or_default() += count;
+            }
+        }
+    }
 }
 
 /// What is held against each other.
@@ -169,9 +224,12 @@ impl Kind {
             }
             Account::SessionEnded => self == Kind::Refusals,
             Account::ListenQueueTimeout | Account::InListenQueue => self == Kind::Connections,
-            Account::Agreed | Account::ClientGaveUp | Account::ClientOnly | Account::ServerOnly => {
-                false
-            }
+            Account::Agreed
+            | Account::ClientGaveUp
+            | Account::ClientOnly
+            | Account::ServerOnly
+            | Account::AnotherClient
+            | Account::LogMark => false,
         }
     }
 }
@@ -204,6 +262,7 @@ impl Reconciliation {
             connections: sides(Kind::Connections),
             handshakes: sides(Kind::Handshakes),
             refusals: views.drops.then(|| sides(Kind::Refusals)),
+            others: OtherClients::of(joined),
         }
     }
 }
@@ -212,7 +271,7 @@ fn by_attempt(joined: &JoinedAttempts, kind: Kind, round_started: RunInstant) ->
     let mut sides = Sides::default();
     for attempt in &joined.attempts {
         let ours = attempt.client.as_ref().filter(|client| kind.client(client));
-        let theirs = kind.server(attempt);
+        let theirs = kind.server(attempt) && !attempt.account.is_not_the_runs();
         sides.client += u64::from(ours.is_some());
         sides.server += u64::from(theirs);
         match (ours, theirs) {

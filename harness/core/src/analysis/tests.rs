@@ -10,7 +10,8 @@ use super::summary::{RunSummary, Spread, StrategySummary, Summarizer};
 use super::validity::{self, CheckId, CheckStatus};
 use crate::ids::StrategyName;
 use crate::ledger::{Event, RoundEnd, RunEnd};
-use crate::manifest::NetworkPath;
+use crate::manifest::{NetworkPath, ServerKind};
+use crate::server_log::DropCounts;
 use crate::vocabulary::{
     AttemptOutcome, CleanupResult, Close, CommandOutcome, GeneratorFault, Phase, StageFailure,
     Step, TaskFailure, TaskFate,
@@ -315,6 +316,53 @@ fn a_promised_log_that_was_not_read_is_unbalanced_and_one_that_was_not_promised_
         .expect("checked");
     assert_eq!(law.status, LawStatus::NotCheckable);
     assert_eq!(strategy(&run, OLD).numbers.server_accepted, None);
+}
+
+#[test]
+fn log_of_somebody_elses_server_that_lacks_lines_breaks_no_law_and_gives_no_number() {
+    let mut external = manifest();
+    external.target.kind = ServerKind::External;
+    external.target.network_path = NetworkPath::Remote;
+    let whole = small_run(external.clone()).summary();
+    assert_eq!(broken(&whole), []);
+    let status_of = |run: &RunSummary, id| {
+        let laws = laws::check(run);
+        laws.into_iter().find(|law| law.id == id).expect("checked")
+    };
+    assert_eq!(
+        status_of(&whole, LawId::ServerDrops).status,
+        LawStatus::Holds
+    );
+    let numbers = &strategy(&whole, OLD).numbers;
+    assert_eq!(numbers.server_accepted, Some(19));
+    assert_eq!(
+        numbers.server_drops.as_ref().map(DropCounts::total),
+        Some(5)
+    );
+    assert!(numbers.total.makers.is_some());
+
+    let mut without_a_login = small_run(external);
+    without_a_login.records.retain({
+        let mut left = 1;
+        move |record| match &record.event {
+            Event::ServerLogged { line } if line.starts_with("Accepted") && left > 0 => {
+                left -= 1;
+                false
+            }
+            _ => true,
+        }
+    });
+    without_a_login.renumber();
+    let run = without_a_login.summary();
+    assert_eq!(broken(&run), []);
+    let law = status_of(&run, LawId::ServerAccepted);
+    assert_eq!(law.status, LawStatus::NotCheckable);
+    let reason = law.reason.expect("said");
+    assert!(reason.contains("1 of the client's"), "{reason}");
+    let numbers = &strategy(&run, OLD).numbers;
+    assert_eq!(numbers.server_accepted, None);
+    assert_eq!(numbers.server_drops, None);
+    assert!(numbers.total.makers.is_none());
 }
 
 #[test]

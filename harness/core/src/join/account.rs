@@ -3,6 +3,8 @@
 //! Owns what counts as evidence. Evidence is per attempt; counters of a whole log or namespace only ever bound how many
 //! attempts may be explained by what carries no name of its own.
 
+use std::net::IpAddr;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +42,10 @@ pub enum Account {
     ClientOnly,
     /// Server only, and nothing explains it.
     ServerOnly,
+    /// Server only, on a server that somebody else runs: another client's.
+    AnotherClient,
+    /// Server only: made by the harness beside its attempts, to see how far that server's log is.
+    LogMark,
 }
 
 /// Who refused an attempt.
@@ -125,6 +131,27 @@ pub(super) fn settle(attempts: &mut [Attempt], views: Views, mut means: Means) {
     }
 }
 
+/// On a server that others use, what is nobody's of the run is another client's, unless the harness made it beside its attempts.
+pub(super) fn leave_to_others(attempts: &mut [Attempt], marks: &[(IpAddr, u16)]) {
+    let mut marks = marks.to_vec();
+    for attempt in attempts.iter_mut() {
+        let (None, Some(view)) = (&attempt.client, &attempt.server) else {
+            continue;
+        };
+        let mark = marks
+            .iter()
+            .position(|(address, port)| view.address == Some(*address) && view.port == *port);
+        attempt.account = match (mark, attempt.account) {
+            (Some(mark), _) => {
+                marks.swap_remove(mark);
+                Account::LogMark
+            }
+            (None, Account::ClientGaveUp) => Account::ClientGaveUp,
+            (None, _) => Account::AnotherClient,
+        };
+    }
+}
+
 fn by_own_evidence(attempt: &Attempt) -> Account {
     match (&attempt.client, &attempt.server) {
         (None, _) => Account::ServerOnly,
@@ -194,6 +221,12 @@ fn by_what_is_left(attempt: &Attempt, means: &mut Means) -> Account {
 }
 
 impl Account {
+    /// Whether it is no attempt of the run.
+    #[must_use]
+    pub fn is_not_the_runs(self) -> bool {
+        matches!(self, Account::AnotherClient | Account::LogMark)
+    }
+
     /// For a person, with the side that stands alone.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -214,6 +247,8 @@ impl Account {
             Account::InListenQueue => "client only: in sshd's listen queue when the client gave up",
             Account::ClientOnly => "client only, unexplained",
             Account::ServerOnly => "server only, unexplained",
+            Account::AnotherClient => "server only: another client's",
+            Account::LogMark => "server only: made to see how far the log is",
         }
     }
 }
@@ -239,7 +274,9 @@ impl Attempt {
             | Account::ListenQueueTimeout
             | Account::InListenQueue
             | Account::ClientOnly
-            | Account::ServerOnly => match self.server.as_ref().and_then(|view| view.refusal) {
+            | Account::ServerOnly
+            | Account::AnotherClient
+            | Account::LogMark => match self.server.as_ref().and_then(|view| view.refusal) {
                 Some((_, refusal)) => match refusal {
                     Refusal::Draw | Refusal::Full => Maker::MaxStartups,
                     // Worded alike, and no draw in the log to tell them apart.

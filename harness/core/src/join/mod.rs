@@ -11,6 +11,8 @@ mod server;
 mod views;
 mod whose;
 
+use std::net::IpAddr;
+
 use crate::ids::TaskId;
 
 pub use account::{Account, Maker, Means, SSH_LISTEN_BACKLOG};
@@ -58,6 +60,16 @@ pub struct Joined {
     pub attempts: Vec<Attempt>,
 }
 
+impl Joined {
+    /// What sshd logged of the run's own attempts.
+    pub fn of_the_run(&self) -> impl Iterator<Item = &SshdView> {
+        self.attempts
+            .iter()
+            .filter(|attempt| !attempt.account.is_not_the_runs())
+            .filter_map(|attempt| attempt.server.as_ref())
+    }
+}
+
 /// What is joined.
 #[derive(Debug)]
 pub struct Sides {
@@ -65,6 +77,9 @@ pub struct Sides {
     pub clients: Vec<ClientView>,
     /// Connections in sshd's log, in its order.
     pub server: Vec<SshdView>,
+    /// Of a server that others use too, the address and port of connections that the harness made beside its attempts;
+    /// `None` of one that is the run's own, where there are neither.
+    pub shared: Option<Vec<(IpAddr, u16)>>,
 }
 
 /// Joins the two sides of a round.
@@ -74,7 +89,11 @@ pub struct Sides {
 /// from it, so that the order of both is kept (`align`).
 #[must_use]
 pub fn join(sides: Sides, views: Views, means: Means) -> Joined {
-    let Sides { clients, server } = sides;
+    let Sides {
+        clients,
+        server,
+        shared,
+    } = sides;
     let (pairs, strays) = if views.by_port {
         align::by_port(&clients, &server)
     } else {
@@ -114,6 +133,9 @@ pub fn join(sides: Sides, views: Views, means: Means) -> Joined {
         account: Account::Agreed,
     }));
     account::settle(&mut attempts, views, means);
+    if let Some(marks) = shared {
+        account::leave_to_others(&mut attempts, &marks);
+    }
     Joined { attempts }
 }
 

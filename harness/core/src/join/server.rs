@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use crate::ids::TaskId;
 use crate::instant::RunInstant;
-use crate::server_log::{DropRule, Peer, Refusal, ServerLogCounts, ServerLogMessage, parse_line};
+use crate::server_log::{
+    DropRule, Envelopes, Peer, Refusal, ServerLogCounts, ServerLogEvent, ServerLogMessage,
+    parse_line, parse_message,
+};
 
 use super::views::Seen;
 use super::whose::{TaskKeys, address};
@@ -93,6 +96,8 @@ impl SshdView {
 #[derive(Debug)]
 pub struct ServerViews {
     counts: ServerLogCounts,
+    /// What is around the lines of a log that somebody else keeps.
+    envelopes: Option<Envelopes>,
     keys: Arc<TaskKeys>,
     views: Vec<SshdView>,
     /// The connections of each client address and port that may still be spoken of, in the order of their beginning. There
@@ -111,6 +116,7 @@ impl ServerViews {
     pub fn new(rule: Option<DropRule>, keys: Arc<TaskKeys>) -> Self {
         ServerViews {
             counts: ServerLogCounts::new(rule),
+            envelopes: None,
             keys,
             views: Vec::new(),
             open: HashMap::new(),
@@ -119,10 +125,29 @@ impl ServerViews {
         }
     }
 
+    /// Says that lines come as syslog, journald or a container engine wrote them. Their stamps are not used: what counts is
+    /// when they were read.
+    #[must_use]
+    pub fn in_envelopes(mut self) -> Self {
+        self.envelopes = Some(Envelopes::new(0));
+        self
+    }
+
     /// Takes the next line.
     pub fn fold(&mut self, read_at: RunInstant, line: &str) {
-        let event = parse_line(line);
-        let refusal = self.counts.fold(&event);
+        let Some(mut envelopes) = self.envelopes.take() else {
+            return self.fold_event(read_at, &parse_line(line));
+        };
+        envelopes.open(line, |line| {
+            if line.of_sshd() != Some(false) {
+                self.fold_event(read_at, &parse_message(line.pid, line.text));
+            }
+        });
+        self.envelopes = Some(envelopes);
+    }
+
+    fn fold_event(&mut self, read_at: RunInstant, event: &ServerLogEvent<'_>) {
+        let refusal = self.counts.fold(event);
         match event.message {
             ServerLogMessage::Connection { source, local } => {
                 self.begin(source, Some(local), read_at, Seen::Admitted, None);

@@ -90,7 +90,16 @@ fn logged(lines: &[(u64, String)]) -> Vec<SshdView> {
 
 fn joined(clients: Vec<ClientView>, lines: &[(u64, String)], means: Means) -> Vec<Attempt> {
     let server = logged(lines);
-    join(Sides { clients, server }, Views::ALL, means).attempts
+    join(
+        Sides {
+            clients,
+            server,
+            shared: None,
+        },
+        Views::ALL,
+        means,
+    )
+    .attempts
 }
 
 fn accounts(attempts: &[Attempt]) -> Vec<Account> {
@@ -385,7 +394,16 @@ fn without_source_ports_no_line_is_anybodys() {
     };
     let server = logged(&[(5, drop_line(9))]);
     let clients = vec![client(4000, 0, RESET, None)];
-    let attempts = join(Sides { clients, server }, views, Means::default()).attempts;
+    let attempts = join(
+        Sides {
+            clients,
+            server,
+            shared: None,
+        },
+        views,
+        Means::default(),
+    )
+    .attempts;
     assert_eq!(accounts(&attempts), [Account::Agreed]);
     assert!(attempts[0].server.is_none());
 }
@@ -486,6 +504,7 @@ fn owners(lines: &[String]) -> Vec<Option<(u32, Told)>> {
     let sides = Sides {
         clients: Vec::new(),
         server: views.finish().1,
+        shared: None,
     };
     let joined = join(sides, Views::LOGGED, Means::default());
     joined
@@ -570,4 +589,80 @@ fn two_logins_from_one_port_of_which_only_one_key_is_a_tasks_leave_the_other_wit
         key_login_line(1, 9),
     ]);
     assert_eq!(told, [Some((2, Told::Key)), None]);
+}
+
+#[test]
+fn on_somebody_elses_server_strangers_are_strangers_and_the_harnesss_own_marks_are_not() {
+    let mut ours = client(4000, 0, AttemptOutcome::Handshake, None);
+    ours.trace.local_address = Some("127.0.0.1".parse().expect("an address"));
+    let from =
+        |address: &str, port| format!("Connection from {address} port {port} on 127.0.0.1 port 22");
+    // A stranger has the port of our attempt, from elsewhere; another has our address.
+    let lines = [
+        (5, from("127.0.0.2", 4000)),
+        (6, from_line(4000)),
+        (7, login_line(4000)),
+        (8, from_line(4001)),
+        (9, from_line(4002)),
+        (10, login_line(4002)),
+    ];
+    for views in [
+        Views::ALL,
+        Views {
+            drops: false,
+            ..Views::ALL
+        },
+    ] {
+        let mark = ("127.0.0.1".parse().expect("an address"), 4002);
+        let sides = Sides {
+            clients: vec![ours.clone()],
+            server: logged(&lines),
+            shared: Some(vec![mark]),
+        };
+        let joined = join(sides, views, Means::default());
+        assert_eq!(
+            accounts(&joined.attempts),
+            [
+                Account::Agreed,
+                Account::AnotherClient,
+                Account::AnotherClient,
+                Account::LogMark
+            ]
+        );
+        let of_the_run: Vec<u16> = joined.of_the_run().map(|view| view.port).collect();
+        assert_eq!(of_the_run, [4000]);
+    }
+}
+
+#[test]
+fn lines_in_envelopes_are_the_same_connections_and_other_programs_lines_are_none() {
+    let mut views = ServerViews::new(None, Arc::default()).in_envelopes();
+    for line in [
+        format!("Mar  6 06:31:31 host-a sshd[620]: {}", from_line(1)),
+        format!(
+            "2026-04-05T06:35:07+02:00 host-a sshd-session[1445]: {}",
+            login_line(1)
+        ),
+        format!(
+            "{{\"SYSLOG_IDENTIFIER\":\"sshd\",\"_PID\":\"7\",\"MESSAGE\":\"{}\"}}",
+            drop_line(2)
+        ),
+        format!("Mar  6 06:31:31 host-a sudo[9]: {}", from_line(3)),
+        from_line(4),
+    ] {
+        views.fold(ms(1), &line);
+    }
+    let (_, views, _) = views.finish();
+    let seen: Vec<(u16, Seen, bool)> = views
+        .iter()
+        .map(|view| (view.port, view.seen, view.accepted))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (1, Seen::Admitted, true),
+            (2, Seen::Dropped, false),
+            (4, Seen::Admitted, false)
+        ]
+    );
 }

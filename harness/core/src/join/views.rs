@@ -158,12 +158,15 @@ impl ServerDescription {
             ServerKind::Docker | ServerKind::Local | ServerKind::Embedded => true,
             ServerKind::External => false,
         };
+        // The log of a server that somebody else runs is only taken for its log once it named an address and a port of ours:
+        // then nothing stands between that changes them, and the client's socket ends there.
+        let named = self.kind == ServerKind::External && self.log_available;
         Views {
             client: true,
             server: self.log_available,
             drops: self.log_available && self.log_has_every_drop,
-            by_port: self.network_path.keeps_source_port(),
-            kernel: direct && ours,
+            by_port: self.network_path.keeps_source_port() || named,
+            kernel: direct && ours || named,
         }
     }
 }

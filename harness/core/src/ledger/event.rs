@@ -3,6 +3,7 @@
 //! Owns what can happen; must not know who says so or who listens.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -318,6 +319,14 @@ pub enum Event {
     ServerLogged {
         /// The line without its end. What is no UTF-8 is replaced.
         line: String,
+    },
+    /// The harness made a connection that is no attempt, to a server that somebody else runs, and waited for its line in that
+    /// server's log: what was logged before it has been read then.
+    LogMarked {
+        /// The client's address.
+        address: IpAddr,
+        /// The client's port.
+        port: u16,
     },
     /// The generator looked at itself.
     GeneratorSampled {

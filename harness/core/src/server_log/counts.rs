@@ -69,6 +69,11 @@ impl DropCounts {
         self.penalties.retain(|_, count| *count > 0);
     }
 
+    /// Counts one.
+    pub fn add(&mut self, refusal: Refusal) {
+        *self.by(refusal) += 1;
+    }
+
     /// Adds another round's.
     pub fn merge(&mut self, other: &DropCounts) {
         self.max_startups_draw += other.max_startups_draw;
@@ -259,11 +264,9 @@ impl ServerLogCounts {
                 self.every_drop_forced &= event.forced;
                 let refusal = match cause {
                     DropCause::MaxStartups => self.max_startups_drop(slots),
-                    DropCause::Penalty(reason) => {
-                        Refusal::Penalty(reason)
-                    }
+                    DropCause::Penalty(reason) => Refusal::Penalty(reason),
                 };
-                *self.drops.by(refusal) += 1;
+                self.drops.add(refusal);
                 refused = Some(refusal);
             }
             M::RateLimited { dropped, .. } => self.rate_limited_drops += dropped,

@@ -157,6 +157,7 @@ impl Account {
                 preferred: Preferred {
                     kex: Cow::Borrowed(KEX),
                     cipher: Cow::Borrowed(CIPHERS),
+                    key: Cow::Owned(self.host_key.algorithms()),
                     ..Preferred::DEFAULT
                 },
                 ..client::Config::default()

@@ -76,7 +76,7 @@ impl Connection {
         let called = socket.connect(&address.into());
         // The port is there from the call on, also where it failed.
         if let Some(local) = socket.local_addr()?.as_socket() {
-            tap.bound(local.port());
+            tap.bound(local);
         }
         if let Err(error) = called
             && error.raw_os_error() != Some(Errno::EINPROGRESS as i32)

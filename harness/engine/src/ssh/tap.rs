@@ -5,7 +5,7 @@
 //! must not interpret: that is `classify`'s work.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -83,10 +83,14 @@ impl Tap {
         self.state().trace.local_address = Some(source);
     }
 
-    /// Notes the port that the call of `connect()` took.
-    pub fn bound(&self, local_port: u16) {
+    /// Notes what the call of `connect()` took.
+    pub fn bound(&self, local: SocketAddr) {
+        let trace = &mut self.state().trace;
         // The kernel says 0 where the call failed before it took one.
-        self.state().trace.local_port = (local_port != 0).then_some(local_port);
+        trace.local_port = (local.port() != 0).then_some(local.port());
+        if !local.ip().is_unspecified() {
+            trace.local_address = Some(local.ip());
+        }
     }
 
     /// Stamps the established TCP connection.

@@ -72,6 +72,12 @@ impl Strategy {
         }
     }
 
+    /// The same where the server may ban addresses although the scenario does not ask for it.
+    pub(crate) fn penalised_too(mut self, may_ban: bool) -> Self {
+        self.penalised |= may_ban;
+        self
+    }
+
     /// What the life of a task is made of.
     pub(crate) fn life(&self) -> Life {
         self.kind.life()

@@ -74,7 +74,7 @@ pub(super) async fn climb<C: Connector>(
     }
     for connection in kept {
         // One that leaves before it has authenticated earns its address a penalty, and the next climb would measure that.
-        if strategy.penalised && climbed.is_ok() {
+        if strategy.penalised {
             hands.link.log_in(connection, &limits).await;
         } else {
             connection.let_go();

@@ -44,15 +44,18 @@ pub(crate) enum Kind {
     Image,
     /// What clients under test are given.
     Clients,
+    /// A command that prints the log of somebody else's server.
+    Log,
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Kind::Local,
         Kind::Embedded,
         Kind::Docker,
         Kind::Image,
         Kind::Clients,
+        Kind::Log,
     ];
 
     fn prefix(self) -> &'static str {
@@ -62,6 +65,7 @@ impl Kind {
             Kind::Docker => "sshchurn-docker-",
             Kind::Image => "sshchurn-image-",
             Kind::Clients => "sshchurn-clients-",
+            Kind::Log => "sshchurn-log-",
         }
     }
 }

@@ -243,6 +243,23 @@ pub(super) struct RunArgs {
     /// external: the host's address once more, to say that you may load it; always needed, since loopback may be a tunnel.
     #[arg(long, value_name = "HOST", help_heading = "External target")]
     pub(super) consent: Option<String>,
+    /// external: the server's host key: its fingerprint (`SHA256:…`), a public key, a line of known_hosts, or a file with either.
+    /// Another key ends the run before any load. Without it the key is accepted as it comes, and named.
+    #[arg(long, value_name = "KEY", help_heading = "External target")]
+    pub(super) host_key: Option<String>,
+    /// external: the server's log, a file here; read from its end on and followed when rotated. Any form: plain `sshd -E`,
+    /// syslog, journald's JSON, docker's.
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = "External target",
+        conflicts_with = "log_command"
+    )]
+    pub(super) log: Option<PathBuf>,
+    /// external: a shell command that prints the server's log as it grows, such as `journalctl -fu ssh -o json` or
+    /// `ssh ADMIN@HOST tail -n0 -F /var/log/auth.log`; it is ended with the run.
+    #[arg(long, value_name = "COMMAND", help_heading = "External target")]
+    pub(super) log_command: Option<String>,
 }
 
 /// What goes to stdout of a matrix.

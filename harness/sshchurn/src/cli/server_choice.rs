@@ -7,10 +7,11 @@ use super::error::CliError;
 use crate::shipped::RECIPE;
 use sshchurn_core::release::Release;
 use sshchurn_core::scenario::LoginShell;
+use sshchurn_engine::ssh::keys::HostKeyCheck;
 use sshchurn_server::config_reader::SshdProgram;
 use sshchurn_server::docker::{DockerNetwork, DockerOptions, Suite};
 use sshchurn_server::external::ExternalOptions;
-use sshchurn_server::{ServerChoice, ServerOptions, embedded, external};
+use sshchurn_server::{LogSource, ServerChoice, ServerOptions, embedded, external};
 
 /// A release means the server whose release can be chosen, an image and a published port the one that has them.
 pub(super) fn of(
@@ -53,6 +54,9 @@ pub(super) fn check_options(args: &RunArgs, server: ServerChoice) -> Result<(), 
         (args.user.is_some(), "--user"),
         (args.key.is_some(), "--key"),
         (args.consent.is_some(), "--consent"),
+        (args.host_key.is_some(), "--host-key"),
+        (args.log.is_some(), "--log"),
+        (args.log_command.is_some(), "--log-command"),
     ];
     if let Some((_, option)) = external.into_iter().find(|(given, _)| *given)
         && server != ServerChoice::External
@@ -167,6 +171,19 @@ pub(super) fn options(args: &RunArgs) -> Result<ServerOptions, CliError> {
                 user: user.clone(),
                 key: key.clone(),
                 consent: args.consent.clone(),
+                host_key: match &args.host_key {
+                    Some(text) => HostKeyCheck::pinned(text, address).map_err(|error| {
+                        let why = std::error::Error::source(&error);
+                        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+                        CliError::Usage(format!("{error}{why}"))
+                    })?,
+                    None => HostKeyCheck::any(),
+                },
+                log: match (&args.log, &args.log_command) {
+                    (Some(file), _) => Some(LogSource::File(file.clone())),
+                    (None, Some(command)) => Some(LogSource::Command(command.clone())),
+                    (None, None) => None,
+                },
             }),
             _ => {
                 return Err(CliError::Usage(

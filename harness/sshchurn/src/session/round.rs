@@ -2,6 +2,7 @@
 //!
 //! Owns the order of these and which of them a dead server excuses. How tasks run is the engine's.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use sshchurn_core::ledger::{Event, RoundEnd};
@@ -38,6 +39,8 @@ pub(super) struct Rounds<'a> {
     pub(super) of: usize,
     /// The server's log on its way into the ledger; `None` where there is none.
     pub(super) log: Option<&'a LogWatch>,
+    /// The command that prints somebody else's log has ended, and that was said.
+    pub(super) log_ended: AtomicBool,
 }
 
 impl Rounds<'_> {
@@ -214,16 +217,24 @@ impl Rounds<'_> {
         let Some(log) = self.log else {
             return false;
         };
-        let Err(lost) = log.caught_up().await else {
+        let caught_up = log.caught_up().await;
+        for (address, port) in log.take_marks() {
+            self.collector.record(Event::LogMarked { address, port });
+        }
+        let Err(lost) = caught_up else {
             return true;
         };
-        self.collector.record(Event::Warned {
-            text: lost.to_string(),
-        });
+        let ended = matches!(lost, LogLost::CommandEnded { .. });
+        // Nothing follows that; once said, it holds for every later round.
+        if !ended || !self.log_ended.swap(true, Relaxed) {
+            let text = lost.to_string();
+            self.observer.notice(Notice::Warning(text.clone()));
+            self.collector.record(Event::Warned { text });
+        }
         match lost {
             // What was read before and since is there; the attempts whose lines are not will be told by their ports.
             LogLost::Replaced { .. } => true,
-            LogLost::Ended => false,
+            LogLost::Ended | LogLost::CommandEnded { .. } | LogLost::Late { .. } => false,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use sshchurn_core::ledger::{Event, RoundEnd, RunEnd};
@@ -15,7 +16,7 @@ use sshchurn_engine::clock::RunClock;
 use sshchurn_engine::collector::{Collector, LedgerWriter};
 use sshchurn_engine::ssh::RusshConnector;
 use sshchurn_engine::ssh::keys::KeyPair;
-use sshchurn_engine::{self as engine, Engine, HealthSampler, StopLevel};
+use sshchurn_engine::{self as engine, Calibration, Engine, HealthSampler, Refusals, StopLevel};
 use sshchurn_server::{
     self as server, Cores, Kept, ListenOn, LogWatch, RunningServer, ServerRequest,
 };
@@ -135,6 +136,57 @@ impl RunOrder {
     }
 }
 
+/// What a server that refused some of the few logins before the first round is like, and what could not be measured of it.
+fn was_busy(measured: &Calibration) -> Option<String> {
+    let unknown: Vec<&str> = [
+        (measured.round_trip.is_none(), "the round-trip time"),
+        (measured.exec.is_none(), "the cost of a command"),
+    ]
+    .into_iter()
+    .filter_map(|(missing, what)| missing.then_some(what))
+    .collect();
+    let missing = match unknown[..] {
+        [] => String::new(),
+        _ => format!("; {} could not be measured", unknown.join(" and ")),
+    };
+    (measured.refused.count > 0).then(|| {
+        format!(
+            "the server was busy: it refused {} before the first round, so some of what it refused in the rounds may not be \
+             the rounds' doing{missing}",
+            measured.refused.sentence()
+        )
+    })
+}
+
+/// A key that changes between connections is another server: behind a balancer, or one that took the address over.
+fn several_host_keys(server: &RunningServer) -> Option<String> {
+    let shown = server.host_keys_shown();
+    (shown.len() > 1).then(|| {
+        format!(
+            "{} different host keys were shown at one address during the run: {}. More than one server answers there (a load \
+             balancer), or the key was changed; the numbers are not those of one server",
+            shown.len(),
+            shown.join(", ")
+        )
+    })
+}
+
+/// What a server may be that let nobody in before the first round.
+fn refused_throughout(refused: &Refusals, last_drop: Option<&str>) -> String {
+    let why = match last_drop {
+        Some(line) => format!("its log says `{line}`"),
+        None => String::from(
+            "a ban of this address (PerSourcePenalties), a full server or a limit per source; from outside they look the same, \
+             and the server's log (`--log`, `--log-command`) tells them apart",
+        ),
+    };
+    format!(
+        "the server refused every login before the first round, {}: {why}. The round-trip time and the cost of a command could \
+         not be measured",
+        refused.sentence()
+    )
+}
+
 /// What the steps of one run share.
 struct Running<'a> {
     order: &'a RunOrder,
@@ -206,6 +258,10 @@ impl Running<'_> {
             }
         };
         health.stop().await;
+        if let Some(text) = several_host_keys(server) {
+            self.observer.notice(Notice::Warning(text.clone()));
+            self.collector.record(Event::Warned { text });
+        }
         // Nothing comes after the last event.
         drop(log);
         self.collector.record(Event::RunEnded { end });
@@ -236,7 +292,8 @@ impl Running<'_> {
             server.description().jobs_directory.clone(),
             self.collector.clone(),
             self.stop.signal().clone(),
-        );
+        )
+        .on_a_server_that_may_ban(server.description().may_ban());
         let clients = Clients::prepare(
             scenario,
             server.endpoint(),
@@ -254,6 +311,7 @@ impl Running<'_> {
             stop: self.stop,
             observer: self.observer,
             log,
+            log_ended: AtomicBool::new(false),
             of: plans.len(),
         };
         let mut complete = 0;
@@ -312,16 +370,19 @@ impl Running<'_> {
         let measured = match measured {
             Ok(measured) => measured,
             // Somebody else's server that is being throttled is what people want to know about.
-            Err(AttemptOutcome::BannerEof { .. }) if description.kind == ServerKind::External => {
-                description.warnings.push(String::from(
-                    "the server refused every login before the first round: it was busy, or refuses this address; what one \
-                     connect and one command cost there is not known",
+            Err(nobody)
+                if description.kind == ServerKind::External
+                    && matches!(nobody.outcome, AttemptOutcome::BannerEof { .. }) =>
+            {
+                description.warnings.push(refused_throughout(
+                    &nobody.refused,
+                    server.last_drop().as_deref(),
                 ));
                 return Ok(description);
             }
-            Err(outcome) => {
+            Err(nobody) => {
                 return Err(SessionError::ServerRefusesClient {
-                    outcome: outcome.metric(),
+                    outcome: nobody.outcome.metric(),
                     log: server.log_tail().await,
                 });
             }
@@ -329,6 +390,9 @@ impl Running<'_> {
         let begun = Instant::now();
         if server.forget_sources().await? {
             tracing::info!(took = ?begun.elapsed(), "sshd has started over and knows no source");
+        }
+        if description.kind == ServerKind::External {
+            description.warnings.extend(was_busy(&measured));
         }
         if let (true, Some(line)) = (
             description.identification.is_empty(),
@@ -339,13 +403,6 @@ impl Running<'_> {
         description.round_trip_ns = measured.round_trip.map(nanoseconds);
         description.exec_cost_ns = measured.exec.map(nanoseconds);
         description.login_shell_cost_ns = measured.login_shell.map(nanoseconds);
-        if measured.refused > 0 && description.kind == ServerKind::External {
-            description.warnings.push(format!(
-                "the server refused {} of the logins before the first round, although only one client was connecting: it was \
-                 busy, so some of what it refused in the rounds may not be the rounds' doing",
-                measured.refused
-            ));
-        }
         if let (Some(exec), Some(shell)) = (measured.exec, measured.login_shell)
             && shell >= SHELL_WORTH_A_WARNING
             && shell * 2 > exec

@@ -6,6 +6,7 @@ use super::{Balance, Law, LawId, balance};
 use crate::analysis::reconciliation::{Joined, Kind, Sides};
 use crate::analysis::summary::{RoundSummary, RunSummary};
 use crate::join::Views;
+use crate::manifest::ServerKind;
 
 /// Cases of a mismatch told in full, for each side.
 const TOLD: usize = 5;
@@ -21,6 +22,15 @@ fn law(run: &RunSummary, rounds: &[&RoundSummary], kind: Kind) -> Law {
         .manifest
         .as_ref()
         .map_or(Views::NONE, |manifest| manifest.target.views());
+    let somebody_elses = run
+        .manifest
+        .as_ref()
+        .is_some_and(|manifest| manifest.target.kind == ServerKind::External);
+    if somebody_elses && !server.server {
+        return law.not_checkable(
+            "the log of somebody else's server was not given (`--log`, `--log-command`), or is no witness (see the warnings)",
+        );
+    }
     if let Some(reason) = server.missing(kind.needs()) {
         return law.not_checkable(reason);
     }
@@ -52,8 +62,41 @@ fn law(run: &RunSummary, rounds: &[&RoundSummary], kind: Kind) -> Law {
             line
         })
         .collect();
+    if somebody_elses && balances.iter().any(|balance| !balance.holds) {
+        return law.not_checkable(&not_whole(rounds, kind));
+    }
     law.set_balances(balances);
     law
+}
+
+/// Why the log of a server that somebody else runs is no witness against the client: nobody promised that it is whole, and
+/// syslog, journald and whoever carries it may leave lines out.
+fn not_whole(rounds: &[&RoundSummary], kind: Kind) -> String {
+    let (mut counted, mut missing, mut unread) = (0, 0, 0);
+    for round in rounds {
+        match round.reconciliation.as_ref().map(|books| kind.of(books)) {
+            Some(Some(sides)) => {
+                counted += sides.client;
+                missing += sides.client_only;
+            }
+            Some(None) => {}
+            None => unread += 1,
+        }
+    }
+    let mut reasons = Vec::new();
+    if missing > 0 {
+        reasons.push(format!(
+            "{missing} of the client's {counted} are not in the server's log, which is somebody else's and need not be whole: \
+             syslog and journald leave lines out under load, and several servers may share one address"
+        ));
+    }
+    if unread > 0 {
+        reasons.push(format!(
+            "the server's log of {unread} of {} rounds was not had to its end",
+            rounds.len()
+        ));
+    }
+    reasons.join("; ")
 }
 
 /// Of a client that keeps no record the log is the only witness: it must at least be whole in itself.

@@ -3,6 +3,7 @@
 //! Owns how the events of one round become its numbers. Which round an event belongs to is `summarizer`'s.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::analysis::admission::Trials;
 use crate::analysis::climb::GRACE_SLACK;
 use crate::analysis::failing::{self, Plan};
 use crate::analysis::latency::Stage;
-use crate::analysis::reconciliation::Reconciliation;
+use crate::analysis::reconciliation::{self, Reconciliation};
 use crate::analysis::timeline::{TaskEnd, TimeLine, TimeLineBuilder};
 use crate::analysis::witness::WitnessBuilder;
 use crate::ids::{AttemptId, RoundId, StrategyName, TaskId};
@@ -30,7 +31,7 @@ use crate::manifest::ProgramRecord;
 use crate::quantity::nanoseconds;
 use crate::reading::{KernelSettings, ServerReading};
 use crate::scenario::StrategyKind;
-use crate::server_log::{DropRule, Refusal};
+use crate::server_log::{DropCounts, DropRule, Refusal};
 use crate::vocabulary::{
     AttemptOutcome, AttemptTrace, CleanupPolicy, CleanupResult, CommandOutcome, Phase, RetryKind,
     TaskFailure, TaskFate,
@@ -103,6 +104,8 @@ pub(super) struct RoundState {
     holder_refusals: Vec<Refusal>,
     /// Its logins are to fail.
     failing: Option<Plan>,
+    /// The server is somebody else's, whom others may use too.
+    shared: bool,
 }
 
 /// How a round ended, as its last event says.
@@ -163,6 +166,7 @@ impl RoundState {
             holder_logins: 0,
             holder_refusals: Vec::new(),
             failing: None,
+            shared: false,
             held_back: false,
             timeline: TimeLineBuilder::new(at),
             witness: WitnessBuilder::default(),
@@ -216,6 +220,13 @@ impl RoundState {
     /// Says that its logins are to fail.
     pub(super) fn failing(mut self, plan: Option<Plan>) -> Self {
         self.failing = plan;
+        self
+    }
+
+    /// Says that the server is somebody else's: its log has envelopes, and other clients in it.
+    pub(super) fn shared(mut self) -> Self {
+        self.shared = true;
+        self.log = self.log.in_envelopes();
         self
     }
 
@@ -665,6 +676,7 @@ impl RoundState {
         mut self,
         ending: Option<Ending>,
         seen: &mut HashSet<String>,
+        marks: &[(IpAddr, u16)],
     ) -> RoundSummary {
         if let Some(ending) = ending {
             self.summary.end = Some(ending.end);
@@ -676,7 +688,7 @@ impl RoundState {
             self.summary.proven_idle = false;
         }
         self.summary.kernel = self.witness.kernel();
-        self.settle_attempts(ending.is_some_and(|ending| ending.log_taken));
+        self.settle_attempts(ending.is_some_and(|ending| ending.log_taken), marks);
         self.settle_rates();
         self.settle_tasks();
         self.settle_ends();
@@ -700,19 +712,21 @@ impl RoundState {
     }
 
     /// Joins what the witnesses say of each attempt, before anything is counted of any.
-    fn settle_attempts(&mut self, log_taken: bool) {
-        let views = match log_taken {
+    fn settle_attempts(&mut self, log_taken: bool, marks: &[(IpAddr, u16)]) {
+        let mut views = match log_taken {
             true => self.views,
             false => self.views.without_log(),
         };
-        self.summary.numbers.views = views;
+        let log = std::mem::replace(&mut self.log, ServerViews::new(None, Arc::default()));
+        let (counts, connections, bans) = log.finish();
+        // What `LogVerbose` forces out of one drop it forces out of all, whatever level and release let through.
+        views.drops |=
+            self.shared && views.server && counts.drops.total() > 0 && counts.every_drop_forced;
         if views.have_one_of(&[Views::ALL, Views::LOGGED]) {
             for scope in self.summary.numbers.all_scopes() {
                 scope.makers = Some(Makers::default());
             }
         }
-        let log = std::mem::replace(&mut self.log, ServerViews::new(None, Arc::default()));
-        let (counts, connections, bans) = log.finish();
         let kernel = self.summary.kernel.as_ref();
         let means = Means::of(
             views.server.then_some(&counts),
@@ -727,8 +741,28 @@ impl RoundState {
             } else {
                 Vec::new()
             },
+            shared: self.shared.then(|| marks.to_vec()),
         };
         let joined = join(sides, views, means);
+        let reconciliation = views.server.then(|| {
+            let kernel = self.summary.kernel.as_ref();
+            Reconciliation::of(&joined, &counts, views, self.summary.started, kernel)
+        });
+        if let (true, Some(books)) = (self.shared, &reconciliation) {
+            // Nobody promised that this log is whole. What it lacks of one attempt it may lack of any.
+            let whole = |sides: Option<&reconciliation::Sides>| {
+                sides.is_some_and(|sides| sides.client_only == 0)
+            };
+            views.server &= whole(Some(&books.handshakes));
+            views.drops &=
+                views.server && whole(Some(&books.connections)) && whole(books.refusals.as_ref());
+            if !views.drops {
+                for scope in self.summary.numbers.all_scopes() {
+                    scope.makers = None;
+                }
+            }
+        }
+        self.summary.numbers.views = views;
         for attempt in &joined.attempts {
             self.count(attempt);
         }
@@ -753,33 +787,41 @@ impl RoundState {
             clients.lower_bound = turned_away;
             clients.sessions_refused = counts.sessions_refused;
         }
+        let summary = &mut self.summary;
         if views.server {
-            let summary = &mut self.summary;
-            summary.reconciliation = Some(Reconciliation::of(
-                &joined,
-                &counts,
-                views,
-                summary.started,
-                summary.kernel.as_ref(),
-            ));
+            // Of a server that others use too, what is the run's own.
+            let (accepted, logged) = if self.shared {
+                let mut drops = DropCounts::default();
+                for (_, refusal) in joined.of_the_run().filter_map(|view| view.refusal) {
+                    drops.add(refusal);
+                }
+                let accepted = joined.of_the_run().filter(|view| view.accepted).count();
+                (accepted as u64, drops)
+            } else {
+                (counts.accepted, counts.drops.clone())
+            };
             let numbers = &mut summary.numbers;
             let (logins, refused) = match (views.by_port, numbers.holders) {
                 (true, _) => (self.holder_logins, 0),
                 (false, holders) => holders.map_or((0, 0), |of| (of.logged_in, of.refused)),
             };
-            numbers.server_accepted = Some(counts.accepted.saturating_sub(logins));
+            numbers.server_accepted = Some(accepted.saturating_sub(logins));
             // Without ports nobody can say which of the refusals were the holders'.
             numbers.server_drops = (views.drops && refused == 0).then(|| {
-                let mut drops = counts.drops.clone();
+                let mut drops = logged;
                 for refusal in &self.holder_refusals {
                     drops.take_out(*refusal);
                 }
                 drops
             });
             // None are logged where there is no such command, or no line of it is asked for (`LogVerbose`, 8.5).
-            numbers.key_commands = Some(counts.key_commands).filter(|commands| *commands > 0);
+            numbers.key_commands =
+                Some(counts.key_commands).filter(|commands| *commands > 0 && !self.shared);
+        }
+        if reconciliation.is_some() {
             summary.server_log = Some(counts);
         }
+        summary.reconciliation = reconciliation;
     }
 
     /// What the logins that were to fail came to.

@@ -4,6 +4,7 @@
 //! fails: what does not fit is counted as stray and breaks a law later.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::ids::{AttemptId, CommandId, RoundId, StrategyName};
 use crate::instant::RunInstant;
 use crate::join::{TaskKeys, Views};
 use crate::ledger::{Event, Record, RunEnd};
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, ServerKind};
 use crate::model::Admission;
 use crate::reading::GeneratorSample;
 use crate::scenario::MaxStartups;
@@ -55,6 +56,8 @@ pub struct Summarizer {
     cpu_stretch: Option<(RunInstant, f64)>,
     cpu_last: Option<(RunInstant, f64)>,
     cpu_peak_per_s: Option<f64>,
+    /// Address and port of connections that the harness made beside its attempts.
+    marks: Vec<(IpAddr, u16)>,
     warnings: Vec<String>,
     stop_reasons: Vec<String>,
 }
@@ -318,6 +321,10 @@ impl Summarizer {
                 }
                 true
             }
+            Event::LogMarked { address, port } => {
+                self.marks.push((*address, *port));
+                true
+            }
             Event::GeneratorSampled { sample } => {
                 self.generator_sampled(at, sample);
                 true
@@ -339,7 +346,7 @@ impl Summarizer {
                         inventory_taken: *inventory_taken,
                         log_taken: *log_taken,
                     };
-                    let summary = state.finish(Some(ending), &mut self.directories);
+                    let summary = state.finish(Some(ending), &mut self.directories, &self.marks);
                     self.done.insert(*round, summary);
                     true
                 }
@@ -383,7 +390,7 @@ impl Summarizer {
             max_startups: self.expected.unwrap_or(rule.max_startups),
             ..rule
         });
-        state
+        let state = state
             .of_kind(kind)
             .at_most(scenario.max_in_flight)
             .witnessed(views, rule, Arc::clone(&self.task_keys), server.kernel)
@@ -393,7 +400,11 @@ impl Summarizer {
                 scenario
                     .failing(strategy)
                     .map(|record| Plan::of(record, manifest)),
-            )
+            );
+        match server.kind {
+            ServerKind::External => state.shared(),
+            ServerKind::Docker | ServerKind::Local | ServerKind::Embedded => state,
+        }
     }
 
     fn check_envelope(&mut self, record: &Record) {
@@ -445,7 +456,7 @@ impl Summarizer {
             None
         };
         for (round, state) in std::mem::take(&mut self.rounds) {
-            let summary = state.finish(None, &mut self.directories);
+            let summary = state.finish(None, &mut self.directories, &self.marks);
             self.done.entry(round).or_insert(summary);
         }
         self.finish_generator();

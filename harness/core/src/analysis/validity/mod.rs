@@ -79,6 +79,10 @@ pub enum CheckId {
     AdmissionRule,
     /// Refusals that sshd did not decide.
     RefusalCauses,
+    /// Who else uses a server that somebody else runs.
+    OtherClients,
+    /// What this run's connections may have earned its address there.
+    BanEarned,
 }
 
 /// How a check ended.
@@ -129,6 +133,8 @@ pub fn check(run: &RunSummary) -> Vec<Check> {
     checks.extend(server::server_log_wording(run));
     checks.extend(server::admission_rule(run));
     checks.extend(server::refusal_causes(run));
+    checks.extend(server::other_clients(run));
+    checks.extend(server::ban_earned(run));
     checks
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::{Check, CheckId, CheckStatus, OTHER_CAUSES_INVALID, is_embedded, make};
 use crate::analysis::admission::{self, CurveVerdict};
 use crate::analysis::burst;
+use crate::analysis::reconciliation::OtherClients;
 use crate::analysis::summary::RunSummary;
 use crate::join::Account;
 use crate::manifest::NetworkPath;
@@ -189,4 +190,63 @@ pub(super) fn refusal_causes(run: &RunSummary) -> Option<Check> {
         "none",
         "sshd did not decide these: `banner_eof` holds more than its admission limits refused; see sshd.log",
     ))
+}
+
+/// Only the log of a server that somebody else runs has them in it: on the run's own they break its books.
+pub(super) fn other_clients(run: &RunSummary) -> Option<Check> {
+    let mut all = OtherClients::default();
+    for round in run.rounds() {
+        if let Some(others) = round
+            .reconciliation
+            .as_ref()
+            .and_then(|books| books.others.as_ref())
+        {
+            all.merge(others);
+        }
+    }
+    let from: Vec<String> = all
+        .by_address
+        .iter()
+        .map(|(address, count)| format!("{count} from {address}"))
+        .collect();
+    (all.connections > 0).then(|| {
+        make(
+            CheckId::OtherClients,
+            CheckStatus::Warn,
+            format!(
+                "{} connections of other clients during the rounds ({}): {} logged in, {} refused",
+                all.connections,
+                from.join(", "),
+                all.logins,
+                all.drops
+            ),
+            "none",
+            "they are in none of the numbers, but they took slots: some of what the server refused is their doing",
+        )
+    })
+}
+
+/// Of a server that is not the run's own: connections that ended before a login. What sshd takes for each is its configuration's
+/// to say; by default 1 s for one that never tried, 5 s for one whose login failed, and a ban beyond 15 s (srclimit.c,
+/// srclimit_penalise). Refusals earn nothing.
+pub(super) fn ban_earned(run: &RunSummary) -> Option<Check> {
+    if !run.manifest.as_ref()?.target.may_ban() {
+        return None;
+    }
+    let (mut silent, mut failed) = (0, 0);
+    for round in run.rounds() {
+        let counts = &round.numbers.total.counts;
+        silent += counts.attempts_held + counts.kex_failed;
+        failed += counts.auth_failed;
+    }
+    (silent + failed > 0).then(|| {
+        make(
+            CheckId::BanEarned,
+            CheckStatus::Warn,
+            format!("{silent} connections ended before they tried to log in, {failed} after a login that failed"),
+            "none",
+            "this release of OpenSSH bans addresses for that (PerSourcePenalties: by default 1 s and 5 s each, a ban beyond 15 s, \
+             10 minutes at most): refusals after them may be such a ban, and other users of this address are in it too",
+        )
+    })
 }

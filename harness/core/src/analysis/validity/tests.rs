@@ -40,6 +40,43 @@ const REJECTED: AttemptOutcome = AttemptOutcome::AuthFailed {
 };
 
 #[test]
+fn connections_that_left_an_sshd_that_bans_without_a_login_are_said_and_others_are_not() {
+    use crate::manifest::ServerKind;
+    let left = |kind, identification: &str, outcomes: &[AttemptOutcome]| {
+        let mut run = round_of(outcomes);
+        let target = &mut run.manifest.as_mut().expect("a manifest").target;
+        target.kind = kind;
+        identification.clone_into(&mut target.identification);
+        found(&run, CheckId::BanEarned).map(|check| (check.status, check.actual))
+    };
+    let (held, bans) = (AttemptOutcome::Held, "SSH-2.0-OpenSSH_9.8");
+    let (status, actual) = left(
+        ServerKind::External,
+        bans,
+        &[held.clone(), REJECTED, REFUSED],
+    )
+    .expect("said");
+    assert_eq!(status, CheckStatus::Warn);
+    assert!(
+        actual.starts_with("1 connections") && actual.contains("1 after a login that failed"),
+        "{actual}"
+    );
+    assert_eq!(
+        left(
+            ServerKind::External,
+            bans,
+            &[REFUSED, AttemptOutcome::Handshake]
+        ),
+        None
+    );
+    assert_eq!(
+        left(ServerKind::External, "SSH-2.0-OpenSSH_9.7", &[held.clone()]),
+        None
+    );
+    assert_eq!(left(ServerKind::Local, bans, &[held]), None);
+}
+
+#[test]
 fn client_that_met_nobody_is_no_measurement_however_few_its_refusals() {
     use AttemptOutcome::{ConnectRefused, ConnectTimeout, Handshake, Held};
     for (outcomes, expected) in [
