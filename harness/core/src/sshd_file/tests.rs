@@ -246,3 +246,13 @@ fn what_can_be_run_is_what_is_in_force_and_the_rest_is_left_out_with_a_reason() 
     extract.apply(&mut sshd);
     assert_eq!(sshd.keyword("MaxSessions"), None);
 }
+
+#[test]
+fn files_are_called_by_what_tells_them_apart() {
+    let all = ["/r/etc/ssh/sshd_config", "/r/etc/ssh/d/1", "/r/etc/crypto"];
+    assert_eq!(short_name(all[0], &all), "ssh/sshd_config");
+    assert_eq!(short_name(all[0], &all[..2]), "sshd_config");
+    assert_eq!(short_name(all[1], &all[..2]), "d/1");
+    assert_eq!(short_name(all[0], &all[..1]), "sshd_config");
+    assert_eq!(short_name("a", &["a", "/b"]), "a");
+}
