@@ -543,7 +543,7 @@ fn table_is_wrong(config: &ConfigFile, reading: &ReleaseReading) -> Option<Odd> 
     let release: Release = reading.release.parse().ok()?;
     let table = changes::reading(config, release);
     let tabled = table.max_startups.to_string();
-    (release >= changes::OLDEST && (tabled != *said || !table.fatal.is_empty())).then(|| Odd {
+    (changes::covers(release) && (tabled != *said || !table.fatal.is_empty())).then(|| Odd {
         weight: Weight::Note,
         told: format!(
             "sshchurn's own table of releases is wrong here: it expects {tabled} on {release}, and sshd says {said}. Please \

@@ -117,10 +117,12 @@ pub(super) async fn programs(
     let mut releases = releases.to_vec();
     releases.sort_unstable();
     releases.dedup();
-    if let Some(old) = releases.iter().find(|release| **release < changes::OLDEST) {
+    if let Some(other) = releases
+        .iter()
+        .find(|release| Suite::of(**release).is_none() && !changes::covers(**release))
+    {
         return Err(CliError::Usage(format!(
-            "--release {old}: what releases before {} make of a file is not known here",
-            changes::OLDEST
+            "--release {other}: what it makes of a file is not known here, only of 8.4 to 10.6"
         )));
     }
     let here = match server {
