@@ -220,7 +220,8 @@ fn what_can_be_run_is_what_is_in_force_and_the_rest_is_left_out_with_a_reason() 
     ]
     .map(|(keyword, value)| (keyword.to_owned(), value.to_owned()))
     .to_vec();
-    let extract = extract(&config, &settings).expect("runnable");
+    let of_connection = extract(&config, &settings, true).expect("runnable");
+    let extract = extract(&config, &settings, false).expect("runnable");
     assert_eq!(extract.max_startups.to_string(), "500:30:500");
     let grace = ("LoginGraceTime".to_owned(), "120".to_owned());
     assert_eq!(extract.keywords, [grace]);
@@ -240,6 +241,15 @@ fn what_can_be_run_is_what_is_in_force_and_the_rest_is_left_out_with_a_reason() 
             "Match user x",
             "PerSourcePenalties"
         ]
+    );
+    // In force for the connection that was asked for.
+    let sessions = ("MaxSessions".to_owned(), "10".to_owned());
+    assert_eq!(of_connection.keywords[1..], [sessions]);
+    let blocks = of_connection.left_out.iter();
+    assert!(
+        blocks
+            .map(|left| &left.what)
+            .all(|what| what != "Match user x")
     );
     let mut sshd = SshdConfig::of("1:30:2".parse().expect("valid"));
     sshd.keywords = vec![("MaxSessions".to_owned(), "1".to_owned())];

@@ -92,7 +92,8 @@ impl UserFile {
                 self.path.display()
             )));
         }
-        extract::extract(&self.config, &answer.settings).map_err(|error| {
+        let for_connection = self.connection.is_some();
+        extract::extract(&self.config, &answer.settings, for_connection).map_err(|error| {
             CliError::Usage(format!("{} cannot be run: {error}", self.path.display()))
         })
     }
