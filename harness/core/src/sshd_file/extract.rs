@@ -89,7 +89,11 @@ pub enum NotRunnable {
 ///
 /// # Errors
 /// [`NotRunnable`] where there is no `MaxStartups` to run.
-pub fn extract(config: &ConfigFile, settings: &[(String, String)]) -> Result<Extract, NotRunnable> {
+pub fn extract(
+    config: &ConfigFile,
+    settings: &[(String, String)],
+    for_connection: bool,
+) -> Result<Extract, NotRunnable> {
     let in_force = |keyword: &str| {
         settings
             .iter()
