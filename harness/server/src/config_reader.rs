@@ -209,7 +209,15 @@ async fn ask_until_known(
         }
         let said = asked.ask(&arguments).await?;
         let mut found = complaint::read(&said.stderr, file_at);
-        found.retain(|complaint| !complaints.contains(complaint));
+        // Of one line its first words say it: an unknown keyword in a block is refused for both.
+        found.retain(|complaint| {
+            !complaints.contains(complaint)
+                && !complaint
+                    .place
+                    .is_some_and(|place| without.contains(&place))
+        });
+        let mut told = BTreeSet::new();
+        found.retain(|complaint| complaint.place.is_none_or(|place| told.insert(place)));
         // Where sshd goes on, what it says is no refusal, however it is worded.
         if said.accepted {
             found.retain(Complaint::is_notice);

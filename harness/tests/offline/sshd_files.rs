@@ -91,7 +91,7 @@ fn options_that_contradict_each_other_or_do_nothing_are_usage_errors() {
             &["check-config", &file, "--connection", "who=me"],
             "user=NAME,addr=IP",
         ),
-        (&["check-config", &file, "--release", "7.4"], "before 8.4"),
+        (&["check-config", &file, "--release", "7.4"], "8.4 to 10.6"),
         (
             &["check-config", &file, "--target", "embedded"],
             "--target docker",

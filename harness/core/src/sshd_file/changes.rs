@@ -9,8 +9,14 @@ use super::line;
 use super::{ConfigFile, Directive};
 use crate::release::Release;
 
-/// The oldest release that was read for this table.
-pub const OLDEST: Release = Release::new(8, 4);
+/// Whether the table speaks of a release: 8.4 to 10.6, each of which was read, or asked (10.6).
+#[must_use]
+pub fn covers(release: Release) -> bool {
+    matches!(
+        (release.major, release.minor),
+        (8, 4..=9) | (9, 0..=9) | (10, 0..=6)
+    )
+}
 
 /// Since when `PerSourceMaxStartups` and `PerSourceNetBlockSize` are known.
 const PER_SOURCE: Release = Release::new(8, 5);
@@ -353,7 +359,16 @@ mod tests {
         for (at, expected) in [("10.0", Counts::Last), ("10.1", Counts::First)] {
             assert_eq!(counts("persourcenetblocksize", release(at)), expected);
         }
-        assert_eq!(counts("LoginGraceTime", OLDEST), Counts::First);
+        assert_eq!(counts("LoginGraceTime", release("8.4")), Counts::First);
+        for (at, known) in [
+            ("8.3", false),
+            ("8.4", true),
+            ("8.10", false),
+            ("10.6", true),
+            ("10.7", false),
+        ] {
+            assert_eq!(covers(release(at)), known, "{at}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Owns that division. Values are those that a release's own sshd says are in force, never those of the text. What names keys,
 //! accounts, programs or addresses of the user's machine is never looked at.
 
-use super::ConfigFile;
+use super::{ConfigFile, Directive};
 use crate::scenario::{InvalidMaxStartups, MaxStartups, SshdConfig, keyword_of_harness};
 
 /// Keywords that decide who is let in, how long and how often: they are run as they are in force.
@@ -84,11 +84,16 @@ pub enum NotRunnable {
     MaxStartups(#[from] InvalidMaxStartups),
 }
 
-/// Divides a file. `settings` is what the server's own sshd says is in force, keywords in lower case.
+/// Divides a file. `settings` is what the server's own sshd says is in force, keywords in lower case; `for_connection` whether it
+/// was asked for one, so that what blocks say is among them.
 ///
 /// # Errors
 /// [`NotRunnable`] where there is no `MaxStartups` to run.
-pub fn extract(config: &ConfigFile, settings: &[(String, String)]) -> Result<Extract, NotRunnable> {
+pub fn extract(
+    config: &ConfigFile,
+    settings: &[(String, String)],
+    for_connection: bool,
+) -> Result<Extract, NotRunnable> {
     let in_force = |keyword: &str| {
         settings
             .iter()
@@ -100,7 +105,8 @@ pub fn extract(config: &ConfigFile, settings: &[(String, String)]) -> Result<Ext
         .parse::<MaxStartups>()?;
     let mut keywords = Vec::new();
     for keyword in RUN {
-        if config.sets(keyword)
+        let in_block = |line: &Directive| for_connection && line.sets(keyword);
+        if (config.sets(keyword) || config.directives.iter().any(in_block))
             && let Some(value) = in_force(keyword)
         {
             keywords.push((keyword.to_owned(), value.to_owned()));
@@ -135,7 +141,8 @@ pub fn extract(config: &ConfigFile, settings: &[(String, String)]) -> Result<Ext
             .or_else(|| keyword_of_harness(keyword));
         leave(keyword, why.unwrap_or(ELSEWHERE));
     }
-    for block in config.blocks.iter().filter(|block| !block.is_all) {
+    let blocks = config.blocks.iter();
+    for block in blocks.filter(|block| !block.is_all && !for_connection) {
         leave(
             &format!("Match {}", block.criteria),
             "a block is for some connections only, and those here are none of them",

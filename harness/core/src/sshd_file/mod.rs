@@ -225,14 +225,12 @@ impl ConfigFile {
             .trim_end_matches('\r')
     }
 
-    /// `sshd_config line 3`.
+    /// `sshd_config line 3`, by the shortest name that tells the files apart.
     #[must_use]
     pub fn told(&self, place: Place) -> String {
-        let name = self
-            .files
-            .get(place.file)
-            .map_or("", |file| file.name.as_str());
-        format!("{name} line {}", place.line)
+        let names: Vec<&str> = self.files.iter().map(|file| file.name.as_str()).collect();
+        let name = names.get(place.file).copied().unwrap_or_default();
+        format!("{} line {}", short_name(name, &names), place.line)
     }
 
     /// Directives that apply to every connection: outside of every block, or after `Match all`.
@@ -307,6 +305,19 @@ impl IncludeLine {
         let files = self.patterns.iter().flat_map(|(_, files)| files);
         files.copied().collect()
     }
+}
+
+/// The name of a file without the folder that all of them are in.
+#[must_use]
+pub fn short_name<'n>(name: &'n str, all: &[&str]) -> &'n str {
+    let folder = |name: &str| name.rfind('/').map_or(0, |slash| slash + 1);
+    let mut common = folder(name);
+    for other in all {
+        while common > 0 && !other.starts_with(&name[..common]) {
+            common = folder(&name[..common - 1]);
+        }
+    }
+    &name[common..]
 }
 
 /// Lines with their numbers, as sshd counts them.

@@ -220,7 +220,8 @@ fn what_can_be_run_is_what_is_in_force_and_the_rest_is_left_out_with_a_reason() 
     ]
     .map(|(keyword, value)| (keyword.to_owned(), value.to_owned()))
     .to_vec();
-    let extract = extract(&config, &settings).expect("runnable");
+    let of_connection = extract(&config, &settings, true).expect("runnable");
+    let extract = extract(&config, &settings, false).expect("runnable");
     assert_eq!(extract.max_startups.to_string(), "500:30:500");
     let grace = ("LoginGraceTime".to_owned(), "120".to_owned());
     assert_eq!(extract.keywords, [grace]);
@@ -241,8 +242,27 @@ fn what_can_be_run_is_what_is_in_force_and_the_rest_is_left_out_with_a_reason() 
             "PerSourcePenalties"
         ]
     );
+    // In force for the connection that was asked for.
+    let sessions = ("MaxSessions".to_owned(), "10".to_owned());
+    assert_eq!(of_connection.keywords[1..], [sessions]);
+    let blocks = of_connection.left_out.iter();
+    assert!(
+        blocks
+            .map(|left| &left.what)
+            .all(|what| what != "Match user x")
+    );
     let mut sshd = SshdConfig::of("1:30:2".parse().expect("valid"));
     sshd.keywords = vec![("MaxSessions".to_owned(), "1".to_owned())];
     extract.apply(&mut sshd);
     assert_eq!(sshd.keyword("MaxSessions"), None);
+}
+
+#[test]
+fn files_are_called_by_what_tells_them_apart() {
+    let all = ["/r/etc/ssh/sshd_config", "/r/etc/ssh/d/1", "/r/etc/crypto"];
+    assert_eq!(short_name(all[0], &all), "ssh/sshd_config");
+    assert_eq!(short_name(all[0], &all[..2]), "sshd_config");
+    assert_eq!(short_name(all[1], &all[..2]), "d/1");
+    assert_eq!(short_name(all[0], &all[..1]), "sshd_config");
+    assert_eq!(short_name("a", &["a", "/b"]), "a");
 }

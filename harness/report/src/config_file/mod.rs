@@ -17,7 +17,7 @@ use sshchurn_core::sshd_file::changes::{self, Fatal};
 use sshchurn_core::sshd_file::complaint::Complaint;
 use sshchurn_core::sshd_file::extract::{LeftOut, RUN};
 use sshchurn_core::sshd_file::findings::{self, Finding};
-use sshchurn_core::sshd_file::{ConfigFile, Place};
+use sshchurn_core::sshd_file::{ConfigFile, Place, short_name};
 
 pub use text::text;
 
@@ -75,6 +75,8 @@ pub struct ReleaseReading {
     pub withheld: Vec<Line>,
     /// `MaxStartups` in force, without the lines that it refuses; `null` where it does not say.
     pub max_startups: Option<String>,
+    /// Whether that is sshd's default, since no line that it takes sets it.
+    pub is_default: bool,
     /// What that does, in a sentence; `null` with it.
     pub meaning: Option<String>,
     /// What the file sets besides, of keywords that bear on admission, with the values in force.
@@ -221,14 +223,15 @@ impl ReleaseReading {
             release: release.to_string(),
             program: Some(program.to_owned()),
             accepted: problems.is_empty(),
-            problems,
             notices: told(true),
             withheld: withheld
                 .iter()
                 .map(|place| Line::of(config, *place))
                 .collect(),
+            is_default: is_default(config, &problems),
             meaning: max_startups.as_deref().map(meaning),
             max_startups,
+            problems,
             settings: RUN
                 .into_iter()
                 .chain(["UsePAM", "UseDNS"])
@@ -269,6 +272,7 @@ impl ReleaseReading {
             release: release.to_string(),
             program: None,
             accepted: problems.is_empty(),
+            is_default: is_default(config, &problems),
             problems,
             notices: Vec::new(),
             withheld: Vec::new(),
@@ -294,10 +298,24 @@ impl Line {
         }
     }
 
-    /// `sshd_config line 3`.
-    fn place(&self) -> String {
-        format!("{} line {}", self.file, self.line)
+    /// `sshd_config line 3`, among these files.
+    fn place(&self, files: &[String]) -> String {
+        let files: Vec<&str> = files.iter().map(String::as_str).collect();
+        format!("{} line {}", short_name(&self.file, &files), self.line)
     }
+}
+
+/// Whether no line sets `MaxStartups` that is not refused.
+fn is_default(config: &ConfigFile, problems: &[Problem]) -> bool {
+    !config
+        .global()
+        .filter(|directive| directive.sets("MaxStartups"))
+        .map(|directive| Line::of(config, directive.place))
+        .any(|line| {
+            problems
+                .iter()
+                .all(|problem| problem.at.as_ref() != Some(&line))
+        })
 }
 
 /// What a value that sshd holds does.
@@ -380,7 +398,7 @@ impl ConfigFileCheck {
                 let at = first
                     .at
                     .as_ref()
-                    .map_or_else(String::new, |line| format!("{}: ", line.place()));
+                    .map_or_else(String::new, |line| format!("{}: ", line.place(&self.files)));
                 let more = match reading.problems.len() {
                     1 => String::new(),
                     problems => format!(" (and {} more)", problems - 1),
@@ -525,7 +543,7 @@ fn table_is_wrong(config: &ConfigFile, reading: &ReleaseReading) -> Option<Odd> 
     let release: Release = reading.release.parse().ok()?;
     let table = changes::reading(config, release);
     let tabled = table.max_startups.to_string();
-    (release >= changes::OLDEST && (tabled != *said || !table.fatal.is_empty())).then(|| Odd {
+    (changes::covers(release) && (tabled != *said || !table.fatal.is_empty())).then(|| Odd {
         weight: Weight::Note,
         told: format!(
             "sshchurn's own table of releases is wrong here: it expects {tabled} on {release}, and sshd says {said}. Please \

@@ -1,6 +1,6 @@
 //! The document for a terminal: the answer first, then each release, then lines to look at.
 
-use super::{ConfigFileCheck, FileVerdict, Line, Problem, ReleaseReading, Setting};
+use super::{ConfigFileCheck, FileVerdict, Line, Problem, ReleaseReading, Setting, words};
 use crate::config_check;
 use crate::story::counted;
 
@@ -17,8 +17,8 @@ pub fn text(check: &ConfigFileCheck) -> String {
     let mut reasons = check.reasons.iter();
     let first = match (reasons.next(), check.behaviour.is_empty()) {
         (Some(reason), _) => reason.clone(),
-        (None, true) => "what is written is in force; it was read, not run".to_owned(),
-        (None, false) => "what is written is in force, and the server does it".to_owned(),
+        (None, true) => format!("{}; it was read, not run", in_force(check)),
+        (None, false) => format!("{}, and the server does it", in_force(check)),
     };
     lines.push(format!(
         "Verdict: {word} (exit {}): {first}",
@@ -38,7 +38,7 @@ pub fn text(check: &ConfigFileCheck) -> String {
     }
     for reading in &check.releases {
         lines.push(String::new());
-        lines.extend(release(reading));
+        lines.extend(release(reading, &check.files));
     }
     if !check.odd.is_empty() {
         lines.push(String::new());
@@ -56,7 +56,7 @@ pub fn text(check: &ConfigFileCheck) -> String {
             check
                 .match_blocks
                 .iter()
-                .map(|line| format!("  {}", told(line))),
+                .map(|line| format!("  {}", told(line, &check.files))),
         );
     }
     for behaviour in &check.behaviour {
@@ -77,7 +77,23 @@ pub fn text(check: &ConfigFileCheck) -> String {
     text.replace(|c: char| c.is_control() && c != '\n', " ")
 }
 
-fn release(reading: &ReleaseReading) -> Vec<String> {
+/// The one value that all releases agree on.
+fn in_force(check: &ConfigFileCheck) -> String {
+    let value = check
+        .releases
+        .iter()
+        .find_map(|reading| reading.max_startups.as_deref())
+        .unwrap_or_default();
+    let releases: Vec<_> = check
+        .releases
+        .iter()
+        .filter_map(|reading| reading.release.parse().ok())
+        .collect();
+    let of = words::listed(&releases);
+    format!("MaxStartups {value} is in force on OpenSSH {of}")
+}
+
+fn release(reading: &ReleaseReading, files: &[String]) -> Vec<String> {
     let asked = match &reading.program {
         Some(program) => format!("asked: {program}"),
         None => "from OpenSSH's source, not run".to_owned(),
@@ -88,14 +104,23 @@ fn release(reading: &ReleaseReading) -> Vec<String> {
             "  refuses the file: {}",
             counted(reading.problems.len() as u64, "problem")
         ));
-        lines.extend(reading.problems.iter().map(problem));
+        lines.extend(
+            reading
+                .problems
+                .iter()
+                .map(|told| format!("    {}", problem(told, files))),
+        );
     }
     if let Some(value) = &reading.max_startups {
         let without = match reading.accepted {
             true => "",
             false => "without these lines ",
         };
-        lines.push(format!("  {without}MaxStartups {value}"));
+        let default = match reading.is_default {
+            true => ", sshd's default: no line sets it",
+            false => "",
+        };
+        lines.push(format!("  {without}MaxStartups {value}{default}"));
     }
     if let Some(meaning) = &reading.meaning {
         lines.push(format!("  {meaning}"));
@@ -106,34 +131,34 @@ fn release(reading: &ReleaseReading) -> Vec<String> {
     for notice in &reading.notices {
         lines.push(format!(
             "  ignored by this release: {}",
-            problem(notice).trim()
+            problem(notice, files)
         ));
     }
     for line in &reading.withheld {
         lines.push(format!(
             "  not shown to sshd, which would open or look up what it names: {}",
-            told(line)
+            told(line, files)
         ));
     }
     lines
 }
 
-fn problem(problem: &Problem) -> String {
+fn problem(problem: &Problem, files: &[String]) -> String {
     match &problem.at {
-        Some(line) => format!("    {}: {}", told(line), problem.said),
-        None => format!("    {}", problem.said),
+        Some(line) => format!("{}: {}", told(line, files), problem.said),
+        None => problem.said.clone(),
     }
 }
 
 /// `sshd_config line 3 (`Foo yes`)`.
-fn told(line: &Line) -> String {
+fn told(line: &Line, files: &[String]) -> String {
     const MOST: usize = 60;
     let text: String = line.text.chars().take(MOST).collect();
     let more = match line.text.chars().count() > MOST {
         true => "…",
         false => "",
     };
-    format!("{} (`{text}{more}`)", line.place())
+    format!("{} (`{text}{more}`)", line.place(files))
 }
 
 fn settings(settings: &[Setting]) -> String {

@@ -92,7 +92,8 @@ impl UserFile {
                 self.path.display()
             )));
         }
-        extract::extract(&self.config, &answer.settings).map_err(|error| {
+        let for_connection = self.connection.is_some();
+        extract::extract(&self.config, &answer.settings, for_connection).map_err(|error| {
             CliError::Usage(format!("{} cannot be run: {error}", self.path.display()))
         })
     }
@@ -117,10 +118,12 @@ pub(super) async fn programs(
     let mut releases = releases.to_vec();
     releases.sort_unstable();
     releases.dedup();
-    if let Some(old) = releases.iter().find(|release| **release < changes::OLDEST) {
+    if let Some(other) = releases
+        .iter()
+        .find(|release| Suite::of(**release).is_none() && !changes::covers(**release))
+    {
         return Err(CliError::Usage(format!(
-            "--release {old}: what releases before {} make of a file is not known here",
-            changes::OLDEST
+            "--release {other}: what it makes of a file is not known here, only of 8.4 to 10.6"
         )));
     }
     let here = match server {
