@@ -44,7 +44,7 @@ exec > /sshchurn-survey 2>/dev/null
 shell=$1 tools=$2 packages=$3
 if [ -n \"$shell\" ] && ! { [ -f \"$shell\" ] && [ -x \"$shell\" ]; }; then echo \"no_shell $shell\"; fi
 for tool in $tools; do command -v \"$tool\" >/dev/null || echo \"no_tool $tool\"; done
-command -v setsid >/dev/null || command -v nohup >/dev/null || echo 'no_tool setsid'
+command -v setsid >/dev/null || command -v nohup >/dev/null || echo 'no_tool setsid or nohup'
 sleep 0.01 || echo 'no_tool sleep that takes fractions of a second'
 command -v bash >/dev/null && echo bash
 if command -v dpkg-query >/dev/null; then
