@@ -175,7 +175,11 @@ pub const OWN_IMAGES: &str = "sshchurn/openssh";
 /// Name and content hash of an image that is written `reference@id`; the name alone where there is no hash.
 #[must_use]
 pub fn image_parts(image: &str) -> (&str, &str) {
-    image.rsplit_once('@').unwrap_or((image, ""))
+    let is_id = |id: &str| id.chars().all(|c| c.is_ascii_alphanumeric() || c == ':');
+    image
+        .rsplit_once('@')
+        .filter(|(_, id)| is_id(id))
+        .unwrap_or((image, ""))
 }
 
 /// Whether an image of this name is made for a run, and not given by the user.
@@ -321,6 +325,7 @@ impl ServerDescription {
         let release = self.release.as_ref().unwrap_or(&self.identification);
         let image = self.image.as_deref().map(image_parts);
         match image.filter(|(name, _)| !is_own_image(name)) {
+            Some((name, "")) => format!("{release}, image {name}"),
             Some((name, id)) => {
                 let id = id.rsplit(':').next().unwrap_or_default();
                 format!("{release}, image {name} {}", id.get(..12).unwrap_or(id))

@@ -217,6 +217,10 @@ impl RunningServer {
         // One that was started here has not introduced itself to anybody yet.
         let introduced = description.identification.strip_prefix("SSH-2.0-");
         let server = introduced.map_or_else(|| description.release_and_image(), str::to_owned);
+        let instead = description.substitution.as_ref().map(|substitution| {
+            format!("in place of the {} that was asked for", substitution.asked)
+        });
+        let why = instead.as_deref().unwrap_or(why);
         description.choice = format!(
             "{} ({server} at {}), {why}",
             description.kind.as_str(),

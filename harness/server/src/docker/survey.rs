@@ -4,7 +4,7 @@
 //! sshd.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use testcontainers::ImageExt;
 use testcontainers::runners::AsyncRunner;
@@ -403,7 +403,7 @@ async fn ended(container: &Container) -> Result<Findings, ServerError> {
         if Instant::now() >= deadline {
             return Err(failed(
                 "look into the image",
-                format!("not done within {} s", Duration::as_secs(&ANSWER)),
+                format!("not done within {} s", ANSWER.as_secs()),
             ));
         }
         tokio::time::sleep(LOOK_AGAIN).await;
@@ -417,6 +417,7 @@ mod tests {
     use super::*;
     use crate::ListenOn;
     use sshchurn_core::scenario::{MaxStartups, SshdConfig};
+    use std::time::Duration;
 
     fn request() -> ServerRequest {
         ServerRequest {
