@@ -181,7 +181,7 @@ pub enum ServerError {
     },
     /// The user's command that prints the server's log has ended before the run began.
     #[error(
-        "the log command `{command}` ended at once ({how}){}",
+        "the log command ({command}) ended at once ({how}){}",
         last_words(complaints)
     )]
     LogCommandEnded {
