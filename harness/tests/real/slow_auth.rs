@@ -9,8 +9,8 @@ use crate::driver::{books_balance, count, run, strategy};
 use crate::machine::{Kind, on_each_kind};
 
 /// Clients, and how long they take to come, seconds.
-const CLIENTS: u64 = 60;
-const OVER: f64 = 4.0;
+const CLIENTS: u64 = 45;
+const OVER: f64 = 3.0;
 
 /// The round in which they come evenly, and the sentences of its report.
 fn measured(
