@@ -137,7 +137,6 @@ pub struct FailingRecord {
     pub spacing_ns: Vec<u64>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn is_zero(count: &u32) -> bool {
     *count == 0
 }

@@ -172,6 +172,7 @@ fn numbers(numbers: &Numbers) -> NumbersReport {
         clients: numbers.clients.clone(),
         holders: numbers.holders,
         tasks_banned: numbers.tasks_banned,
+        first_banned_attempt: per_task(&numbers.total.first_banned_attempt),
         unbanned_spacing_ns: numbers.unbanned_spacing_ns,
     }
 }

@@ -157,6 +157,9 @@ pub struct NumbersReport {
     /// `failing-login`: tasks whose source sshd banned; absent of other strategies, and without sshd's log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tasks_banned: Option<u64>,
+    /// `failing-login`: the number of the first login that a ban refused, of each banned task; absent where none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_banned_attempt: Option<PerTaskReport>,
     /// `failing-login`: the smallest spacing that never banned, of which no larger one did either, nanoseconds; the worst
     /// round. Absent where there is none, or where one was not tried to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::sample::{bare, full, hostile, mismatched, plain, unbalanced_stand_in};
 use super::*;
 use sshchurn_core::analysis::catalogue::{CATALOGUE, Unit};
+use sshchurn_core::analysis::latency::Stage;
+use sshchurn_core::analysis::summary::Holders;
 
 #[derive(Debug, Default)]
 struct Family {
@@ -198,7 +200,19 @@ fn every_exposition_follows_the_specification() {
 
 #[test]
 fn every_metric_of_the_catalogue_is_exported_where_it_has_data() {
-    let families = read(&openmetrics::render(&full()));
+    let mut report = full();
+    // What needs a scenario of its own.
+    let totals = &mut report.strategies[0].totals;
+    totals.holders = Some(Holders {
+        admitted: 1,
+        ..Holders::default()
+    });
+    totals.tasks_banned = Some(1);
+    totals.unbanned_spacing_ns = Some(5_000_000_000);
+    totals.first_banned_attempt = totals.total.attempts_per_task;
+    let times = &mut totals.total.times;
+    times.insert(Stage::Ban, times[&Stage::Tcp]);
+    let families = read(&openmetrics::render(&report));
     for metric in CATALOGUE {
         let name = match metric.unit {
             Unit::Nanoseconds => format!("sshchurn_{}_seconds", metric.name),

@@ -331,18 +331,18 @@ fn metric_of_numbers(text: &mut Exposition, report: &RunReport, metric: &Metric)
                 labels.push(("aggregate", aggregate.to_owned()));
                 ("", labels, value)
             };
+            if let Some(spread) = per_task(numbers, scope, metric) {
+                samples.extend(spread.min.map(|min| with("min", number(min))));
+                samples.push(with("mean", spread.mean));
+                samples.extend(spread.max.map(|max| with("max", number(max))));
+                continue;
+            }
             match metric.unit {
+                Unit::PerTask => {}
                 Unit::PerSecond => {
                     if let Some(rate) = scope.handshake_rate_per_s {
                         samples.push(with("mean", rate.mean));
                         samples.push(with("peak", number(rate.peak)));
-                    }
-                }
-                Unit::PerTask => {
-                    if let Some(spread) = per_task(scope, metric) {
-                        samples.extend(spread.min.map(|min| with("min", number(min))));
-                        samples.push(with("mean", spread.mean));
-                        samples.extend(spread.max.map(|max| with("max", number(max))));
                     }
                 }
                 Unit::Count | Unit::Nanoseconds => {
@@ -376,8 +376,13 @@ fn metric_of_numbers(text: &mut Exposition, report: &RunReport, metric: &Metric)
     text.family(&name, kind, unit, metric.description, samples);
 }
 
-fn per_task(scope: &ScopeReport, metric: &Metric) -> Option<PerTaskReport> {
+fn per_task(
+    numbers: &NumbersReport,
+    scope: &ScopeReport,
+    metric: &Metric,
+) -> Option<PerTaskReport> {
     match metric.name {
+        "first_banned_attempt" => numbers.first_banned_attempt,
         "attempts_per_task" => scope.attempts_per_task,
         "handshakes_per_task" => scope.handshakes_per_task,
         _ => None,
@@ -403,6 +408,11 @@ fn by_name(part: &impl Serialize) -> BTreeMap<String, u64> {
                 if ["tasks", "leftovers", "server"].contains(&name.as_str()) =>
             {
                 found.extend(by_name(&value));
+            }
+            // Counted apart, and so named apart.
+            serde_json::Value::Object(_) if name == "holders" => {
+                let parts = by_name(&value).into_iter();
+                found.extend(parts.map(|(part, value)| (format!("{name}_{part}"), value)));
             }
             _ => {}
         }

@@ -9,8 +9,8 @@ use crate::driver::{books_balance, count, run, strategy};
 use crate::machine::{Kind, on_each_kind};
 
 /// Clients, and how long they take to come, seconds.
-const CLIENTS: u64 = 60;
-const OVER: f64 = 4.0;
+const CLIENTS: u64 = 45;
+const OVER: f64 = 3.0;
 
 /// The round in which they come evenly, and the sentences of its report.
 fn measured(
@@ -103,14 +103,13 @@ fn slots_in_use_are_arrivals_times_the_time_that_a_look_up_of_keys_takes(kind: K
 
 fn the_same_arrivals_are_refused_more_the_longer_a_look_up_of_keys_takes(kind: Kind) {
     let directory = tempfile::tempdir().unwrap();
-    // 15 a second: on average 0.2 slots, 1.7 and 6.2 of the 4 there are.
+    // 15 a second: on average less than one slot, some two and some seven, of the 2 there are.
     let refused = [0, 100, 400].map(|ms| {
-        let (round, _) = measured(kind, directory.path(), ms, "4:100:4");
+        let (round, _) = measured(kind, directory.path(), ms, "2:100:2");
         count(&round["numbers"]["total"], "banner_eof")
     });
     assert!(
-        refused[0] <= refused[1] && refused[1] < refused[2],
+        refused.is_sorted_by(|less, more| less < more),
         "{refused:?}"
     );
-    assert!(refused[2] >= CLIENTS / 10, "{refused:?}");
 }

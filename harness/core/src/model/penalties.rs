@@ -11,7 +11,7 @@ const FRACTIONS_SINCE: Release = Release::new(10, 3);
 
 /// How much later than its client sees the end of it sshd may count a penalty: it does so when it has reaped the
 /// connection's process (sshd.c:child_reap). Seconds.
-const COUNTED_WITHIN: f64 = 0.02;
+const COUNTED_WITHIN: f64 = 0.05;
 
 /// The penalties in force, seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -160,14 +160,14 @@ mod tests {
         whole_seconds: false,
     };
 
-    /// Logins of 50 ms, each begun so long after the one before.
+    /// Logins of 55 ms, each begun so long after the one before, 60 ms at the least.
     fn every(spacing: f64) -> Vec<FailedLogin> {
         (0..60)
             .map(|index| {
-                let began = f64::from(index) * spacing.max(0.05);
+                let began = f64::from(index) * spacing.max(0.06);
                 FailedLogin {
                     began,
-                    ended: began + 0.05,
+                    ended: began + 0.055,
                 }
             })
             .collect()

@@ -212,3 +212,108 @@ pub(super) fn key_commands(report: &RunReport) -> Vec<String> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::plain;
+    use sshchurn_core::analysis::failing::Ban;
+    use sshchurn_core::analysis::summary::Holders;
+    use sshchurn_core::ids::TaskId;
+    use sshchurn_core::server_log::DropCounts;
+
+    fn task(number: u32, spacing_s: u64, first_refused: Option<u64>) -> FailingLogins {
+        FailingLogins {
+            task: TaskId(number),
+            source: None,
+            spacing_ns: spacing_s * 1_000_000_000,
+            planned: 14,
+            failed: first_refused.map_or(14, |first| first - 1),
+            first_refused,
+            refused_by: first_refused.map(|_| "authfail".to_owned()),
+            ban: first_refused.map(|_| Ban {
+                began_ns: 0,
+                announced_ns: Some(17_000_000_000),
+                failed_after: 0,
+                at_least_ns: 16_600_000_000,
+                at_most_ns: Some(17_100_000_000),
+            }),
+            predicted: Some(Predicted {
+                earliest: first_refused,
+                latest: first_refused.map(|first| first + 1),
+            }),
+        }
+    }
+
+    #[test]
+    fn each_spacing_is_told_beside_the_arithmetic_and_the_answer_comes_first() {
+        let mut report = plain();
+        let strategy = &mut report.strategies[0];
+        strategy.per_round.truncate(1);
+        let mut no_ban = task(3, 1, Some(2));
+        (no_ban.ban, no_ban.refused_by) = (None, Some("MaxStartups".to_owned()));
+        let mut longer = task(4, 0, Some(9));
+        longer.predicted = Some(Predicted {
+            earliest: Some(5),
+            latest: Some(5),
+        });
+        if let Some(ban) = &mut longer.ban {
+            (ban.at_most_ns, ban.failed_after) = (None, 1);
+        }
+        strategy.per_round[0].failing =
+            vec![task(0, 4, Some(12)), task(1, 5, None), no_ban, longer];
+        strategy.totals.unbanned_spacing_ns = Some(5_000_000_000);
+        strategy.totals.tasks_banned = Some(2);
+        let name = strategy.strategy.clone();
+        let expected = [
+            "the smallest spacing that never banned is 5.00 s (14 failing logins each).",
+            "every 4.00 s login 12 met a ban (authfail); it lasted 16.60 s to 17.10 s, and sshd had said 17.00 s; sshd's \
+             arithmetic says login 12 to 13.",
+            "every 5.00 s none of 14 logins was refused; sshd's arithmetic says none is refused.",
+            "every 1.00 s login 2 was refused, and not by a ban (MaxStartups); sshd's arithmetic says login 2 to 3.",
+            "with no pause login 9 met a ban (authfail); it was not over after 16.60 s, and sshd had said 17.00 s, before 1 more \
+             that had begun failed too; sshd's arithmetic says otherwise: login 5.",
+        ]
+        .map(|sentence| format!("{name}: {sentence}"));
+        assert_eq!(failing(&report), expected);
+    }
+
+    #[test]
+    fn holders_and_the_ban_that_they_earned_are_told_and_a_ban_elsewhere_is_nobodys() {
+        let mut report = plain();
+        report.scenario.holders = 3;
+        let totals = &mut report.strategies[0].totals;
+        totals.holders = Some(Holders {
+            asked: 6,
+            admitted: 3,
+            refused: 2,
+            refused_by_ban: 2,
+            failed: 1,
+            ended_by_grace: 3,
+            ended_early: 0,
+            logged_in: 0,
+        });
+        totals.server.server_drops_by_cause = Some(DropCounts {
+            penalties: [("grace-exceeded".to_owned(), 1)].into(),
+            ..DropCounts::default()
+        });
+        let name = report.strategies[0].strategy.clone();
+        assert_eq!(
+            holders(&report),
+            [format!(
+                "{name}: 3 of 6 silent clients beside the tasks (3 in each round) were admitted and held a startup slot; 2 were \
+                 refused; 2 of these by a ban that this run had earned; 1 got no answer; 3 were ended by LoginGraceTime."
+            )]
+        );
+        let of_the_run = own_bans(&report);
+        assert_eq!(
+            of_the_run,
+            [format!(
+                "{name}: sshd refused 1 connection because it had banned the address (PerSourcePenalties, grace-exceeded); this \
+                 run earned it itself, by 3 holders that LoginGraceTime ended."
+            )]
+        );
+        report.target.kind = ServerKind::External;
+        assert!(own_bans(&report)[0].contains("who earned it is not known"));
+    }
+}
