@@ -4,6 +4,7 @@
 //! only a server says decides that for all of one file and origin, at its end.
 
 use super::add;
+use super::arrivals::{Arrival, ArrivalTable, ArrivalWindow, Arrivals, NoArrivals};
 use super::client::{ClientMessage, ClientMessages};
 use super::episodes::{Cause, Episodes, Listener, SingleDrop};
 use super::logins::LoginRate;
@@ -55,8 +56,21 @@ impl Diagnoser {
                 shapes: Shapes::default(),
                 nameless: Vec::new(),
                 previous: Previous::default(),
+                arrivals: None,
             },
         }
+    }
+
+    /// Collects the arrivals of a part of the log's time too.
+    #[must_use]
+    pub fn collecting(mut self, window: ArrivalWindow) -> Self {
+        self.fold.arrivals = Some(ArrivalTable::within(window));
+        self
+    }
+
+    /// The arrivals, where they were to be collected.
+    pub fn take_arrivals(&mut self) -> Option<Result<Arrivals, NoArrivals>> {
+        self.fold.arrivals.take().map(ArrivalTable::finish)
     }
 
     /// Begins a file that was last written to at `written` (microseconds since 1970), after which stamps without a year are read.
@@ -142,6 +156,7 @@ struct Fold {
     shapes: Shapes,
     nameless: Vec<Nameless>,
     previous: Previous,
+    arrivals: Option<ArrivalTable>,
 }
 
 impl Fold {
@@ -431,6 +446,12 @@ impl Fold {
         }
     }
 
+    fn came(&mut self, arrival: Arrival, line: Enveloped<'_>, times: u64) {
+        if let Some(arrivals) = &mut self.arrivals {
+            arrivals.came(arrival, line.origin, line.stamp, times);
+        }
+    }
+
     /// A line that is understood.
     fn event(&mut self, line: Enveloped<'_>, event: &ServerLogEvent<'_>, times: u64) {
         use ServerLogMessage as M;
@@ -465,6 +486,9 @@ impl Fold {
                     }
                     DropCause::Penalty(reason) => Cause::Penalty(reason.as_str()),
                 };
+                // Without a slot in use MaxStartups refuses nobody.
+                let by_startups = startups && cause != Cause::PerSource;
+                self.came(Arrival::Refusal(by_startups.then_some(slots)), line, times);
                 self.sources.dropped(
                     source.address,
                     matches!(cause, Cause::Penalty(_)),
@@ -507,6 +531,7 @@ impl Fold {
                 self.episodes.restarted(&who());
             }
             M::Authenticated { source, .. } => {
+                self.came(Arrival::Login, line, times);
                 self.logins.count(at, times);
                 self.sources.logged_in(source.address, times);
             }
@@ -516,7 +541,10 @@ impl Fold {
                     self.at_least_release(Release::new(9, 8));
                 }
             }
-            M::Connection { .. } => add(&mut self.other.connections, times),
+            M::Connection { .. } => {
+                self.came(Arrival::Connection, line, times);
+                add(&mut self.other.connections, times);
+            }
             M::AuthenticationFailed { .. } => add(&mut self.other.authentication_failures, times),
             M::TooManyAuthenticationFailures => {
                 add(&mut self.other.too_many_authentication_failures, times);

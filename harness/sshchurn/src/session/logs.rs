@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use flate2::read::MultiGzDecoder;
-use sshchurn_core::diagnosis::{Diagnoser, Diagnosis};
+use sshchurn_core::diagnosis::{ArrivalWindow, Arrivals, Diagnoser, Diagnosis, NoArrivals};
 use sshchurn_core::release::Release;
 use sshchurn_core::scenario::MaxStartups;
 use sshchurn_core::server_log::{Envelopes, LogLines, Moment};
@@ -46,6 +46,8 @@ struct Log {
 pub struct Diagnosed {
     /// What they say.
     pub diagnosis: Diagnosis,
+    /// When connections arrived, where that was asked for.
+    pub arrivals: Option<Result<Arrivals, NoArrivals>>,
     /// Their names as they were given.
     pub inputs: Vec<String>,
 }
@@ -59,6 +61,7 @@ pub fn diagnose(
     paths: &[PathBuf],
     max_startups: Option<MaxStartups>,
     release: Option<Release>,
+    arrivals: Option<ArrivalWindow>,
 ) -> Result<Diagnosed, SessionError> {
     let mut logs = paths
         .iter()
@@ -66,6 +69,9 @@ pub fn diagnose(
         .collect::<Result<Vec<_>, _>>()?;
     logs.sort_by_key(|log| (log.first.is_none(), log.first));
     let mut diagnoser = Diagnoser::new(max_startups, release);
+    if let Some(window) = arrivals {
+        diagnoser = diagnoser.collecting(window);
+    }
     let mut inputs = Vec::new();
     for log in logs {
         inputs.push(log.path.display().to_string());
@@ -83,6 +89,7 @@ pub fn diagnose(
         feed(bytes, |line| diagnoser.line(line)).map_err(unreadable)?;
     }
     Ok(Diagnosed {
+        arrivals: diagnoser.take_arrivals(),
         diagnosis: diagnoser.finish(),
         inputs,
     })
