@@ -16,6 +16,8 @@ use crate::server_log::Moment;
 
 /// Episodes kept; others are counted.
 const MOST_EPISODES: usize = 10_000;
+/// Places whose level is known; of others the lower one is supposed.
+const MOST_VERBOSE: usize = 100;
 /// Listeners told apart.
 const MOST_LISTENERS: usize = 1_000;
 /// Where sshd names no end, this long without a refusal is one, microseconds: 10.0 and later may be silent for 300 s while they
@@ -102,9 +104,11 @@ pub(super) struct Episodes {
     drops: Drops,
     /// Why episodes that are not listed may have had more.
     not_listed_why: Vec<WhyAtLeast>,
-    /// Whether the log is of VERBOSE or above, where 9.9 and older show every refusal. A connection that was let in shows it
+    /// Where the listener is at VERBOSE or above, where 9.9 and older show every refusal. A connection that was let in shows it
     /// before any can be refused.
-    verbose: bool,
+    verbose: Vec<Option<String>>,
+    /// Whether there was any such place.
+    ever_verbose: bool,
 }
 
 /// Where the limiter begins to hold back (sshd.c:drop_connection): it lets one fewer through.
@@ -132,9 +136,22 @@ fn index(rule: EpisodeRule) -> usize {
 }
 
 impl Episodes {
-    /// A line that only VERBOSE and above have.
-    pub(super) fn is_verbose(&mut self) {
-        self.verbose = true;
+    /// A line that only a listener at VERBOSE and above leads to. Lines of a session prove nothing of it: `Match` may have set
+    /// another level for that user.
+    pub(super) fn is_verbose(&mut self, origin: Option<&str>) {
+        self.ever_verbose = true;
+        if !self.verbose_at(origin) && self.verbose.len() < MOST_VERBOSE {
+            self.verbose.push(origin.map(str::to_owned));
+        }
+    }
+
+    /// Whether a listener was at VERBOSE or above at any time.
+    pub(super) fn ever_verbose(&self) -> bool {
+        self.ever_verbose
+    }
+
+    fn verbose_at(&self, origin: Option<&str>) -> bool {
+        self.verbose.iter().any(|it| it.as_deref() == origin)
     }
 
     /// A draw.
@@ -299,6 +316,8 @@ impl Episodes {
         for other in affected {
             self.forget(&other);
         }
+        // It may have been told another level.
+        self.verbose.retain(|origin| *origin != who.origin);
     }
 
     /// Closes what a listener has open, and forgets it.
@@ -332,6 +351,7 @@ impl Episodes {
         ended: Option<Moment>,
         total: Option<u64>,
     ) {
+        let verbose = self.verbose_at(who.origin.as_deref());
         let Some(state) = self.states.get_mut(who) else {
             return;
         };
@@ -339,13 +359,14 @@ impl Episodes {
         let Some(open) = state.open(rule).take() else {
             return;
         };
-        let shown = self.verbose || open.forced;
+        let shown = verbose || open.forced;
         let (drops, why) = match total {
             Some(total) => (total, None),
-            None if open.begun => (
-                open.listed.max(open.so_far).max(1),
-                Some(WhyAtLeast::EpisodeOpen),
-            ),
+            None if open.begun => {
+                let drops = open.listed.max(open.so_far).max(1);
+                let complete = shown && open.listed == drops;
+                (drops, (!complete).then_some(WhyAtLeast::EpisodeOpen))
+            }
             None if open.old && rule == EpisodeRule::MaxStartups => {
                 (open.listed, (!shown).then_some(WhyAtLeast::EpisodeOpen))
             }

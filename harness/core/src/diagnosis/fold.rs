@@ -423,9 +423,7 @@ impl Fold {
         let level = match (event.severity, &event.message) {
             (Severity::Debug(_), _) => LogLevel::Debug,
             (Severity::Error | Severity::Fatal, _) => LogLevel::Error,
-            (_, M::Connection { .. } | M::SessionStarted { .. } | M::SessionEnded { .. }) => {
-                LogLevel::Verbose
-            }
+            (_, M::Connection { .. }) => LogLevel::Verbose,
             (
                 _,
                 M::Authenticated { .. }
@@ -433,6 +431,9 @@ impl Fold {
                 | M::Disconnected { .. }
                 | M::InvalidUser { .. }
                 | M::Listening { .. }
+                // Shown at VERBOSE, but `Match` may have set that for one user.
+                | M::SessionStarted { .. }
+                | M::SessionEnded { .. }
                 | M::ThrottlingEnded { .. }
                 | M::RateLimited { .. }
                 | M::Drop { .. },
@@ -441,9 +442,6 @@ impl Fold {
             _ => return,
         };
         self.level = self.level.max(Some(level));
-        if level >= LogLevel::Verbose {
-            self.episodes.is_verbose();
-        }
     }
 
     fn came(&mut self, arrival: Arrival, line: Enveloped<'_>, times: u64) {
@@ -542,6 +540,9 @@ impl Fold {
                 }
             }
             M::Connection { .. } => {
+                if !event.forced {
+                    self.episodes.is_verbose(line.origin);
+                }
                 self.came(Arrival::Connection, line, times);
                 add(&mut self.other.connections, times);
             }
@@ -580,6 +581,7 @@ impl Fold {
     }
 
     fn finish(self) -> Diagnosis {
+        let verbose = self.episodes.ever_verbose();
         let (mut drops, episodes, episodes_not_listed) = self.episodes.finish();
         if self.losses.announcements > 0 {
             drops.at_least_because.push(WhyAtLeast::LinesLost);
@@ -587,7 +589,8 @@ impl Fold {
         // What was logged once would have been logged again. Before 8.4 only VERBOSE shows refusals, and below INFO 10.0 shows none.
         let since_8_4 = self.release >= Some(Release::new(8, 4));
         let shown = drops.total > 0
-            || self.level >= Some(LogLevel::Verbose)
+            || verbose
+            || self.level == Some(LogLevel::Debug)
             || self.level >= Some(LogLevel::Info) && since_8_4;
         if !shown && self.lines.of_sshd() > 0 {
             drops.at_least_because.push(WhyAtLeast::Level);
