@@ -297,3 +297,20 @@ fn a_log_without_arrivals_writes_no_scenario_and_says_why() {
         assert!(!scenario.exists());
     }
 }
+
+#[test]
+fn a_log_in_a_form_that_is_not_read_is_named_with_what_makes_a_log_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for (begin, command) in [
+        (&b"\xfd7zXZ\0rest"[..], "xz -dc"),
+        (b"BZh91AY", "bzip2 -dc"),
+        (b"LPKSHHRHrest", "journalctl --file"),
+        (b"\xff\xfeA\0p\0", "iconv"),
+    ] {
+        let log = file(folder.path(), "log", begin);
+        let refused = sshchurn(&["diagnose", log.to_str().unwrap()]).code(2);
+        assert!(refused.stderr.contains(command), "{}", refused.stderr);
+        let (code, _, stderr) = with_input(&["-"], begin);
+        assert_eq!(code, Some(2), "{stderr}");
+    }
+}

@@ -170,6 +170,14 @@ impl Episodes {
             Cause::Penalty(_) => EpisodeRule::Penalties,
             _ => EpisodeRule::MaxStartups,
         };
+        if drop.old && self.of_the_last(who, at).is_some() {
+            add(&mut self.drops.listed, drop.times);
+            if let Some(last) = self.last_closed(who) {
+                add(&mut last.listed, drop.times);
+                last.most_slots = last.most_slots.max(Some(drop.slots));
+            }
+            return;
+        }
         let over = match (self.state(who).open(rule), at) {
             (Some(open), Some(at)) => {
                 !open.begun && open.last.is_some_and(|last| at.since(last) > GAP)
@@ -206,8 +214,44 @@ impl Episodes {
         add(&mut self.drops.listed, drop.times);
     }
 
+    /// The listener's last episode, if sshd has logged its end.
+    fn last_closed(&mut self, who: &Listener) -> Option<&mut Episode> {
+        let place = self.states.get(who)?.last[index(EpisodeRule::MaxStartups)]?;
+        self.done.get_mut(place).filter(|episode| episode.closed)
+    }
+
+    /// Begin and end of the episode that has ended by its own account, where a line of this time is of it: lines of one second may be
+    /// written in any order, and some logs have the newest line first. Its total has the line already.
+    fn of_the_last(&mut self, who: &Listener, at: Option<Moment>) -> Option<(Moment, Moment)> {
+        if self.states.get(who)?.startups.is_some() {
+            return None;
+        }
+        let at = at?;
+        let last = self.last_closed(who)?;
+        let (begin, end) = (last.begin?, last.end?);
+        // The length that sshd prints is in whole seconds.
+        let within = begin.zoned == at.zoned && end.zoned == at.zoned && begin.before(1) <= at;
+        (within && at < end).then_some((begin, end))
+    }
+
     /// `beginning MaxStartups throttling`.
     pub(super) fn began(&mut self, who: &Listener, at: Option<Moment>) {
+        // Only its very own beginning: a clock may have been set back.
+        if let Some((begin, _)) = self.of_the_last(who, at)
+            && at.is_some_and(|at| at <= begin || at.before(1) <= begin)
+        {
+            return;
+        }
+        // A first refusal may have been written before the beginning that it follows.
+        if let Some(open) = &mut self.state(who).startups
+            && !open.begun
+            && open.old
+            && open.begin.zip(at).is_some_and(|(begin, at)| begin >= at)
+        {
+            open.begun = true;
+            open.begin = at;
+            return;
+        }
         self.close(who, EpisodeRule::MaxStartups, None, None);
         let state = self.state(who);
         state.old = true;
@@ -222,6 +266,9 @@ impl Episodes {
 
     /// `in MaxStartups throttling for …`: its number includes the refusal that follows.
     pub(super) fn continues(&mut self, who: &Listener, at: Option<Moment>, so_far: u64) {
+        if self.of_the_last(who, at).is_some() {
+            return;
+        }
         let state = self.state(who);
         let open = state
             .open(EpisodeRule::MaxStartups)

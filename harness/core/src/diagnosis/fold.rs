@@ -26,6 +26,9 @@ const MOST_ORIGINS: usize = 100;
 /// Most repetitions that one line may stand for.
 const MOST_REPEATS: u64 = 1_000_000_000;
 
+/// Lines of several processes may be written so much out of order, microseconds.
+const DISORDER: i64 = 1_000_000;
+
 /// Reads a log, line by line.
 #[derive(Debug)]
 pub struct Diagnoser {
@@ -44,6 +47,8 @@ impl Diagnoser {
                 max_startups,
                 lines: LineCounts::default(),
                 span: None,
+                before: None,
+                out_of_order: 0,
                 level: None,
                 release,
                 episodes: Episodes::default(),
@@ -144,6 +149,9 @@ struct Fold {
     max_startups: Option<MaxStartups>,
     lines: LineCounts,
     span: Option<(Moment, Moment)>,
+    /// The stamp of the line before, in this file.
+    before: Option<Moment>,
+    out_of_order: u64,
     level: Option<LogLevel>,
     release: Option<Release>,
     episodes: Episodes,
@@ -357,6 +365,7 @@ impl Fold {
     /// Decides whose the lines without a program were.
     fn end_file(&mut self) {
         self.previous.there = false;
+        self.before = None;
         for nameless in std::mem::take(&mut self.nameless) {
             let exchanges = nameless.closed + nameless.reset + nameless.exchange_failed;
             let ends = nameless.ended_closed + nameless.ended_reset + nameless.after_exchange;
@@ -407,6 +416,8 @@ impl Fold {
     /// A stamp on a line of sshd's.
     fn saw(&mut self, at: Option<Moment>) {
         let Some(at) = at else { return };
+        let before = self.before.replace(at);
+        self.out_of_order += u64::from(before.is_some_and(|before| before.since(at) > DISORDER));
         self.span = Some(match self.span {
             None => (at, at),
             Some((from, to)) => (from.min(at), to.max(at)),
@@ -602,6 +613,7 @@ impl Fold {
             lines: self.lines,
             from: self.span.map(|(from, _)| from),
             to: self.span.map(|(_, to)| to),
+            out_of_order: self.out_of_order,
             level: self.level,
             release_at_least: self.release,
             drops,

@@ -941,3 +941,40 @@ fn level_of_one_user_or_of_another_host_is_not_the_listeners() {
         [(1, Some(WhyAtLeast::EpisodeOpen))]
     );
 }
+
+#[test]
+fn a_log_out_of_order_counts_no_refusal_twice_and_says_what_it_is() {
+    let ended = "exited MaxStartups throttling after 00:01:00, 5 connections dropped";
+    let continues = "error: in MaxStartups throttling for 00:00:30, 3 connections dropped";
+    let forward = [
+        (0, BEGAN),
+        (0, OLD),
+        (30, continues),
+        (30, OLD),
+        (60, ended),
+    ];
+    let mut newest_first = forward;
+    newest_first.reverse();
+    let swapped = [(0, OLD), (0, BEGAN), (30, continues), (60, ended)];
+    for (lines, out_of_order) in [(&forward[..], 0), (&newest_first, 2), (&swapped, 0)] {
+        let said = diagnose(&syslog(lines));
+        assert_eq!(episodes(&said), [(5, None)], "{lines:?}");
+        assert_eq!(said.out_of_order, out_of_order);
+    }
+    // A clock that was set back by an hour: two episodes.
+    let again = [(5, BEGAN), (5, OLD), (20, ended)];
+    let said = diagnose(&syslog(&[&forward[..], &again].concat()));
+    assert_eq!(episodes(&said), [(5, None), (5, None)]);
+    assert_eq!(said.out_of_order, 1);
+    // Two within one second.
+    let short = "exited MaxStartups throttling after 00:00:00, 1 connections dropped";
+    let twice = [
+        (0, BEGAN),
+        (0, OLD),
+        (0, short),
+        (0, BEGAN),
+        (0, OLD),
+        (0, short),
+    ];
+    assert_eq!(episodes(&diagnose(&syslog(&twice))), [(1, None), (1, None)]);
+}

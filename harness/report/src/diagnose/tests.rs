@@ -207,3 +207,25 @@ fn scenario_has_the_max_startups_that_the_user_or_the_slots_name() {
     assert_eq!(with(&INFO.replace("#10", "#4"), None), "\"4:30:100\"");
     assert_eq!(with(&INFO.replace("#10", "#250"), None), "\"10:30:250\"");
 }
+
+#[test]
+fn logs_whose_times_cannot_be_compared_say_so() {
+    let reversed: Vec<&str> = INFO.lines().rev().collect();
+    let said = sample(&reversed.join("\n"), &[]);
+    assert!(
+        said.limits.iter().any(|it| it.contains("tac LOG")),
+        "{said:?}"
+    );
+    let mixed = INFO.replace("Apr  5 04:35:00", "2026-04-05T02:35:00+02:00");
+    let said = sample(&mixed, &[]);
+    assert!(
+        said.limits
+            .iter()
+            .any(|it| it.contains("cannot be compared")),
+        "{said:?}"
+    );
+    assert!(
+        said.answer[0].starts_with("sshd refused 6 connections, all by"),
+        "{said:?}"
+    );
+}

@@ -20,8 +20,41 @@ const LONGEST_LINE: usize = 64 * 1024;
 /// How far the first stamp of a log is looked for, bytes: a log that has none by then has none.
 const PEEK: usize = 256 * 1024;
 const CHUNK: usize = 128 * 1024;
-const GZIP: [u8; 2] = [0x1f, 0x8b];
-const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+const GZIP: &[u8] = &[0x1f, 0x8b];
+const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+/// What files begin with that are logs in a form not read here: which it is, and what makes a log of it.
+const OTHERS: [(&[u8], &str); 7] = [
+    (
+        b"\xfd7zXZ\0",
+        "compressed with xz: use `xz -dc LOG | sshchurn diagnose -`",
+    ),
+    (
+        b"BZh",
+        "compressed with bzip2: use `bzip2 -dc LOG | sshchurn diagnose -`",
+    ),
+    (
+        b"\x04\x22\x4d\x18",
+        "compressed with lz4: use `lz4 -dc LOG | sshchurn diagnose -`",
+    ),
+    (
+        b"PK\x03\x04",
+        "a zip archive: use `unzip -p LOG | sshchurn diagnose -`",
+    ),
+    (
+        b"LPKSHHRH",
+        "journald's own file: use `journalctl --file LOG -o json | sshchurn diagnose -`",
+    ),
+    (
+        b"\xff\xfe",
+        "UTF-16: use `iconv -f UTF-16 -t UTF-8 LOG | sshchurn diagnose -`",
+    ),
+    (
+        b"\xfe\xff",
+        "UTF-16: use `iconv -f UTF-16 -t UTF-8 LOG | sshchurn diagnose -`",
+    ),
+];
+/// The longest of these beginnings.
+const MAGIC: u64 = 8;
 /// The name of standard input.
 const STDIN: &str = "-";
 
@@ -156,12 +189,12 @@ fn first_stamp(head: &[u8], written: i64) -> Option<Moment> {
 /// The bytes as they were before they were compressed, as far as their first ones say that they are.
 fn unpacked(mut bytes: impl Read + 'static) -> io::Result<Box<dyn Read>> {
     let mut magic = Vec::new();
-    bytes
-        .by_ref()
-        .take(ZSTD.len() as u64)
-        .read_to_end(&mut magic)?;
-    let gzip = magic.starts_with(&GZIP);
-    let zstd = magic == ZSTD;
+    bytes.by_ref().take(MAGIC).read_to_end(&mut magic)?;
+    if let Some((_, what)) = OTHERS.iter().find(|(begin, _)| magic.starts_with(begin)) {
+        return Err(io::Error::other(format!("it is {what}")));
+    }
+    let gzip = magic.starts_with(GZIP);
+    let zstd = magic.starts_with(ZSTD);
     let whole = Cursor::new(magic).chain(bytes);
     Ok(if gzip {
         // Rotated logs are sometimes put together: all members of the file.
