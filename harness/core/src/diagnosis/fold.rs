@@ -170,12 +170,13 @@ struct Fold {
 impl Fold {
     fn line(&mut self, line: Enveloped<'_>) {
         self.lines.total += 1;
-        let class = match line.of_sshd() {
+        let of_sshd = line.of_sshd();
+        let class = match of_sshd {
             Some(true) => self.sshd(line, 1),
             Some(false) => self.of_another_program(line),
             None => self.of_nobody(line),
         };
-        self.previous.there = line.of_sshd() == Some(true);
+        self.previous.there = of_sshd == Some(true);
         if self.previous.there {
             self.previous.text.clear();
             self.previous.text.push_str(line.text);

@@ -416,11 +416,7 @@ fn tagged(rest: &str, plausible: impl Fn(&Tagged<'_>) -> bool) -> Option<Tagged<
 
 /// `sshd[620]` or `sshd`; a program may be named by its path.
 fn program_and_pid(tag: &str) -> Option<(&str, Option<u32>)> {
-    let fits = |byte: u8| {
-        byte.is_ascii_alphanumeric()
-            || matches!(byte, b'_' | b'-' | b'.' | b'/' | b'(' | b')' | b'@' | b'+')
-    };
-    let end = tag.bytes().position(|byte| !fits(byte));
+    let end = tag.bytes().position(|byte| !IN_NAMES[usize::from(byte)]);
     let (name, rest) = tag.split_at(end.unwrap_or(tag.len()));
     let pid = match rest {
         "" => None,
@@ -431,6 +427,18 @@ fn program_and_pid(tag: &str) -> Option<(&str, Option<u32>)> {
     };
     (!name.is_empty()).then(|| (base_name(name), pid))
 }
+
+/// Bytes that programs' names are made of: one look for each.
+const IN_NAMES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(byte, b'_' | b'-' | b'.' | b'/' | b'(' | b')' | b'@' | b'+');
+        byte += 1;
+    }
+    table
+};
 
 fn base_name(program: &str) -> &str {
     match memchr::memrchr(b'/', program.as_bytes()) {
