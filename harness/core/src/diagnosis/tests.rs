@@ -879,10 +879,12 @@ fn one_minute_at_three_levels_shows_the_same_refusals_in_every_envelope_or_says_
             let recording = zstd::decode_all(recording).expect("zstd");
             let recording = String::from_utf8(recording).expect("text");
             // 8.4 to 9.9 show the totals of what has ended, and every refusal from VERBOSE on. From 10.0 on the level makes no
-            // difference: three lines of the first burst, and never a word of the others.
+            // difference: the first lines of the first burst, and never a word of the others.
             let (total, listed, why) = match (release, level) {
                 ("9.2", LogLevel::Info) => (8 + 5 + 1, 3, vec![WhyAtLeast::EpisodeOpen]),
                 ("9.2", _) => (8 + 5 + 2, 8 + 5 + 2, vec![]),
+                // The limiter goes by the clock: with a second more between two clients it lets a fourth one through.
+                (_, LogLevel::Debug) => (4, 4, vec![WhyAtLeast::RateLimited]),
                 _ => (3, 3, vec![WhyAtLeast::RateLimited]),
             };
             for envelope in ENVELOPES
@@ -918,7 +920,7 @@ fn level_of_one_user_or_of_another_host_is_not_the_listeners() {
         (1, OLD),
     ];
     let said = diagnose(&syslog(&open));
-    assert_eq!(said.level, Some(LogLevel::Error.max(LogLevel::Info)));
+    assert_eq!(said.level, Some(LogLevel::Info));
     assert_eq!(episodes(&said), [(1, Some(WhyAtLeast::EpisodeOpen))]);
     // sshd before 8.4 refuses without a word at INFO.
     let said = diagnose(&syslog(&open[..1]));

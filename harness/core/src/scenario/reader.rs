@@ -201,7 +201,10 @@ impl<'t, 'i> Table<'t, 'i> {
         let mut offsets: Vec<Duration> = Vec::with_capacity(items.len());
         for item in items.iter() {
             let number = match item.get_ref() {
-                DeValue::Integer(number) => number.as_str().replace('_', "").parse().ok(),
+                DeValue::Integer(number) => {
+                    let digits = number.as_str().replace('_', "");
+                    u64::from_str_radix(&digits, number.radix()).ok()
+                }
                 _ => None,
             };
             let offset = number.filter(|number| *number <= latest);
