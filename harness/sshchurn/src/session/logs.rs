@@ -198,12 +198,40 @@ fn unpacked(mut bytes: impl Read + 'static) -> io::Result<Box<dyn Read>> {
     let whole = Cursor::new(magic).chain(bytes);
     Ok(if gzip {
         // Rotated logs are sometimes put together: all members of the file.
-        Box::new(MultiGzDecoder::new(whole))
+        Box::new(Packed {
+            bytes: MultiGzDecoder::new(whole),
+            command: "gzip -dc",
+        })
     } else if zstd {
-        Box::new(zstd::stream::read::Decoder::new(whole)?)
+        Box::new(Packed {
+            bytes: zstd::stream::read::Decoder::new(whole)?,
+            command: "zstd -dc",
+        })
     } else {
         Box::new(whole)
     })
+}
+
+/// What is unpacked while it is read, with the way out of a damaged file in its errors.
+struct Packed<R> {
+    bytes: R,
+    command: &'static str,
+}
+
+impl<R: Read> Read for Packed<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        use io::ErrorKind as K;
+        self.bytes.read(into).map_err(|error| match error.kind() {
+            K::InvalidInput | K::InvalidData | K::UnexpectedEof | K::Other => io::Error::new(
+                error.kind(),
+                format!(
+                    "{error}: the file is cut or damaged; `{} LOG | sshchurn diagnose -` reads it as far as it goes",
+                    self.command
+                ),
+            ),
+            _ => error,
+        })
+    }
 }
 
 fn feed(mut bytes: impl Read, mut sink: impl FnMut(&str)) -> io::Result<()> {
