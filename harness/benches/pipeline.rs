@@ -1,14 +1,17 @@
 //! What the record of a run costs: an event through the collector, the ledger's writing and reading, the tap and its
-//! classification, and the parser of sshd's log (lines and bytes per second).
+//! classification, the parser of sshd's log (lines and bytes per second), and the diagnosis of a log in two envelopes (bytes per
+//! second).
 
 #[path = "../core/tests/grown_log/mod.rs"]
 mod grown_log;
 
 use std::hint::black_box;
+use std::io::Write as _;
 use std::sync::mpsc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use grown_log::GrownLog;
+use sshchurn_core::diagnosis::Diagnoser;
 use sshchurn_core::ids::{AttemptId, RoundId, TaskId};
 use sshchurn_core::instant::RunInstant;
 use sshchurn_core::ledger::{Event, LedgerReader, LedgerSink, Record};
@@ -160,5 +163,65 @@ fn server_log(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, collector, ledger, tap, server_log);
+/// What `diagnose` does with the lines of a busy host, of which every other one is another program's.
+fn diagnosis(c: &mut Criterion) {
+    const LINES: usize = 100_000;
+    let grown = GrownLog::with_ports(28_000);
+    let (mut syslog, mut journal) = (Vec::new(), Vec::new());
+    let mut said = Vec::new();
+    for number in 0..LINES {
+        said.clear();
+        grown.append(number, &mut said);
+        let said = String::from_utf8_lossy(said.trim_ascii_end());
+        let (program, text) = match number % 2 {
+            0 => ("sshd", &*said),
+            _ => (
+                "CRON",
+                "pam_unix(cron:session): session closed for user root",
+            ),
+        };
+        let second = number / 50;
+        let clock = format!(
+            "{:02}:{:02}:{:02}",
+            second / 3600 % 24,
+            second / 60 % 60,
+            second % 60
+        );
+        writeln!(
+            syslog,
+            "Apr  5 {clock} build-host-07 {program}[620]: {text}"
+        )
+        .expect("memory");
+        let entry = serde_json::json!({
+            "__CURSOR": "s=1f7a2b3c4d5e6f708192a3b4c5d6e7f8;i=1;b=0a1b2c3d4e5f60718293a4b5c6d7e8f9;m=1;t=1;x=1",
+            "__REALTIME_TIMESTAMP": (1_775_363_707_000_000 + second * 1_000_000).to_string(),
+            "_BOOT_ID": "0a1b2c3d4e5f60718293a4b5c6d7e8f9", "_HOSTNAME": "build-host-07", "PRIORITY": "6",
+            "_CMDLINE": "sshd: /usr/sbin/sshd -D [listener] 3 of 10-100 startups", "_SELINUX_CONTEXT": "unconfined\n",
+            "_SYSTEMD_CGROUP": "/system.slice/ssh.service", "_SYSTEMD_UNIT": "ssh.service", "_TRANSPORT": "syslog",
+            "SYSLOG_IDENTIFIER": program, "_PID": "620", "MESSAGE": text,
+        });
+        writeln!(journal, "{entry}").expect("memory");
+    }
+    let mut group = c.benchmark_group("diagnosis");
+    group.sample_size(20);
+    for (name, log) in [("syslog", &syslog), ("journald_json", &journal)] {
+        group.throughput(Throughput::Bytes(log.len() as u64));
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                let mut diagnoser = Diagnoser::new(None, None);
+                diagnoser.begin_file(1_775_363_707_000_000);
+                let mut lines = LogLines::up_to(64 * 1024);
+                for chunk in black_box(log).chunks(128 * 1024) {
+                    lines.feed(chunk, |line| diagnoser.line(line));
+                }
+                let said = diagnoser.finish();
+                assert_eq!(said.lines.total, LINES as u64);
+                said
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, collector, ledger, tap, server_log, diagnosis);
 criterion_main!(benches);

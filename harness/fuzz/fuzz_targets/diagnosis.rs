@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sshchurn_core::diagnosis::Diagnoser;
+use sshchurn_core::diagnosis::{ArrivalWindow, Diagnoser, MOST_ARRIVALS};
 use sshchurn_core::server_log::LogLines;
 
 /// Longer lines are cut.
@@ -15,7 +15,7 @@ fuzz_target!(|input: &[u8]| {
         Some((first, log)) => (log.len() * usize::from(*first) / 256, log),
         None => (0, input),
     };
-    let mut diagnoser = Diagnoser::new(None, None);
+    let mut diagnoser = Diagnoser::new(None, None).collecting(ArrivalWindow::default());
     let mut lines = 0_u64;
     for file in [&log[..split], &log[split..]] {
         diagnoser.begin_file(1_775_363_707_000_000);
@@ -26,6 +26,11 @@ fuzz_target!(|input: &[u8]| {
         };
         parser.feed(file, &mut count);
         parser.finish(&mut count);
+    }
+    if let Some(Ok(arrivals)) = diagnoser.take_arrivals() {
+        assert!(arrivals.offsets.is_sorted() && (1..=MOST_ARRIVALS).contains(&arrivals.offsets.len()));
+        assert_eq!(arrivals.offsets.len() as u64, arrivals.admitted + arrivals.refused, "arrivals by kind");
+        assert!(arrivals.offsets[0] == 0 && arrivals.first <= arrivals.last);
     }
     let said = diagnoser.finish();
     assert_eq!(said.lines.total, lines, "lines counted and lines fed");

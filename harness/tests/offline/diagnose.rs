@@ -171,7 +171,7 @@ fn exit_codes_are_those_of_every_command() {
     let packed = gzip(&PARTS.concat().repeat(50));
     let damaged = file(folder.path(), "damaged", &packed[..packed.len() / 2]);
     let refused = sshchurn(&["diagnose", damaged.to_str().unwrap()]).code(2);
-    assert!(refused.stderr.contains("damaged"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("gzip -dc"), "{}", refused.stderr);
 }
 
 #[test]
@@ -189,5 +189,128 @@ fn every_format_says_the_same_number() {
             .stdout;
         assert!(stdout.starts_with(begins), "{stdout}");
         assert!(stdout.contains("sshd refused 90 connections"), "{stdout}");
+    }
+}
+
+/// Four connections in two seconds, one of which was refused.
+const ARRIVALS: &str = "\
+Apr  5 04:35:00 host sshd[700]: Connection from 192.0.2.9 port 5 on 192.0.2.1 port 22 rdomain \"\"
+Apr  5 04:35:00 host sshd[701]: Connection from 192.0.2.9 port 6 on 192.0.2.1 port 22 rdomain \"\"
+Apr  5 04:35:00 host sshd[620]: drop connection #10 from [192.0.2.7]:1 on [192.0.2.1]:22 past MaxStartups
+Apr  5 04:35:00 host sshd[700]: Accepted password for x from 192.0.2.9 port 5 ssh2
+Apr  5 04:35:01 host sshd[702]: Connection from 192.0.2.9 port 7 on 192.0.2.1 port 22 rdomain \"\"
+Apr  5 09:00:00 host sshd[703]: Connection from 192.0.2.9 port 8 on 192.0.2.1 port 22 rdomain \"\"
+";
+
+#[test]
+fn arrivals_of_a_log_become_a_scenario_that_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = file(folder.path(), "auth.log", ARRIVALS.as_bytes());
+    let scenario = folder.path().join("busy hour.toml");
+    let (log, scenario) = (log.to_str().unwrap(), scenario.to_str().unwrap());
+    let arguments = [
+        "diagnose",
+        log,
+        "--write-scenario",
+        scenario,
+        "--from",
+        "2026-04-05T04:35:00",
+        "--to",
+        "2026-04-05T04:35:30",
+    ];
+    // A stamp without a year is of the year in which the file was written.
+    let year = |text: &str| {
+        let report = document(&[Path::new(log)], &[], 0);
+        let from = report["diagnosis"]["from"].as_str().unwrap().to_owned();
+        text.replace("2026", &from[..4])
+    };
+    let arguments: Vec<String> = arguments.iter().map(|it| year(it)).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let written = sshchurn(&arguments).code(0);
+    assert!(written.stdout.starts_with("sshd refused 1 connection"));
+    assert!(written.stderr.contains("4 arrivals"), "{}", written.stderr);
+    sshchurn(&["scenario", "check", scenario]).code(0);
+    let out = folder.path().join("run");
+    let run = [
+        "run",
+        scenario,
+        "--target",
+        "embedded",
+        "--out",
+        out.to_str().unwrap(),
+    ];
+    sshchurn(&run).code(0);
+    let report = std::fs::read_to_string(out.join("report.json")).unwrap();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let scenario_run = &report["scenario"];
+    assert_eq!(scenario_run["name"], "busy-hour");
+    assert_eq!(scenario_run["tasks"], 4);
+    // The number of tasks is the recording's, and a file is not overwritten.
+    let refused = sshchurn(&[&run[..], &["-n", "5"]].concat()).code(2);
+    assert!(
+        refused
+            .stderr
+            .contains("offsets_ms has the start of 4 tasks")
+    );
+    let refused = sshchurn(&arguments).code(2);
+    assert!(
+        refused.stderr.contains("not overwritten"),
+        "{}",
+        refused.stderr
+    );
+}
+
+#[test]
+fn a_log_without_arrivals_writes_no_scenario_and_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = folder.path().join("s.toml");
+    let twice = ARRIVALS.to_owned() + &ARRIVALS.replace(" host ", " other ");
+    let unstamped = "Connection from 192.0.2.9 port 5 on 192.0.2.1 port 22\n";
+    for (log, more, code, why) in [
+        (
+            "Apr  5 04:35:00 host cron[1]: nothing\n",
+            &[][..],
+            3,
+            "no line in it",
+        ),
+        (unstamped, &[], 3, "no time stamps"),
+        (&twice, &[], 3, "several servers (host, other)"),
+        (
+            ARRIVALS,
+            &["--to", "1999-01-01T00:00:00"],
+            3,
+            "outside there are 5",
+        ),
+        (
+            ARRIVALS,
+            &["--to", "2026-01-01T00:00:00Z"],
+            2,
+            "without one",
+        ),
+        (ARRIVALS, &["--to", "yesterday"], 2, "write it like"),
+    ] {
+        let arguments = ["-", "--write-scenario", scenario.to_str().unwrap()];
+        let arguments = [&arguments[..], more].concat();
+        let (found, _, stderr) = with_input(&arguments, log.as_bytes());
+        assert_eq!(found, Some(code), "{stderr}");
+        assert!(stderr.contains(why), "{stderr}");
+        assert!(!scenario.exists());
+    }
+}
+
+#[test]
+fn a_log_in_a_form_that_is_not_read_is_named_with_what_makes_a_log_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for (begin, command) in [
+        (&b"\xfd7zXZ\0rest"[..], "xz -dc"),
+        (b"BZh91AY", "bzip2 -dc"),
+        (b"LPKSHHRHrest", "journalctl --file"),
+        (b"\xff\xfeA\0p\0", "iconv"),
+    ] {
+        let log = file(folder.path(), "log", begin);
+        let refused = sshchurn(&["diagnose", log.to_str().unwrap()]).code(2);
+        assert!(refused.stderr.contains(command), "{}", refused.stderr);
+        let (code, _, stderr) = with_input(&["-"], begin);
+        assert_eq!(code, Some(2), "{stderr}");
     }
 }

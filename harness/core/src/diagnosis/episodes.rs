@@ -16,6 +16,8 @@ use crate::server_log::Moment;
 
 /// Episodes kept; others are counted.
 const MOST_EPISODES: usize = 10_000;
+/// Places whose level is known; of others the lower one is supposed.
+const MOST_VERBOSE: usize = 100;
 /// Listeners told apart.
 const MOST_LISTENERS: usize = 1_000;
 /// Where sshd names no end, this long without a refusal is one, microseconds: 10.0 and later may be silent for 300 s while they
@@ -102,9 +104,11 @@ pub(super) struct Episodes {
     drops: Drops,
     /// Why episodes that are not listed may have had more.
     not_listed_why: Vec<WhyAtLeast>,
-    /// Whether the log is of VERBOSE or above, where 9.9 and older show every refusal. A connection that was let in shows it
+    /// Where the listener is at VERBOSE or above, where 9.9 and older show every refusal. A connection that was let in shows it
     /// before any can be refused.
-    verbose: bool,
+    verbose: Vec<Option<String>>,
+    /// Whether there was any such place.
+    ever_verbose: bool,
 }
 
 /// Where the limiter begins to hold back (sshd.c:drop_connection): it lets one fewer through.
@@ -132,9 +136,22 @@ fn index(rule: EpisodeRule) -> usize {
 }
 
 impl Episodes {
-    /// A line that only VERBOSE and above have.
-    pub(super) fn is_verbose(&mut self) {
-        self.verbose = true;
+    /// A line that only a listener at VERBOSE and above leads to. Lines of a session prove nothing of it: `Match` may have set
+    /// another level for that user.
+    pub(super) fn is_verbose(&mut self, origin: Option<&str>) {
+        self.ever_verbose = true;
+        if !self.verbose_at(origin) && self.verbose.len() < MOST_VERBOSE {
+            self.verbose.push(origin.map(str::to_owned));
+        }
+    }
+
+    /// Whether a listener was at VERBOSE or above at any time.
+    pub(super) fn ever_verbose(&self) -> bool {
+        self.ever_verbose
+    }
+
+    fn verbose_at(&self, origin: Option<&str>) -> bool {
+        self.verbose.iter().any(|it| it.as_deref() == origin)
     }
 
     /// A draw.
@@ -153,6 +170,14 @@ impl Episodes {
             Cause::Penalty(_) => EpisodeRule::Penalties,
             _ => EpisodeRule::MaxStartups,
         };
+        if drop.old && self.of_the_last(who, at).is_some() {
+            add(&mut self.drops.listed, drop.times);
+            if let Some(last) = self.last_closed(who) {
+                add(&mut last.listed, drop.times);
+                last.most_slots = last.most_slots.max(Some(drop.slots));
+            }
+            return;
+        }
         let over = match (self.state(who).open(rule), at) {
             (Some(open), Some(at)) => {
                 !open.begun && open.last.is_some_and(|last| at.since(last) > GAP)
@@ -189,8 +214,44 @@ impl Episodes {
         add(&mut self.drops.listed, drop.times);
     }
 
+    /// The listener's last episode, if sshd has logged its end.
+    fn last_closed(&mut self, who: &Listener) -> Option<&mut Episode> {
+        let place = self.states.get(who)?.last[index(EpisodeRule::MaxStartups)]?;
+        self.done.get_mut(place).filter(|episode| episode.closed)
+    }
+
+    /// Begin and end of the episode that has ended by its own account, where a line of this time is of it: lines of one second may be
+    /// written in any order, and some logs have the newest line first. Its total has the line already.
+    fn of_the_last(&mut self, who: &Listener, at: Option<Moment>) -> Option<(Moment, Moment)> {
+        if self.states.get(who)?.startups.is_some() {
+            return None;
+        }
+        let at = at?;
+        let last = self.last_closed(who)?;
+        let (begin, end) = (last.begin?, last.end?);
+        // The length that sshd prints is in whole seconds.
+        let within = begin.zoned == at.zoned && end.zoned == at.zoned && begin.before(1) <= at;
+        (within && at < end).then_some((begin, end))
+    }
+
     /// `beginning MaxStartups throttling`.
     pub(super) fn began(&mut self, who: &Listener, at: Option<Moment>) {
+        // Only its very own beginning: a clock may have been set back.
+        if let Some((begin, _)) = self.of_the_last(who, at)
+            && at.is_some_and(|at| at <= begin || at.before(1) <= begin)
+        {
+            return;
+        }
+        // A first refusal may have been written before the beginning that it follows.
+        if let Some(open) = &mut self.state(who).startups
+            && !open.begun
+            && open.old
+            && open.begin.zip(at).is_some_and(|(begin, at)| begin >= at)
+        {
+            open.begun = true;
+            open.begin = at;
+            return;
+        }
         self.close(who, EpisodeRule::MaxStartups, None, None);
         let state = self.state(who);
         state.old = true;
@@ -205,6 +266,9 @@ impl Episodes {
 
     /// `in MaxStartups throttling for …`: its number includes the refusal that follows.
     pub(super) fn continues(&mut self, who: &Listener, at: Option<Moment>, so_far: u64) {
+        if self.of_the_last(who, at).is_some() {
+            return;
+        }
         let state = self.state(who);
         let open = state
             .open(EpisodeRule::MaxStartups)
@@ -299,6 +363,8 @@ impl Episodes {
         for other in affected {
             self.forget(&other);
         }
+        // It may have been told another level.
+        self.verbose.retain(|origin| *origin != who.origin);
     }
 
     /// Closes what a listener has open, and forgets it.
@@ -332,6 +398,7 @@ impl Episodes {
         ended: Option<Moment>,
         total: Option<u64>,
     ) {
+        let verbose = self.verbose_at(who.origin.as_deref());
         let Some(state) = self.states.get_mut(who) else {
             return;
         };
@@ -339,13 +406,14 @@ impl Episodes {
         let Some(open) = state.open(rule).take() else {
             return;
         };
-        let shown = self.verbose || open.forced;
+        let shown = verbose || open.forced;
         let (drops, why) = match total {
             Some(total) => (total, None),
-            None if open.begun => (
-                open.listed.max(open.so_far).max(1),
-                Some(WhyAtLeast::EpisodeOpen),
-            ),
+            None if open.begun => {
+                let drops = open.listed.max(open.so_far).max(1);
+                let complete = shown && open.listed == drops;
+                (drops, (!complete).then_some(WhyAtLeast::EpisodeOpen))
+            }
             None if open.old && rule == EpisodeRule::MaxStartups => {
                 (open.listed, (!shown).then_some(WhyAtLeast::EpisodeOpen))
             }

@@ -4,6 +4,7 @@
 //! only a server says decides that for all of one file and origin, at its end.
 
 use super::add;
+use super::arrivals::{Arrival, ArrivalTable, ArrivalWindow, Arrivals, NoArrivals};
 use super::client::{ClientMessage, ClientMessages};
 use super::episodes::{Cause, Episodes, Listener, SingleDrop};
 use super::logins::LoginRate;
@@ -25,6 +26,9 @@ const MOST_ORIGINS: usize = 100;
 /// Most repetitions that one line may stand for.
 const MOST_REPEATS: u64 = 1_000_000_000;
 
+/// Lines of several processes may be written so much out of order, microseconds.
+const DISORDER: i64 = 1_000_000;
+
 /// Reads a log, line by line.
 #[derive(Debug)]
 pub struct Diagnoser {
@@ -43,6 +47,8 @@ impl Diagnoser {
                 max_startups,
                 lines: LineCounts::default(),
                 span: None,
+                before: None,
+                out_of_order: 0,
                 level: None,
                 release,
                 episodes: Episodes::default(),
@@ -55,8 +61,21 @@ impl Diagnoser {
                 shapes: Shapes::default(),
                 nameless: Vec::new(),
                 previous: Previous::default(),
+                arrivals: None,
             },
         }
+    }
+
+    /// Collects the arrivals of a part of the log's time too.
+    #[must_use]
+    pub fn collecting(mut self, window: ArrivalWindow) -> Self {
+        self.fold.arrivals = Some(ArrivalTable::within(window));
+        self
+    }
+
+    /// The arrivals, where they were to be collected.
+    pub fn take_arrivals(&mut self) -> Option<Result<Arrivals, NoArrivals>> {
+        self.fold.arrivals.take().map(ArrivalTable::finish)
     }
 
     /// Begins a file that was last written to at `written` (microseconds since 1970), after which stamps without a year are read.
@@ -130,6 +149,9 @@ struct Fold {
     max_startups: Option<MaxStartups>,
     lines: LineCounts,
     span: Option<(Moment, Moment)>,
+    /// The stamp of the line before, in this file.
+    before: Option<Moment>,
+    out_of_order: u64,
     level: Option<LogLevel>,
     release: Option<Release>,
     episodes: Episodes,
@@ -142,17 +164,19 @@ struct Fold {
     shapes: Shapes,
     nameless: Vec<Nameless>,
     previous: Previous,
+    arrivals: Option<ArrivalTable>,
 }
 
 impl Fold {
     fn line(&mut self, line: Enveloped<'_>) {
         self.lines.total += 1;
-        let class = match line.of_sshd() {
+        let of_sshd = line.of_sshd();
+        let class = match of_sshd {
             Some(true) => self.sshd(line, 1),
             Some(false) => self.of_another_program(line),
             None => self.of_nobody(line),
         };
-        self.previous.there = line.of_sshd() == Some(true);
+        self.previous.there = of_sshd == Some(true);
         if self.previous.there {
             self.previous.text.clear();
             self.previous.text.push_str(line.text);
@@ -343,6 +367,7 @@ impl Fold {
     /// Decides whose the lines without a program were.
     fn end_file(&mut self) {
         self.previous.there = false;
+        self.before = None;
         for nameless in std::mem::take(&mut self.nameless) {
             let exchanges = nameless.closed + nameless.reset + nameless.exchange_failed;
             let ends = nameless.ended_closed + nameless.ended_reset + nameless.after_exchange;
@@ -393,6 +418,8 @@ impl Fold {
     /// A stamp on a line of sshd's.
     fn saw(&mut self, at: Option<Moment>) {
         let Some(at) = at else { return };
+        let before = self.before.replace(at);
+        self.out_of_order += u64::from(before.is_some_and(|before| before.since(at) > DISORDER));
         self.span = Some(match self.span {
             None => (at, at),
             Some((from, to)) => (from.min(at), to.max(at)),
@@ -409,9 +436,7 @@ impl Fold {
         let level = match (event.severity, &event.message) {
             (Severity::Debug(_), _) => LogLevel::Debug,
             (Severity::Error | Severity::Fatal, _) => LogLevel::Error,
-            (_, M::Connection { .. } | M::SessionStarted { .. } | M::SessionEnded { .. }) => {
-                LogLevel::Verbose
-            }
+            (_, M::Connection { .. }) => LogLevel::Verbose,
             (
                 _,
                 M::Authenticated { .. }
@@ -419,6 +444,9 @@ impl Fold {
                 | M::Disconnected { .. }
                 | M::InvalidUser { .. }
                 | M::Listening { .. }
+                // Shown at VERBOSE, but `Match` may have set that for one user.
+                | M::SessionStarted { .. }
+                | M::SessionEnded { .. }
                 | M::ThrottlingEnded { .. }
                 | M::RateLimited { .. }
                 | M::Drop { .. },
@@ -427,8 +455,11 @@ impl Fold {
             _ => return,
         };
         self.level = self.level.max(Some(level));
-        if level >= LogLevel::Verbose {
-            self.episodes.is_verbose();
+    }
+
+    fn came(&mut self, arrival: Arrival, line: Enveloped<'_>, times: u64) {
+        if let Some(arrivals) = &mut self.arrivals {
+            arrivals.came(arrival, line.origin, line.stamp, times);
         }
     }
 
@@ -466,6 +497,9 @@ impl Fold {
                     }
                     DropCause::Penalty(reason) => Cause::Penalty(reason.as_str()),
                 };
+                // Without a slot in use MaxStartups refuses nobody.
+                let by_startups = startups && cause != Cause::PerSource;
+                self.came(Arrival::Refusal(by_startups.then_some(slots)), line, times);
                 self.sources.dropped(
                     source.address,
                     matches!(cause, Cause::Penalty(_)),
@@ -508,6 +542,7 @@ impl Fold {
                 self.episodes.restarted(&who());
             }
             M::Authenticated { source, .. } => {
+                self.came(Arrival::Login, line, times);
                 self.logins.count(at, times);
                 self.sources.logged_in(source.address, times);
             }
@@ -517,7 +552,13 @@ impl Fold {
                     self.at_least_release(Release::new(9, 8));
                 }
             }
-            M::Connection { .. } => add(&mut self.other.connections, times),
+            M::Connection { .. } => {
+                if !event.forced {
+                    self.episodes.is_verbose(line.origin);
+                }
+                self.came(Arrival::Connection, line, times);
+                add(&mut self.other.connections, times);
+            }
             M::AuthenticationFailed { .. } => add(&mut self.other.authentication_failures, times),
             M::TooManyAuthenticationFailures => {
                 add(&mut self.other.too_many_authentication_failures, times);
@@ -554,6 +595,7 @@ impl Fold {
     }
 
     fn finish(self) -> Diagnosis {
+        let verbose = self.episodes.ever_verbose();
         let (mut drops, episodes, episodes_not_listed) = self.episodes.finish();
         if self.losses.announcements > 0 {
             drops.at_least_because.push(WhyAtLeast::LinesLost);
@@ -561,7 +603,8 @@ impl Fold {
         // What was logged once would have been logged again. Before 8.4 only VERBOSE shows refusals, and below INFO 10.0 shows none.
         let since_8_4 = self.release >= Some(Release::new(8, 4));
         let shown = drops.total > 0
-            || self.level >= Some(LogLevel::Verbose)
+            || verbose
+            || self.level == Some(LogLevel::Debug)
             || self.level >= Some(LogLevel::Info) && since_8_4;
         if !shown && self.lines.of_sshd() > 0 {
             drops.at_least_because.push(WhyAtLeast::Level);
@@ -573,6 +616,7 @@ impl Fold {
             lines: self.lines,
             from: self.span.map(|(from, _)| from),
             to: self.span.map(|(_, to)| to),
+            out_of_order: self.out_of_order,
             level: self.level,
             release_at_least: self.release,
             drops,

@@ -75,6 +75,8 @@ impl LoginRate {
     /// With the first and the last stamp on a line of sshd's.
     pub(super) fn finish(self, span: Option<(Moment, Moment)>) -> Logins {
         let mean_per_s = span.and_then(|(from, to)| {
+            // Of unlike clocks there is no difference.
+            (from.zoned == to.zoned).then_some(())?;
             let micros = u64::try_from(to.since(from))
                 .ok()
                 .filter(|span| *span > 0)?;

@@ -4,6 +4,7 @@
 //! clients, unknown lines, and thresholds on all that. Memory does not grow with the log. Knows neither files nor words for a
 //! person: the first are the session's, the second the report's.
 
+mod arrivals;
 mod client;
 mod episodes;
 mod fold;
@@ -14,6 +15,7 @@ mod shapes;
 mod sources;
 mod threshold;
 
+pub use arrivals::{AdmittedBy, ArrivalWindow, Arrivals, MOST_ARRIVALS, NoArrivals};
 pub use client::ClientMessage;
 pub use fold::Diagnoser;
 pub use result::{

@@ -19,6 +19,9 @@ pub struct Diagnosis {
     pub from: Option<Moment>,
     /// The last stamp on a line of sshd's.
     pub to: Option<Moment>,
+    /// Lines of sshd's whose stamp is more than a second earlier than the one before it in the same file: a log of several
+    /// machines, a clock that was set back, or the newest line first.
+    pub out_of_order: u64,
     /// The most talkative level that the lines prove; `null` where they prove none. sshd may have been set to a quieter one for
     /// a part of the time.
     pub level: Option<LogLevel>,

@@ -1,5 +1,6 @@
 //! Refusals and logins by the client's address, within bounds.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use super::add;
@@ -29,48 +30,51 @@ pub(super) struct SourceTable {
 
 impl SourceTable {
     pub(super) fn dropped(&mut self, address: &str, penalty: bool, at: Option<Moment>, times: u64) {
-        let counts = self.of(address);
-        add(&mut counts.drops, times);
-        add(&mut counts.penalties, if penalty { times } else { 0 });
-        counts.first_drop = counts.first_drop.or(at);
-        counts.last_drop = at.or(counts.last_drop);
+        self.count(address, |counts| {
+            add(&mut counts.drops, times);
+            add(&mut counts.penalties, if penalty { times } else { 0 });
+            counts.first_drop = counts.first_drop.or(at);
+            counts.last_drop = at.or(counts.last_drop);
+        });
     }
 
     pub(super) fn logged_in(&mut self, address: &str, times: u64) {
-        add(&mut self.of(address).logins, times);
+        self.count(address, |counts| add(&mut counts.logins, times));
     }
 
-    fn of(&mut self, address: &str) -> &mut Counts {
-        if !self.counts.contains_key(address) {
-            if self.counts.len() >= 2 * MOST {
-                self.overflowed = true;
-                self.prune();
-            }
-            self.counts.insert(address.to_owned(), Counts::default());
+    fn count(&mut self, address: &str, add_to: impl FnOnce(&mut Counts)) {
+        if let Some(counts) = self.counts.get_mut(address) {
+            return add_to(counts);
         }
-        self.counts
-            .get_mut(address)
-            .expect("it was there or is now")
+        if self.counts.len() >= 2 * MOST {
+            self.overflowed = true;
+            self.prune();
+        }
+        let mut counts = Counts::default();
+        add_to(&mut counts);
+        self.counts.insert(address.to_owned(), counts);
     }
 
     /// Keeps the largest.
     fn prune(&mut self) {
-        let all = sorted(std::mem::take(&mut self.counts));
-        for (index, (address, counts)) in all.into_iter().enumerate() {
-            if index < MOST {
-                self.counts.insert(address, counts);
-            } else {
+        let mut all: Vec<(String, Counts)> = self.counts.drain().collect();
+        if all.len() > MOST {
+            all.select_nth_unstable_by(MOST, larger);
+            for (_, counts) in all.drain(MOST..) {
                 add(&mut self.rest.drops, counts.drops);
                 add(&mut self.rest.logins, counts.logins);
             }
         }
+        self.counts.extend(all);
     }
 
     pub(super) fn finish(mut self) -> Sources {
         if self.counts.len() > MOST {
             self.prune();
         }
-        let largest = sorted(self.counts)
+        let mut all: Vec<(String, Counts)> = self.counts.into_iter().collect();
+        all.sort_unstable_by(larger);
+        let largest = all
             .into_iter()
             .map(|(address, counts)| SourceCounts {
                 address,
@@ -91,14 +95,10 @@ impl SourceTable {
 }
 
 /// Most refusals first, then most logins, then by address, so that the same log always gives the same order.
-fn sorted(counts: HashMap<String, Counts>) -> Vec<(String, Counts)> {
-    let mut all: Vec<(String, Counts)> = counts.into_iter().collect();
-    all.sort_unstable_by(|(a, x), (b, y)| {
-        (y.drops, y.logins)
-            .cmp(&(x.drops, x.logins))
-            .then_with(|| a.cmp(b))
-    });
-    all
+fn larger((a, x): &(String, Counts), (b, y): &(String, Counts)) -> Ordering {
+    (y.drops, y.logins)
+        .cmp(&(x.drops, x.logins))
+        .then_with(|| a.cmp(b))
 }
 
 #[cfg(test)]

@@ -52,16 +52,30 @@ fn read(diagnoser: &mut Diagnoser, log: &str) {
 /// A line that was logged some seconds after [`AT`], in one envelope.
 struct Wrapped {
     name: &'static str,
-    wrap: fn(&str, Stamp) -> String,
+    wrap: fn(&str, Stamp<'_>) -> String,
 }
 
-/// The moment of a line in the parts that envelopes print.
+/// When and by whom a line was logged, in the parts that envelopes print.
 #[derive(Clone, Copy)]
-struct Stamp {
+struct Stamp<'a> {
     second: i64,
+    program: &'a str,
+    pid: u32,
 }
 
-impl Stamp {
+/// By the listener, some seconds after [`AT`].
+fn at(second: i64) -> Stamp<'static> {
+    Stamp {
+        second,
+        program: "sshd",
+        pid: 620,
+    }
+}
+
+impl Stamp<'_> {
+    fn tag(self) -> String {
+        format!("{}[{}]", self.program, self.pid)
+    }
     fn moment(self) -> Moment {
         Moment {
             micros: (AT + self.second) * 1_000_000,
@@ -76,10 +90,7 @@ impl Stamp {
     }
     /// Two hours east.
     fn east(self) -> String {
-        let east = Stamp {
-            second: self.second + 7200,
-        };
-        east.iso()
+        at(self.second + 7200).iso()
     }
 }
 
@@ -94,7 +105,7 @@ const ENVELOPES: [Wrapped; 24] = [
     },
     Wrapped {
         name: "syslog",
-        wrap: |line, at| format!("Apr  5 {} host-a sshd[620]: {line}", at.clock()),
+        wrap: |line, at| format!("Apr  5 {} host-a {}: {line}", at.clock(), at.tag()),
     },
     Wrapped {
         name: "syslog, session program",
@@ -102,55 +113,78 @@ const ENVELOPES: [Wrapped; 24] = [
     },
     Wrapped {
         name: "syslog without pid",
-        wrap: |line, at| format!("Apr  5 {} host-a sshd: {line}", at.clock()),
+        wrap: |line, at| format!("Apr  5 {} host-a {}: {line}", at.clock(), at.program),
     },
     Wrapped {
         name: "syslog with facility",
-        wrap: |line, at| format!("Apr  5 {} host-a auth.err sshd[620]: {line}", at.clock()),
+        wrap: |line, at| format!("Apr  5 {} host-a auth.err {}: {line}", at.clock(), at.tag()),
     },
     Wrapped {
         name: "syslog with priority",
-        wrap: |line, at| format!("<38>Apr  5 {} host-a sshd[620]: {line}", at.clock()),
+        wrap: |line, at| format!("<38>Apr  5 {} host-a {}: {line}", at.clock(), at.tag()),
     },
     Wrapped {
         name: "logread",
-        wrap: |line, at| format!("Sun Apr  5 {} 2026 auth.info sshd[620]: {line}", at.clock()),
+        wrap: |line, at| {
+            format!(
+                "Sun Apr  5 {} 2026 auth.info {}: {line}",
+                at.clock(),
+                at.tag()
+            )
+        },
     },
     Wrapped {
         name: "RFC 3339 syslog",
-        wrap: |line, at| format!("{}.123456+02:00 host-a sshd[620]: {line}", at.east()),
+        wrap: |line, at| format!("{}.123456+02:00 host-a {}: {line}", at.east(), at.tag()),
     },
     Wrapped {
         name: "RFC 5424",
-        wrap: |line, at| format!("<38>1 {}.123Z host-a sshd 620 - - {line}", at.iso()),
+        wrap: |line, at| {
+            format!(
+                "<38>1 {}.123Z host-a {} {} - - {line}",
+                at.iso(),
+                at.program,
+                at.pid
+            )
+        },
     },
     Wrapped {
         name: "RFC 5424 with data",
         wrap: |line, at| {
             format!(
-                "<38>1 {}Z host-a sshd 620 ID1 [a@1 b=\"c]\"] {line}",
-                at.iso()
+                "<38>1 {}Z host-a {} {} ID1 [a@1 b=\"c]\"] {line}",
+                at.iso(),
+                at.program,
+                at.pid
             )
         },
     },
     Wrapped {
         name: "journald short",
-        wrap: |line, at| format!("Apr 05 {} host-a sshd[620]: {line}", at.clock()),
+        wrap: |line, at| format!("Apr 05 {} host-a {}: {line}", at.clock(), at.tag()),
     },
     Wrapped {
         name: "journald short-iso",
-        wrap: |line, at| format!("{}+0200 host-a sshd[620]: {line}", at.east()),
+        wrap: |line, at| format!("{}+0200 host-a {}: {line}", at.east(), at.tag()),
     },
     Wrapped {
         name: "journald short-full",
-        wrap: |line, at| format!("Sun 2026-04-05 {} UTC host-a sshd[620]: {line}", at.clock()),
+        wrap: |line, at| {
+            format!(
+                "Sun 2026-04-05 {} UTC host-a {}: {line}",
+                at.clock(),
+                at.tag()
+            )
+        },
     },
     Wrapped {
         name: "journald json",
         wrap: |line, at| {
             format!(
-                r#"{{"__REALTIME_TIMESTAMP":"{}","_PID":"620","SYSLOG_IDENTIFIER":"sshd","_HOSTNAME":"host-a","MESSAGE":{},"PRIORITY":"6"}}"#,
+                r#"{{"__REALTIME_TIMESTAMP":"{}","_PID":"{}","SYSLOG_IDENTIFIER":"{}","_HOSTNAME":"host-a","MESSAGE":{},"PRIORITY":"6"}}"#,
                 at.moment().micros,
+                at.pid,
+                at.program,
                 quoted(line)
             )
         },
@@ -159,9 +193,11 @@ const ENVELOPES: [Wrapped; 24] = [
         name: "journald json, bytes",
         wrap: |line, at| {
             format!(
-                r#"{{"MESSAGE":{:?},"__REALTIME_TIMESTAMP":"{}","_PID":"620","SYSLOG_IDENTIFIER":"sshd"}}"#,
+                r#"{{"MESSAGE":{:?},"__REALTIME_TIMESTAMP":"{}","_PID":"{}","SYSLOG_IDENTIFIER":"{}"}}"#,
                 line.as_bytes(),
-                at.moment().micros
+                at.moment().micros,
+                at.pid,
+                at.program
             )
         },
     },
@@ -219,7 +255,7 @@ const ENVELOPES: [Wrapped; 24] = [
 fn wrapped(log: &str, envelope: &Wrapped) -> String {
     log.lines()
         .zip(0..)
-        .map(|(line, second)| (envelope.wrap)(line.trim_end(), Stamp { second }) + "\n")
+        .map(|(line, second)| (envelope.wrap)(line.trim_end(), at(second)) + "\n")
         .collect()
 }
 
@@ -264,7 +300,7 @@ fn a_log_in_many_envelopes_at_once_is_read_line_by_line() {
                 .filter(|it| it.name.starts_with("syslog") || it.name.starts_with("RFC"))
                 .cycle(),
         )
-        .map(|(line, envelope)| (envelope.wrap)(line.trim_end(), Stamp { second: 0 }) + "\n")
+        .map(|(line, envelope)| (envelope.wrap)(line.trim_end(), at(0)) + "\n")
         .collect();
     let said = diagnose(&mixed);
     assert_eq!((said.lines.of_sshd(), said.lines.total), (91, 91));
@@ -275,12 +311,7 @@ fn a_log_in_many_envelopes_at_once_is_read_line_by_line() {
 fn syslog(lines: &[(i64, &str)]) -> String {
     lines
         .iter()
-        .map(|(second, line)| {
-            format!(
-                "Apr  5 {} host-a sshd[620]: {line}\n",
-                Stamp { second: *second }.clock()
-            )
-        })
+        .map(|(second, line)| format!("Apr  5 {} host-a sshd[620]: {line}\n", at(*second).clock()))
         .collect()
 }
 
@@ -751,7 +782,7 @@ fn any_line() -> impl Strategy<Value = String> {
     ];
     (texts, 0..ENVELOPES.len(), 0_i64..80_000, 0_usize..400).prop_map(
         |(text, envelope, second, cut)| {
-            let line = (ENVELOPES[envelope].wrap)(&text, Stamp { second });
+            let line = (ENVELOPES[envelope].wrap)(&text, at(second));
             // Some are cut.
             match line.char_indices().nth(cut) {
                 Some((end, _)) if cut % 3 == 0 => line[..end].to_owned(),
@@ -784,4 +815,168 @@ proptest! {
         let said = diagnoser.finish();
         prop_assert_eq!(said.lines.classified(), said.lines.total);
     }
+}
+
+/// A minute of two releases at three levels, recorded by `fixtures/record.py`: 8, 5 and 2 connections were refused, and the last
+/// two while the log ends.
+const RECORDINGS: [(&str, [&[u8]; 3]); 2] = [
+    (
+        "9.2",
+        [
+            include_bytes!("fixtures/openssh-9.2-info.log.zst"),
+            include_bytes!("fixtures/openssh-9.2-verbose.log.zst"),
+            include_bytes!("fixtures/openssh-9.2-debug1.log.zst"),
+        ],
+    ),
+    (
+        "10.0",
+        [
+            include_bytes!("fixtures/openssh-10.0-info.log.zst"),
+            include_bytes!("fixtures/openssh-10.0-verbose.log.zst"),
+            include_bytes!("fixtures/openssh-10.0-debug1.log.zst"),
+        ],
+    ),
+];
+
+/// A recording in an envelope. On standard error sshd leaves the words `error: ` and `fatal: ` away (log.c:do_log).
+fn recording_in(recording: &str, envelope: &Wrapped) -> String {
+    let mut first = None;
+    let lines = recording.lines().map(|line| {
+        // `1795961211.052565 <38>Nov 29 14:06:51 sshd[23735]: text`
+        let (time, rest) = line.split_once(' ').expect("a time");
+        let second: f64 = time.parse().expect("seconds");
+        let second = second as i64;
+        let second = second - *first.get_or_insert(second);
+        let (_, rest) = rest.split_at("<38>Nov 29 14:06:51 ".len());
+        let (tag, text) = rest.split_once(": ").expect("a program");
+        let (program, pid) = tag
+            .strip_suffix(']')
+            .and_then(|it| it.split_once('['))
+            .expect("a process");
+        let stamp = Stamp {
+            second,
+            program,
+            pid: pid.parse().expect("a number"),
+        };
+        let named = (envelope.wrap)("", stamp).contains(program);
+        let text = match text
+            .strip_prefix("error: ")
+            .or_else(|| text.strip_prefix("fatal: "))
+        {
+            Some(bare) if !named => bare,
+            _ => text,
+        };
+        (envelope.wrap)(text, stamp) + "\n"
+    });
+    lines.collect()
+}
+
+#[test]
+fn one_minute_at_three_levels_shows_the_same_refusals_in_every_envelope_or_says_what_is_missing() {
+    let levels = [LogLevel::Info, LogLevel::Verbose, LogLevel::Debug];
+    for (release, recordings) in RECORDINGS {
+        for (level, recording) in levels.into_iter().zip(recordings) {
+            let recording = zstd::decode_all(recording).expect("zstd");
+            let recording = String::from_utf8(recording).expect("text");
+            // 8.4 to 9.9 show the totals of what has ended, and every refusal from VERBOSE on. From 10.0 on the level makes no
+            // difference: the first lines of the first burst, and never a word of the others.
+            let (total, listed, why) = match (release, level) {
+                ("9.2", LogLevel::Info) => (8 + 5 + 1, 3, vec![WhyAtLeast::EpisodeOpen]),
+                ("9.2", _) => (8 + 5 + 2, 8 + 5 + 2, vec![]),
+                // The limiter goes by the clock: with a second more between two clients it lets a fourth one through.
+                (_, LogLevel::Debug) => (4, 4, vec![WhyAtLeast::RateLimited]),
+                _ => (3, 3, vec![WhyAtLeast::RateLimited]),
+            };
+            for envelope in ENVELOPES
+                .iter()
+                .filter(|it| !it.name.contains("session program"))
+            {
+                let of = format!("{release} {level:?} {}", envelope.name);
+                let said = diagnose(&recording_in(&recording, envelope));
+                assert_eq!(said.drops.total, total, "{of}");
+                assert_eq!(said.drops.listed, listed, "{of}");
+                assert_eq!(said.drops.at_least_because, why, "{of}");
+                assert_eq!(said.level, Some(level), "{of}");
+                assert_eq!(said.logins.count, 4, "{of}");
+                assert_eq!(said.unknown_shapes, [], "{of}");
+                assert_eq!(
+                    said.lines.of_sshd(),
+                    recording.lines().count() as u64,
+                    "{of}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn level_of_one_user_or_of_another_host_is_not_the_listeners() {
+    let open = [
+        (
+            0,
+            "Starting session: subsystem 'sftp' for x from 192.0.2.9 port 5 id 0",
+        ),
+        (1, BEGAN),
+        (1, OLD),
+    ];
+    let said = diagnose(&syslog(&open));
+    assert_eq!(said.level, Some(LogLevel::Info));
+    assert_eq!(episodes(&said), [(1, Some(WhyAtLeast::EpisodeOpen))]);
+    // sshd before 8.4 refuses without a word at INFO.
+    let said = diagnose(&syslog(&open[..1]));
+    assert_eq!(said.drops.at_least_because, [WhyAtLeast::Level]);
+    let connection = "Connection from 192.0.2.9 port 5 on 192.0.2.1 port 22 rdomain \"\"";
+    let other = syslog(&[(0, connection)]).replace("host-a", "host-b");
+    let said = diagnose(&(other + &syslog(&open[1..])));
+    assert_eq!(episodes(&said), [(1, Some(WhyAtLeast::EpisodeOpen))]);
+    // At VERBOSE every refusal has its line; a restart may bring another level.
+    let verbose = [(0, connection), (1, BEGAN), (1, OLD), (2, OLD)];
+    assert_eq!(episodes(&diagnose(&syslog(&verbose))), [(2, None)]);
+    let restarted = [
+        (0, connection),
+        (1, "Server listening on 0.0.0.0 port 22."),
+        (1, BEGAN),
+        (1, OLD),
+    ];
+    assert_eq!(
+        episodes(&diagnose(&syslog(&restarted))),
+        [(1, Some(WhyAtLeast::EpisodeOpen))]
+    );
+}
+
+#[test]
+fn a_log_out_of_order_counts_no_refusal_twice_and_says_what_it_is() {
+    let ended = "exited MaxStartups throttling after 00:01:00, 5 connections dropped";
+    let continues = "error: in MaxStartups throttling for 00:00:30, 3 connections dropped";
+    let forward = [
+        (0, BEGAN),
+        (0, OLD),
+        (30, continues),
+        (30, OLD),
+        (60, ended),
+    ];
+    let mut newest_first = forward;
+    newest_first.reverse();
+    let swapped = [(0, OLD), (0, BEGAN), (30, continues), (60, ended)];
+    for (lines, out_of_order) in [(&forward[..], 0), (&newest_first, 2), (&swapped, 0)] {
+        let said = diagnose(&syslog(lines));
+        assert_eq!(episodes(&said), [(5, None)], "{lines:?}");
+        assert_eq!(said.out_of_order, out_of_order);
+    }
+    // A clock that was set back by an hour: two episodes.
+    let again = [(5, BEGAN), (5, OLD), (20, ended)];
+    let said = diagnose(&syslog(&[&forward[..], &again].concat()));
+    assert_eq!(episodes(&said), [(5, None), (5, None)]);
+    assert_eq!(said.out_of_order, 1);
+    // Two within one second.
+    let short = "exited MaxStartups throttling after 00:00:00, 1 connections dropped";
+    let twice = [
+        (0, BEGAN),
+        (0, OLD),
+        (0, short),
+        (0, BEGAN),
+        (0, OLD),
+        (0, short),
+    ];
+    assert_eq!(episodes(&diagnose(&syslog(&twice))), [(1, None), (1, None)]);
 }

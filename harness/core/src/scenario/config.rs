@@ -116,6 +116,13 @@ pub enum ArrivalShape {
         /// From one batch to the next.
         every: Duration,
     },
+    /// As they were seen somewhere, such as in a log (scaled): one start for each task, in order.
+    Recorded {
+        /// After the first moment of the recording.
+        offsets: Vec<Duration>,
+        /// The step of the recording's clock: where in a step a start was is not known, and drawn.
+        resolution: Duration,
+    },
 }
 
 /// Silent clients that hold startup slots beside the tasks of a round: half-open connections, a scanner, clients that hang.

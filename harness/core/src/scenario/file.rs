@@ -33,6 +33,12 @@ const CLEANUP: [(&str, CleanupPolicy); 3] = [
 /// Most bytes that a job may write or a read may ask for: the server's disk is not what is tested.
 const MOST_BYTES: u64 = 1 << 30;
 
+/// Most tasks of a round.
+const MOST_TASKS: usize = 100_000;
+
+/// The latest start in a recording: a week.
+const LATEST_OFFSET_MS: u64 = 7 * 24 * 3_600_000;
+
 /// The slowest stream of arrivals: a gap of eleven days on average. A smaller number is a typing error.
 const LEAST_RATE_PER_S: f64 = 1e-6;
 
@@ -92,8 +98,7 @@ fn read(root: Table<'_, '_>) -> Option<Scenario> {
         }
     }
     let description = root.string("description").unwrap_or_default();
-    root.required("tasks", "tasks = 120");
-    let tasks = root.integer("tasks", 1..=100_000);
+    let tasks = root.integer("tasks", 1..=MOST_TASKS as i128);
     let rounds = root.integer("rounds", 1..=1000).unwrap_or(1);
     let seed = root.integer("seed", 0..=i128::from(i64::MAX)).unwrap_or(1);
     let time_scale = root
@@ -114,6 +119,32 @@ fn read(root: Table<'_, '_>) -> Option<Scenario> {
         }),
         |table| arrival(table),
     );
+    let tasks = match arrival.as_ref().map(|arrival| &arrival.shape) {
+        Some(ArrivalShape::Recorded { offsets, .. }) => {
+            let recorded = u32::try_from(offsets.len()).ok();
+            if tasks.is_some() && tasks != recorded {
+                root.problem(
+                    "tasks",
+                    &format!(
+                        "arrival.offsets_ms has the start of {} tasks",
+                        offsets.len()
+                    ),
+                    Some("remove `tasks`, or choose another arrival.shape".to_owned()),
+                );
+            }
+            recorded
+        }
+        None if root
+            .table("arrival")
+            .is_some_and(|it| it.is("shape", "recorded")) =>
+        {
+            tasks
+        }
+        _ => {
+            root.required("tasks", "tasks = 120");
+            tasks
+        }
+    };
     let job = root
         .table("job")
         .map_or_else(|| Some(default_job()), |table| Some(job(table)));
@@ -216,12 +247,14 @@ fn arrival(table: Table<'_, '_>) -> Option<ArrivalConfig> {
         Ramp,
         Poisson,
         Batches,
+        Recorded,
     }
     let names = [
         ("burst", Shape::Burst),
         ("ramp", Shape::Ramp),
         ("poisson", Shape::Poisson),
         ("batches", Shape::Batches),
+        ("recorded", Shape::Recorded),
     ];
     table.required("shape", "shape = \"burst\"");
     let shape = table.word("shape", &names);
@@ -234,11 +267,15 @@ fn arrival(table: Table<'_, '_>) -> Option<ArrivalConfig> {
     );
     let size = table.integer("size", 1..=100_000);
     let every = table.positive_duration("every");
+    let offsets = table.offsets_ms("offsets_ms", MOST_TASKS, LATEST_OFFSET_MS);
+    let resolution = table.duration("resolution");
     for (key, given, of) in [
         ("over", over.is_some(), Shape::Ramp),
         ("rate_per_s", rate_per_s.is_some(), Shape::Poisson),
         ("size", size.is_some(), Shape::Batches),
         ("every", every.is_some(), Shape::Batches),
+        ("offsets_ms", offsets.is_some(), Shape::Recorded),
+        ("resolution", resolution.is_some(), Shape::Recorded),
     ] {
         if given && shape.is_some_and(|shape| shape != of) {
             let name = names.iter().find(|(_, shape)| *shape == of);
@@ -265,6 +302,13 @@ fn arrival(table: Table<'_, '_>) -> Option<ArrivalConfig> {
             table.required("every", "every = \"5s\"");
             size.zip(every)
                 .map(|(size, every)| ArrivalShape::Batches { size, every })
+        }
+        Shape::Recorded => {
+            table.required("offsets_ms", "offsets_ms = [0, 350, 360]");
+            offsets.map(|offsets| ArrivalShape::Recorded {
+                offsets,
+                resolution: resolution.unwrap_or(Duration::ZERO),
+            })
         }
     };
     table.finish();

@@ -3,6 +3,7 @@
 //! Owns the form only; `file` reads it, and does not need this.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -46,8 +47,8 @@ pub(super) struct ScenarioFile {
     /// One sentence for lists and reports.
     #[schemars(default)]
     description: String,
-    /// Tasks per round.
-    #[schemars(range(min = 1, max = 100_000))]
+    /// Tasks per round. `recorded` arrivals have their number already.
+    #[schemars(range(min = 1, max = 100_000), default)]
     tasks: u32,
     /// Rounds of each strategy. Default 1.
     #[schemars(default, range(min = 1, max = 1000))]
@@ -94,6 +95,7 @@ enum ShapeFile {
     Ramp,
     Poisson,
     Batches,
+    Recorded,
 }
 
 #[derive(Debug, Default, Serialize, JsonSchema)]
@@ -115,6 +117,17 @@ struct ArrivalFile {
     /// `batches`: from one batch to the next, such as `5s`.
     #[serde(skip_serializing_if = "Option::is_none")]
     every: Option<String>,
+    /// `recorded`: the start of each task in milliseconds, in order. `tasks` follows from their number.
+    #[schemars(
+        length(min = 1, max = 100_000),
+        inner(range(min = 0, max = 604_800_000))
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offsets_ms: Option<Vec<u64>>,
+    /// `recorded`: the step of the clock that recorded them. Each start is drawn uniformly from the step that begins at its offset,
+    /// by the seed, anew in each round. Default `0ms`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resolution: Option<String>,
     /// At most this many tasks at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     max_in_flight: Option<u32>,
@@ -412,6 +425,14 @@ impl From<&Scenario> for ScenarioFile {
                 arrival.size = Some(*size);
                 arrival.every = Some(format_duration(*every));
             }
+            ArrivalShape::Recorded {
+                offsets,
+                resolution,
+            } => {
+                arrival.shape = ShapeFile::Recorded;
+                arrival.offsets_ms = Some(offsets.iter().map(whole_ms).collect());
+                arrival.resolution = Some(format_duration(*resolution));
+            }
         }
         ScenarioFile {
             name: scenario.name.clone(),
@@ -457,6 +478,11 @@ impl From<&Scenario> for ScenarioFile {
             expectation: threshold_tables(&scenario.expectations),
         }
     }
+}
+
+/// A recording has whole milliseconds.
+fn whole_ms(offset: &Duration) -> u64 {
+    u64::try_from(offset.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn threshold_tables(thresholds: &[String]) -> Vec<GateFile> {

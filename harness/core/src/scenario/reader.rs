@@ -182,6 +182,47 @@ impl<'t, 'i> Table<'t, 'i> {
         }
     }
 
+    /// Milliseconds in order, at most `most` of them, none later than `latest`.
+    pub(super) fn offsets_ms(
+        &self,
+        key: &'static str,
+        most: usize,
+        latest: u64,
+    ) -> Option<Vec<Duration>> {
+        let value = self.value(key)?;
+        let DeValue::Array(items) = value.get_ref() else {
+            return self.wrong_type(key, "a list of whole numbers", value.get_ref());
+        };
+        if items.is_empty() || items.len() > most {
+            let message = format!("{} starts", items.len());
+            self.problem(key, &message, Some(format!("from 1 to {most}")));
+            return None;
+        }
+        let mut offsets: Vec<Duration> = Vec::with_capacity(items.len());
+        for item in items.iter() {
+            let number = match item.get_ref() {
+                DeValue::Integer(number) => {
+                    let digits = number.as_str().replace('_', "");
+                    u64::from_str_radix(&digits, number.radix()).ok()
+                }
+                _ => None,
+            };
+            let offset = number.filter(|number| *number <= latest);
+            let offset = offset.map(Duration::from_millis);
+            let Some(offset) = offset.filter(|it| offsets.last().is_none_or(|last| last <= it))
+            else {
+                let message = format!("{}: no such start", self.path_of(key));
+                let help = format!(
+                    "whole milliseconds from 0 to {latest}, none smaller than the one before"
+                );
+                self.problems.add(item.span(), message, Some(help));
+                return None;
+            };
+            offsets.push(offset);
+        }
+        Some(offsets)
+    }
+
     /// A number that lies within `bounds` (said in words for the message).
     pub(super) fn number(
         &self,
@@ -463,6 +504,11 @@ impl<'t, 'i> Table<'t, 'i> {
         help: Option<String>,
     ) {
         self.problems.add_both(span, other, message, help);
+    }
+
+    /// Whether a key has this text.
+    pub(super) fn is(&self, key: &str, text: &str) -> bool {
+        matches!(self.table.get(key).map(Spanned::get_ref), Some(DeValue::String(it)) if it == text)
     }
 
     /// Whether a key is given, without making it known.

@@ -338,6 +338,30 @@ fn each_wrong_value_is_named_with_its_key() {
             "arrival.rate_per_s: this number is out of range",
         ),
         (
+            "arrival = { shape = \"recorded\" }",
+            "arrival.offsets_ms: this key is missing",
+        ),
+        (
+            "arrival = { shape = \"recorded\", offsets_ms = [] }",
+            "arrival.offsets_ms: 0 starts",
+        ),
+        (
+            "arrival = { shape = \"recorded\", offsets_ms = [5, 3] }",
+            "arrival.offsets_ms: no such start",
+        ),
+        (
+            "arrival = { shape = \"recorded\", offsets_ms = [-1] }",
+            "arrival.offsets_ms: no such start",
+        ),
+        (
+            "arrival = { shape = \"recorded\", offsets_ms = [\"0ms\"] }",
+            "arrival.offsets_ms: no such start",
+        ),
+        (
+            "tasks = 3\narrival = { shape = \"recorded\", offsets_ms = [0, 1] }",
+            "tasks: arrival.offsets_ms has the start of 2 tasks",
+        ),
+        (
             "job = { log_bytes = 3_000_000_000_000_000_000 }",
             "job.log_bytes: 3000000000000000000 is out of range",
         ),
@@ -539,6 +563,7 @@ proptest! {
         seed in 0_u64..i64::MAX as u64,
         scale in 0.001_f64..10.0,
         ramp in proptest::option::of(1_u64..100_000),
+        recorded in proptest::option::of(proptest::collection::vec(0_u64..1000, 1..50)),
         in_flight in proptest::option::of(1_u32..500),
         lines in 0_u32..100,
         extra in 0_u64..10_000,
@@ -552,7 +577,12 @@ proptest! {
         scenario.seed = seed;
         scenario.time_scale = scale;
         scenario.arrival.max_in_flight = in_flight;
-        if let Some(ms) = ramp {
+        if let Some(starts) = recorded {
+            let mut at = 0;
+            scenario.tasks = u32::try_from(starts.len()).expect("few");
+            let offsets = starts.iter().map(|gap| { at += gap; std::time::Duration::from_millis(at) }).collect();
+            scenario.arrival.shape = ArrivalShape::Recorded { offsets, resolution: std::time::Duration::from_millis(seed % 3) };
+        } else if let Some(ms) = ramp {
             scenario.arrival.shape = ArrivalShape::Ramp { over: std::time::Duration::from_millis(ms) };
         }
         scenario.job.log_lines = lines;

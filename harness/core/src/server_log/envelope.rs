@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 
-use super::line::{SSHD_PROGRAMS, strip_severity};
+use super::line::{is_sshd, strip_severity};
 use super::message::ServerLogMessage;
 use super::stamp::{self, Moment, Written};
 
@@ -34,7 +34,7 @@ impl Enveloped<'_> {
     /// Whether the envelope says that sshd wrote it; `None` where it names no program.
     #[must_use]
     pub fn of_sshd(&self) -> Option<bool> {
-        self.program.map(|program| SSHD_PROGRAMS.contains(&program))
+        self.program.map(is_sshd)
     }
 }
 
@@ -93,13 +93,43 @@ enum Layer<'a> {
     /// There may be another one inside.
     More(Outer<'a>, Cow<'a, str>),
     /// This was the last.
-    Last {
-        stamp: Option<Moment>,
-        origin: Option<Cow<'a, str>>,
-        program: Option<Cow<'a, str>>,
-        pid: Option<u32>,
-        text: Cow<'a, str>,
-    },
+    Last(Enveloped<'a>),
+    /// This was the last, and its parts may have had to be unescaped.
+    Journal(Box<Journal<'a>>),
+}
+
+/// An entry of journald's.
+struct Journal<'a> {
+    stamp: Option<Moment>,
+    origin: Option<Cow<'a, str>>,
+    program: Cow<'a, str>,
+    pid: Option<u32>,
+    text: Cow<'a, str>,
+}
+
+impl Journal<'_> {
+    fn line(&self) -> Enveloped<'_> {
+        Enveloped {
+            stamp: self.stamp,
+            origin: self.origin.as_deref(),
+            program: Some(&self.program),
+            pid: self.pid,
+            text: &self.text,
+        }
+    }
+}
+
+impl<'a> Enveloped<'a> {
+    /// The line inside of other envelopes.
+    fn inside(self, outer: Outer<'a>) -> Self {
+        Enveloped {
+            stamp: self.stamp.or(outer.stamp),
+            // The container tells more servers apart than the host name inside it.
+            origin: outer.origin.or(self.origin),
+            text: self.text.trim_end(),
+            ..self
+        }
+    }
 }
 
 impl Envelopes {
@@ -130,12 +160,12 @@ impl Envelopes {
             return then(bare(outer, line));
         };
         let taken = last
-            .and_then(|form| Some((form, take(form, line, self.written)?)))
+            .and_then(|form| Some((form, take(form, line, &mut self.written)?)))
             .or_else(|| {
                 Form::ALL
                     .into_iter()
                     .filter(|form| Some(*form) != last)
-                    .find_map(|form| Some((form, take(form, line, self.written)?)))
+                    .find_map(|form| Some((form, take(form, line, &mut self.written)?)))
             });
         let Some((form, taken)) = taken else {
             return then(bare(outer, line));
@@ -149,20 +179,8 @@ impl Envelopes {
                 };
                 self.layer(depth + 1, outer, text.trim_end(), then)
             }
-            Layer::Last {
-                stamp,
-                origin,
-                program,
-                pid,
-                text,
-            } => then(Enveloped {
-                stamp: stamp.or(outer.stamp),
-                // The container tells more servers apart than the host name inside it.
-                origin: outer.origin.or(origin.as_deref()),
-                program: program.as_deref(),
-                pid,
-                text: text.trim_end(),
-            }),
+            Layer::Last(line) => then(line.inside(outer)),
+            Layer::Journal(entry) => then(entry.line().inside(outer)),
         }
     }
 }
@@ -179,7 +197,7 @@ fn bare<'a>(outer: Outer<'a>, text: &'a str) -> Enveloped<'a> {
 }
 
 /// Takes a layer of this form off, if the line has it.
-fn take(form: Form, line: &str, written: Written) -> Option<Layer<'_>> {
+fn take<'a>(form: Form, line: &'a str, written: &mut Written) -> Option<Layer<'a>> {
     match form {
         Form::MonthFirst => {
             let (stamp, rest) = stamp::month_first(line, written)?;
@@ -224,13 +242,13 @@ fn stamped(stamp: Moment, rest: &str) -> Layer<'_> {
 }
 
 fn last<'a>(stamp: Moment, tagged: Tagged<'a>) -> Layer<'a> {
-    Layer::Last {
+    Layer::Last(Enveloped {
         stamp: Some(stamp),
-        origin: tagged.origin.map(Cow::Borrowed),
-        program: Some(Cow::Borrowed(tagged.program)),
+        origin: tagged.origin,
+        program: Some(tagged.program),
         pid: tagged.pid,
-        text: Cow::Borrowed(tagged.text),
-    }
+        text: tagged.text,
+    })
 }
 
 /// `name-1  | …` of `docker compose logs`.
@@ -247,7 +265,7 @@ fn compose(line: &str) -> Option<Layer<'_>> {
 }
 
 /// `HOST APP PROCID MSGID SD MSG` after version and stamp (RFC 5424), or an older line behind its priority.
-fn priority(line: &str, written: Written) -> Option<Layer<'_>> {
+fn priority<'a>(line: &'a str, written: &mut Written) -> Option<Layer<'a>> {
     let (number, rest) = line.strip_prefix('<')?.split_once('>')?;
     (!number.is_empty() && number.len() <= 3 && number.bytes().all(|byte| byte.is_ascii_digit()))
         .then_some(())?;
@@ -264,13 +282,13 @@ fn priority(line: &str, written: Written) -> Option<Layer<'_>> {
     let (_, rest) = (word()?, word()?);
     let text = after_structured_data(rest)?;
     let known = |word: &'_ str| word != "-";
-    Some(Layer::Last {
+    Some(Layer::Last(Enveloped {
         stamp,
-        origin: known(host).then_some(Cow::Borrowed(host)),
-        program: Some(Cow::Borrowed(base_name(program))),
+        origin: known(host).then_some(host),
+        program: Some(base_name(program)),
         pid: process.parse().ok(),
-        text: Cow::Borrowed(text.strip_prefix('\u{feff}').unwrap_or(text)),
-    })
+        text: text.strip_prefix('\u{feff}').unwrap_or(text),
+    }))
 }
 
 /// The message after `-` or `[id name="value" …]…`.
@@ -320,7 +338,7 @@ fn after_iso(stamp: Moment, rest: &str) -> Layer<'_> {
     // A word with a colon may be sshd's own (`fork: …`); a host and a program it is only where sshd says no such thing.
     let plausible = |tag: &Tagged<'_>| {
         let first = rest.split(' ').next().unwrap_or(rest);
-        if tag.pid.is_some() || SSHD_PROGRAMS.contains(&tag.program) {
+        if tag.pid.is_some() || is_sshd(tag.program) {
             return tag.at == 0 || !PEER_WORDS.contains(&first);
         }
         tag.at > 0 && {
@@ -398,22 +416,35 @@ fn tagged(rest: &str, plausible: impl Fn(&Tagged<'_>) -> bool) -> Option<Tagged<
 
 /// `sshd[620]` or `sshd`; a program may be named by its path.
 fn program_and_pid(tag: &str) -> Option<(&str, Option<u32>)> {
-    let (name, pid) = match tag.strip_suffix(']') {
-        Some(tag) => {
-            let (name, pid) = tag.split_once('[')?;
-            (name, Some(pid.parse().ok()?))
+    let end = tag.bytes().position(|byte| !IN_NAMES[usize::from(byte)]);
+    let (name, rest) = tag.split_at(end.unwrap_or(tag.len()));
+    let pid = match rest {
+        "" => None,
+        rest => {
+            let pid = rest.strip_prefix('[')?.strip_suffix(']')?;
+            Some(pid.parse().ok()?)
         }
-        None => (tag, None),
     };
-    let fits = |byte: u8| {
-        byte.is_ascii_alphanumeric()
-            || matches!(byte, b'_' | b'-' | b'.' | b'/' | b'(' | b')' | b'@' | b'+')
-    };
-    (!name.is_empty() && name.bytes().all(fits)).then(|| (base_name(name), pid))
+    (!name.is_empty()).then(|| (base_name(name), pid))
 }
 
+/// Bytes that programs' names are made of: one look for each.
+const IN_NAMES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(byte, b'_' | b'-' | b'.' | b'/' | b'(' | b')' | b'@' | b'+');
+        byte += 1;
+    }
+    table
+};
+
 fn base_name(program: &str) -> &str {
-    program.rsplit('/').next().unwrap_or(program)
+    match memchr::memrchr(b'/', program.as_bytes()) {
+        Some(slash) => &program[slash + 1..],
+        None => program,
+    }
 }
 
 /// `auth.err`, as busybox and OpenWrt print facility and level.
@@ -422,7 +453,8 @@ fn is_facility(word: &str) -> bool {
         "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron",
         "authpriv", "ftp",
     ];
-    word.split_once('.').is_some_and(|(facility, _)| {
+    memchr::memchr(b'.', word.as_bytes()).is_some_and(|dot| {
+        let facility = &word[..dot];
         FACILITIES.contains(&facility) || facility.starts_with("local") && facility.len() == 6
     })
 }
@@ -528,18 +560,18 @@ fn json(line: &str) -> Option<Layer<'_>> {
     }
     let Text(text) = fields.message?;
     let program = fields.identifier.or(fields.command);
-    Some(Layer::Last {
+    Some(Layer::Journal(Box::new(Journal {
         stamp: fields
             .micros
             .and_then(|Text(micros)| stamp::unix_micros(&micros)),
         origin: fields.host.map(|Text(host)| host),
-        program: Some(program.map_or(Cow::Borrowed(""), |Text(program)| program)),
+        program: program.map_or(Cow::Borrowed(""), |Text(program)| program),
         pid: fields
             .pid
             .or(fields.syslog_pid)
             .and_then(|Text(pid)| pid.parse().ok()),
         text,
-    })
+    })))
 }
 
 /// The line without the colours that `docker compose logs` gives a terminal (`ESC [ … letter`).

@@ -18,8 +18,11 @@ pub enum Severity {
     Debug(u8),
 }
 
-/// Names that sshd's processes log under: 9.8 split the program in two, 10.0 in three.
-pub(super) const SSHD_PROGRAMS: [&str; 3] = ["sshd", "sshd-session", "sshd-auth"];
+/// Whether sshd's processes log under this name: 9.8 split the program in two, 10.0 in three.
+#[inline]
+pub(super) fn is_sshd(program: &str) -> bool {
+    matches!(program, "sshd" | "sshd-session" | "sshd-auth")
+}
 
 /// One line of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,7 +102,7 @@ fn strip_syslog(line: &str) -> (Option<u32>, &str) {
     };
     let program = before.rsplit(' ').next().unwrap_or(before);
     match (program, pid.parse()) {
-        (program, Ok(pid)) if SSHD_PROGRAMS.contains(&program) => (Some(pid), message),
+        (program, Ok(pid)) if is_sshd(program) => (Some(pid), message),
         _ => (None, line),
     }
 }
@@ -112,6 +115,10 @@ pub(super) fn strip_severity(text: &str) -> (Severity, &str) {
         ("error: ", Severity::Error),
         ("fatal: ", Severity::Fatal),
     ];
+    // Most lines have none, as one byte tells.
+    if !matches!(text.as_bytes().first(), Some(b'd' | b'e' | b'f')) {
+        return (Severity::Plain, text);
+    }
     PREFIXES
         .iter()
         .find_map(|(prefix, severity)| text.strip_prefix(prefix).map(|rest| (*severity, rest)))

@@ -39,18 +39,29 @@ impl LogLines {
 
     /// Takes the next bytes of the log and hands every line they complete to `sink`. Blank lines are skipped.
     pub fn feed(&mut self, mut chunk: &[u8], mut sink: impl FnMut(&str)) {
-        while let Some(end) = memchr::memchr(b'\n', chunk) {
-            let (line, rest) = (&chunk[..end], &chunk[end + 1..]);
-            chunk = rest;
-            if self.partial.is_empty() {
-                emit(line, self.longest, &mut sink);
-            } else {
-                self.keep(line);
-                emit(&self.partial, self.longest, &mut sink);
-                self.partial.clear();
-            }
+        if !self.partial.is_empty() {
+            let Some(end) = memchr::memchr(b'\n', chunk) else {
+                return self.keep(chunk);
+            };
+            self.keep(&chunk[..end]);
+            emit(&self.partial, self.longest, &mut sink);
+            self.partial.clear();
+            chunk = &chunk[end + 1..];
         }
-        self.keep(chunk);
+        let whole = memchr::memrchr(b'\n', chunk).map_or(0, |last| last + 1);
+        let (lines, partial) = chunk.split_at(whole);
+        // Looked at all together: line by line it takes several times as long.
+        let clean = std::str::from_utf8(lines).ok();
+        let mut from = 0;
+        for end in memchr::memchr_iter(b'\n', lines) {
+            match clean.map(|clean| clean[from..end].trim_ascii_end()) {
+                Some("") => {}
+                Some(line) if line.len() <= self.longest => sink(line),
+                _ => emit(&lines[from..end], self.longest, &mut sink),
+            }
+            from = end + 1;
+        }
+        self.keep(partial);
     }
 
     /// Hands out a last line that has no line end, as a killed server or a cut log leaves it, and starts over.

@@ -221,7 +221,12 @@ pub(super) struct Written {
     latest: i64,
     /// The year of that.
     year: i32,
+    /// The last stamp, as it was written and what it was read as: a busy log has many lines of one second.
+    last: Option<([u8; MONTH_FIRST], Moment)>,
 }
+
+/// Bytes of `Mar  6 06:31:31 `, the space after it included.
+const MONTH_FIRST: usize = 16;
 
 impl Written {
     /// At this many microseconds since 1970.
@@ -233,25 +238,36 @@ impl Written {
         Written {
             latest: latest.micros,
             year: latest.parts().map_or(1970, OffsetDateTime::year),
+            last: None,
         }
     }
 }
 
 /// `Mar  6 06:31:31`, also with a zero before the day or a fraction: syslog's old form, and journald's `short`.
-pub(super) fn month_first(text: &str, written: Written) -> Option<(Moment, &str)> {
+pub(super) fn month_first<'a>(text: &'a str, written: &mut Written) -> Option<(Moment, &'a str)> {
+    let head = text.as_bytes().first_chunk::<MONTH_FIRST>();
+    if let (Some(head), Some((same, moment))) = (head, &written.last)
+        && head == same
+    {
+        return Some((*moment, gap(&text[MONTH_FIRST - 1..])?));
+    }
     let (month, (number, clock), rest) = month_day_time(text)?;
     // The 29th of February is in every fourth year only.
     let micros = (0..5).find_map(|back| {
         let micros = day(written.year - back, month, number)? + clock;
         (micros <= written.latest).then_some(micros)
     })?;
-    Some((
-        Moment {
-            micros,
-            zoned: false,
-        },
-        gap(rest)?,
-    ))
+    let moment = Moment {
+        micros,
+        zoned: false,
+    };
+    let after = gap(rest)?;
+    if let Some(head) = head
+        && text.len() - rest.len() == MONTH_FIRST - 1
+    {
+        written.last = Some((*head, moment));
+    }
+    Some((moment, after))
 }
 
 /// `Thu Mar  6 06:31:31 2026` (ctime(3), OpenWrt's `logread`) or `Thu 2026-03-06 06:31:31 CET` (journald's `short-full`).
@@ -375,7 +391,7 @@ mod tests {
             "Apr 05 04:35:07 m",
             "Apr 5 04:35:07.000 m",
         ] {
-            let (moment, rest) = month_first(text, written()).expect(text);
+            let (moment, rest) = month_first(text, &mut written()).expect(text);
             assert_eq!(
                 (moment.micros, moment.zoned, rest),
                 (expected, false, "m"),
@@ -418,7 +434,7 @@ mod tests {
             ("Dec 31 23:59:59 m", 2025),
             ("Feb 29 12:00:00 m", 2024),
         ] {
-            let (moment, _) = month_first(text, written()).expect(text);
+            let (moment, _) = month_first(text, &mut written()).expect(text);
             assert!(
                 moment.date().starts_with(&year.to_string()),
                 "{text}: {moment}"
@@ -444,7 +460,7 @@ mod tests {
             "@400000ü067c9e3a3000000000",
         ] {
             assert_eq!(iso(text), None, "{text}");
-            assert_eq!(month_first(text, written()), None, "{text}");
+            assert_eq!(month_first(text, &mut written()), None, "{text}");
             assert_eq!(weekday_first(text), None, "{text}");
             assert_eq!(tai64n(text), None, "{text}");
         }

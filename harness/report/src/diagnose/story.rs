@@ -73,6 +73,7 @@ pub(super) fn answer(diagnosis: &Diagnosis) -> Vec<String> {
 /// When sshd logged something: the first and the last of its stamps.
 fn span(diagnosis: &Diagnosis) -> String {
     match (diagnosis.from, diagnosis.to) {
+        (Some(from), Some(to)) if from.zoned != to.zoned => String::new(),
         (Some(from), Some(to)) if from.second() == to.second() => format!(" at {}", when(from)),
         (Some(from), Some(to)) => format!(" between {} and {}", when(from), when_after(from, to)),
         _ => String::new(),
@@ -95,7 +96,9 @@ pub(super) fn when_after(from: Moment, to: Moment) -> String {
 
 /// Whole seconds from an episode's begin to its end.
 fn seconds(episode: &Episode) -> Option<i64> {
-    Some(episode.end?.since(episode.begin?).max(0) / 1_000_000)
+    let (begin, end) = (episode.begin?, episode.end?);
+    // Of unlike clocks there is no difference.
+    (begin.zoned == end.zoned).then(|| end.since(begin).max(0) / 1_000_000)
 }
 
 /// `3 s`, `4 min 10 s`, `2 h 5 min`.
@@ -217,6 +220,31 @@ pub(super) fn limits(diagnosis: &Diagnosis) -> Vec<String> {
         limits.push(
             "sshd logs PerSourceMaxStartups in the same words as MaxStartups. It is off unless sshd_config sets it; \
              `--max-startups A:R:B` helps to tell them apart."
+                .to_owned(),
+        );
+    }
+    if diagnosis.out_of_order > 0 {
+        let lines = counted(diagnosis.out_of_order, "line");
+        let stamps = diagnosis.lines.of_sshd();
+        limits.push(if diagnosis.out_of_order > stamps / 4 {
+            format!(
+                "{lines} of {stamps} {} an earlier time than the line before. Lines are read in the order in which they stand, \
+                 and episodes come out wrong in a log with the newest line first. Turn it around: `tac LOG | sshchurn diagnose -`, \
+                 or `journalctl` without `-r`.",
+                if diagnosis.out_of_order == 1 { "has" } else { "have" }
+            )
+        } else {
+            format!(
+                "{lines} of {stamps} {} an earlier time than the line before (a clock that was set back, or several machines in one \
+                 file). Episodes around them may be wrong.",
+                if diagnosis.out_of_order == 1 { "has" } else { "have" }
+            )
+        });
+    }
+    if diagnosis.from.map(|from| from.zoned) != diagnosis.to.map(|to| to.zoned) {
+        limits.push(
+            "Some time stamps name a time zone and some do not. The two cannot be compared: the first and the last line may not be \
+             those shown."
                 .to_owned(),
         );
     }

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::schema::assert_conforms;
-use sshchurn_core::diagnosis::{Diagnoser, Diagnosis, DiagnosisThreshold, judge};
+use sshchurn_core::diagnosis::{ArrivalWindow, Diagnoser, Diagnosis, DiagnosisThreshold, judge};
 use sshchurn_core::exit_code::ExitCode;
+use sshchurn_core::scenario::Scenario;
 
 /// An hour of a busy host: an episode with its total, a burst of 10.0's making, a penalty, logins, a loss, a client's log.
 const LOG: &str = "\
@@ -152,5 +153,79 @@ fn what_a_peer_chose_cannot_steer_a_terminal() {
     assert!(
         !text.contains(|c: char| c.is_control() && c != '\n'),
         "{text:?}"
+    );
+}
+
+/// The scenario of a log's arrivals.
+fn recorded(log: &str, max_startups: Option<&str>) -> RecordedScenario {
+    let mut diagnoser = Diagnoser::new(None, None).collecting(ArrivalWindow::default());
+    diagnoser.begin_file(1_775_367_307_000_000);
+    for line in log.lines() {
+        diagnoser.line(line);
+    }
+    let arrivals = diagnoser.take_arrivals().expect("asked for");
+    let max_startups = max_startups.map(|text| text.parse().expect("a value"));
+    let scenario = scenario(
+        "recorded",
+        &["auth.log".to_owned()],
+        &arrivals.expect("arrivals"),
+        &diagnoser.finish().drops,
+        max_startups,
+    );
+    let read = Scenario::parse("recorded.toml", &scenario.toml);
+    let read = read.unwrap_or_else(|errors| panic!("{}\n{}", errors.render(), scenario.toml));
+    assert_eq!(read.name, "recorded");
+    scenario
+}
+
+const INFO: &str = "\
+Apr  5 04:35:00 host sshd[620]: Accepted publickey for job from 192.0.2.7 port 5 ssh2: ED25519 SHA256:abc
+Apr  5 04:35:07 host sshd[620]: error: beginning MaxStartups throttling
+Apr  5 04:35:07 host sshd[620]: drop connection #10 from [192.0.2.7]:40001 on [192.0.2.1]:22 past MaxStartups
+Apr  5 04:38:38 host sshd[620]: exited MaxStartups throttling after 00:03:31, 6 connections dropped
+";
+
+#[test]
+fn scenario_of_a_log_says_what_the_log_does_not() {
+    insta::assert_snapshot!(recorded(INFO, None).toml);
+    let said = recorded(INFO, None).said;
+    assert!(
+        said.contains("2 arrivals") && said.contains("a lower bound"),
+        "{said}"
+    );
+}
+
+#[test]
+fn scenario_has_the_max_startups_that_the_user_or_the_slots_name() {
+    let with = |log: &str, known| {
+        let toml = recorded(log, known).toml;
+        let (_, value) = toml.split_once("max_startups = ").expect("a value");
+        value.trim().to_owned()
+    };
+    assert_eq!(with(INFO, None), "\"10:30:100\"");
+    assert_eq!(with(INFO, Some("20:30:60")), "\"20:30:60\"");
+    assert_eq!(with(&INFO.replace("#10", "#4"), None), "\"4:30:100\"");
+    assert_eq!(with(&INFO.replace("#10", "#250"), None), "\"10:30:250\"");
+}
+
+#[test]
+fn logs_whose_times_cannot_be_compared_say_so() {
+    let reversed: Vec<&str> = INFO.lines().rev().collect();
+    let said = sample(&reversed.join("\n"), &[]);
+    assert!(
+        said.limits.iter().any(|it| it.contains("tac LOG")),
+        "{said:?}"
+    );
+    let mixed = INFO.replace("Apr  5 04:35:00", "2026-04-05T02:35:00+02:00");
+    let said = sample(&mixed, &[]);
+    assert!(
+        said.limits
+            .iter()
+            .any(|it| it.contains("cannot be compared")),
+        "{said:?}"
+    );
+    assert!(
+        said.answer[0].starts_with("sshd refused 6 connections, all by"),
+        "{said:?}"
     );
 }

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use sshchurn_core::release::{InvalidRelease, Release};
 use sshchurn_core::scenario::{MaxStartups, PackageName};
+use sshchurn_core::server_log::Moment;
 use sshchurn_server::docker::Suite;
 
 /// Load-test and reproduction harness for sshd's admission limits (MaxStartups).
@@ -494,6 +495,15 @@ pub(super) struct DiagnoseArgs {
     /// A threshold to judge the log by, such as `server_drops == 0`; repeatable.
     #[arg(long = "threshold", value_name = "EXPR")]
     pub(super) thresholds: Vec<String>,
+    /// Write the arrivals in the log as a scenario that `sshchurn run` repeats. The file must not exist.
+    #[arg(long, value_name = "FILE", help_heading = "Scenario")]
+    pub(super) write_scenario: Option<PathBuf>,
+    /// Only arrivals from here on, such as `2026-04-05T04:35:07`: as the report shows times, or with a time zone.
+    #[arg(long, value_name = "TIME", value_parser = moment, requires = "write_scenario", help_heading = "Scenario")]
+    pub(super) from: Option<Moment>,
+    /// Only arrivals up to here.
+    #[arg(long, value_name = "TIME", value_parser = moment, requires = "write_scenario", help_heading = "Scenario")]
+    pub(super) to: Option<Moment>,
     /// The server's MaxStartups, `start:rate:full`: tells some refusals by PerSourceMaxStartups apart, which sshd logs in the same
     /// words.
     #[arg(long, value_name = "A:R:B")]
@@ -675,6 +685,11 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 
 fn duration(text: &str) -> Result<Duration, String> {
     sshchurn_core::scenario::parse_duration(text).map_err(|error| error.to_string())
+}
+
+fn moment(text: &str) -> Result<Moment, String> {
+    Moment::try_from(text.to_owned())
+        .map_err(|error| format!("{error}; write it like 2026-04-05T04:35:07"))
 }
 
 fn time_scale(text: &str) -> Result<f64, String> {

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use sshchurn_core::diagnosis::NoArrivals;
 use sshchurn_core::exit_code::ExitCode;
 use sshchurn_report::WriteError;
 use sshchurn_server::ServerError;
@@ -34,6 +35,14 @@ pub(super) enum CliError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// A log does not show the arrivals that a scenario needs.
+    #[error("cannot write the scenario {}", path.display())]
+    NoArrivals {
+        /// The scenario.
+        path: PathBuf,
+        /// Why.
+        source: NoArrivals,
     },
     /// A page of the manual could not be written.
     #[error(transparent)]
@@ -94,6 +103,13 @@ impl CliError {
     pub(super) fn exit_code(&self) -> ExitCode {
         match self {
             CliError::Scenario(_) | CliError::Usage(_) => ExitCode::Usage,
+            CliError::NoArrivals { source, .. } => match source {
+                NoArrivals::ZoneOfWindow | NoArrivals::TooLong { .. } => ExitCode::Usage,
+                NoArrivals::None { .. }
+                | NoArrivals::NoStamps
+                | NoArrivals::SeveralServers(_)
+                | NoArrivals::MixedZones => ExitCode::Inconclusive,
+            },
             CliError::Signals(_)
             | CliError::Runtime(_)
             | CliError::Output(_)

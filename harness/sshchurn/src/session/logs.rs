@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use flate2::read::MultiGzDecoder;
-use sshchurn_core::diagnosis::{Diagnoser, Diagnosis};
+use sshchurn_core::diagnosis::{ArrivalWindow, Arrivals, Diagnoser, Diagnosis, NoArrivals};
 use sshchurn_core::release::Release;
 use sshchurn_core::scenario::MaxStartups;
 use sshchurn_core::server_log::{Envelopes, LogLines, Moment};
@@ -20,8 +20,41 @@ const LONGEST_LINE: usize = 64 * 1024;
 /// How far the first stamp of a log is looked for, bytes: a log that has none by then has none.
 const PEEK: usize = 256 * 1024;
 const CHUNK: usize = 128 * 1024;
-const GZIP: [u8; 2] = [0x1f, 0x8b];
-const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+const GZIP: &[u8] = &[0x1f, 0x8b];
+const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+/// What files begin with that are logs in a form not read here: which it is, and what makes a log of it.
+const OTHERS: [(&[u8], &str); 7] = [
+    (
+        b"\xfd7zXZ\0",
+        "compressed with xz: use `xz -dc LOG | sshchurn diagnose -`",
+    ),
+    (
+        b"BZh",
+        "compressed with bzip2: use `bzip2 -dc LOG | sshchurn diagnose -`",
+    ),
+    (
+        b"\x04\x22\x4d\x18",
+        "compressed with lz4: use `lz4 -dc LOG | sshchurn diagnose -`",
+    ),
+    (
+        b"PK\x03\x04",
+        "a zip archive: use `unzip -p LOG | sshchurn diagnose -`",
+    ),
+    (
+        b"LPKSHHRH",
+        "journald's own file: use `journalctl --file LOG -o json | sshchurn diagnose -`",
+    ),
+    (
+        b"\xff\xfe",
+        "UTF-16: use `iconv -f UTF-16 -t UTF-8 LOG | sshchurn diagnose -`",
+    ),
+    (
+        b"\xfe\xff",
+        "UTF-16: use `iconv -f UTF-16 -t UTF-8 LOG | sshchurn diagnose -`",
+    ),
+];
+/// The longest of these beginnings.
+const MAGIC: u64 = 8;
 /// The name of standard input.
 const STDIN: &str = "-";
 
@@ -46,6 +79,8 @@ struct Log {
 pub struct Diagnosed {
     /// What they say.
     pub diagnosis: Diagnosis,
+    /// When connections arrived, where that was asked for.
+    pub arrivals: Option<Result<Arrivals, NoArrivals>>,
     /// Their names as they were given.
     pub inputs: Vec<String>,
 }
@@ -59,6 +94,7 @@ pub fn diagnose(
     paths: &[PathBuf],
     max_startups: Option<MaxStartups>,
     release: Option<Release>,
+    arrivals: Option<ArrivalWindow>,
 ) -> Result<Diagnosed, SessionError> {
     let mut logs = paths
         .iter()
@@ -66,6 +102,9 @@ pub fn diagnose(
         .collect::<Result<Vec<_>, _>>()?;
     logs.sort_by_key(|log| (log.first.is_none(), log.first));
     let mut diagnoser = Diagnoser::new(max_startups, release);
+    if let Some(window) = arrivals {
+        diagnoser = diagnoser.collecting(window);
+    }
     let mut inputs = Vec::new();
     for log in logs {
         inputs.push(log.path.display().to_string());
@@ -83,6 +122,7 @@ pub fn diagnose(
         feed(bytes, |line| diagnoser.line(line)).map_err(unreadable)?;
     }
     Ok(Diagnosed {
+        arrivals: diagnoser.take_arrivals(),
         diagnosis: diagnoser.finish(),
         inputs,
     })
@@ -149,21 +189,49 @@ fn first_stamp(head: &[u8], written: i64) -> Option<Moment> {
 /// The bytes as they were before they were compressed, as far as their first ones say that they are.
 fn unpacked(mut bytes: impl Read + 'static) -> io::Result<Box<dyn Read>> {
     let mut magic = Vec::new();
-    bytes
-        .by_ref()
-        .take(ZSTD.len() as u64)
-        .read_to_end(&mut magic)?;
-    let gzip = magic.starts_with(&GZIP);
-    let zstd = magic == ZSTD;
+    bytes.by_ref().take(MAGIC).read_to_end(&mut magic)?;
+    if let Some((_, what)) = OTHERS.iter().find(|(begin, _)| magic.starts_with(begin)) {
+        return Err(io::Error::other(format!("it is {what}")));
+    }
+    let gzip = magic.starts_with(GZIP);
+    let zstd = magic.starts_with(ZSTD);
     let whole = Cursor::new(magic).chain(bytes);
     Ok(if gzip {
         // Rotated logs are sometimes put together: all members of the file.
-        Box::new(MultiGzDecoder::new(whole))
+        Box::new(Packed {
+            bytes: MultiGzDecoder::new(whole),
+            command: "gzip -dc",
+        })
     } else if zstd {
-        Box::new(zstd::stream::read::Decoder::new(whole)?)
+        Box::new(Packed {
+            bytes: zstd::stream::read::Decoder::new(whole)?,
+            command: "zstd -dc",
+        })
     } else {
         Box::new(whole)
     })
+}
+
+/// What is unpacked while it is read, with the way out of a damaged file in its errors.
+struct Packed<R> {
+    bytes: R,
+    command: &'static str,
+}
+
+impl<R: Read> Read for Packed<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        use io::ErrorKind as K;
+        self.bytes.read(into).map_err(|error| match error.kind() {
+            K::InvalidInput | K::InvalidData | K::UnexpectedEof | K::Other => io::Error::new(
+                error.kind(),
+                format!(
+                    "{error}: the file is cut or damaged; `{} LOG | sshchurn diagnose -` reads it as far as it goes",
+                    self.command
+                ),
+            ),
+            _ => error,
+        })
+    }
 }
 
 fn feed(mut bytes: impl Read, mut sink: impl FnMut(&str)) -> io::Result<()> {
