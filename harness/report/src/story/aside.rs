@@ -271,7 +271,7 @@ mod tests {
              arithmetic says login 12 to 13.",
             "every 5.00 s none of 14 logins was refused; sshd's arithmetic says none is refused.",
             "every 1.00 s login 2 was refused, and not by a ban (MaxStartups); sshd's arithmetic says login 2 to 3.",
-            "with no pause login 9 met a ban (authfail); it was not over after 16.60 s, and sshd had said 17.00 s, before 1 more \
+            "with no pause login 9 met a ban (authfail); it was not over after 16.60 s, and sshd had said 17.00 s, before 1 login more \
              that had begun failed too; sshd's arithmetic says otherwise: login 5.",
         ]
         .map(|sentence| format!("{name}: {sentence}"));
