@@ -137,7 +137,8 @@ impl ExternalLog {
             heard: Arc::clone(&self.heard),
             endpoint: endpoint.clone(),
         };
-        mark.line().await
+        // What a refusal has in the log says nothing of its level.
+        mark.line(Settled::ByALogin).await
     }
 
     /// Hands every line of sshd's on from now on. `None` when that is done already.
@@ -307,6 +308,15 @@ fn said<'a>(message: &Message<'a>) -> Option<(Peer<'a>, Said)> {
     }
 }
 
+/// Which connection of ours is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Settled {
+    /// One that logged in: its lines show the level.
+    ByALogin,
+    /// A refused one will do: its line stands behind everything before it as well.
+    ByAnything,
+}
+
 /// Says how far a log is: by a connection of its own whose line has come.
 #[derive(Debug)]
 pub(crate) struct LogMark {
@@ -320,7 +330,7 @@ impl LogMark {
     /// # Errors
     /// [`LogLost`] where that cannot be seen.
     pub(crate) async fn arrived(&self) -> Result<(), LogLost> {
-        match self.line().await {
+        match self.line(Settled::ByAnything).await {
             Ok(_) => Ok(()),
             Err(Unmarked::Ended(how)) => Err(LogLost::CommandEnded { how }),
             Err(Unmarked::NotNamed | Unmarked::LetsNobodyIn) => Err(LogLost::Late {
@@ -336,7 +346,7 @@ impl LogMark {
 
     /// Logs in and says good-bye, which earns no penalty, until a line names such a connection. One that is refused may have a
     /// line as well.
-    async fn line(&self) -> Result<Said, Unmarked> {
+    async fn line(&self, by: Settled) -> Result<Said, Unmarked> {
         let mut changed = self.heard.changed.subscribe();
         {
             let mut inner = lock(&self.heard.inner);
@@ -346,19 +356,20 @@ impl LogMark {
             inner.peers = Some(HashMap::new());
         }
         let deadline = Instant::now() + LINE_WITHIN;
-        let found = self.look(&mut changed, deadline).await;
+        let found = self.look(by, &mut changed, deadline).await;
         lock(&self.heard.inner).peers = None;
         found
     }
 
     async fn look(
         &self,
+        by: Settled,
         changed: &mut watch::Receiver<()>,
         deadline: Instant,
     ) -> Result<Said, Unmarked> {
         let connector = self.endpoint.connector();
         let clock = RunClock::start();
-        let (mut ours, mut logged_in) = (Vec::new(), false);
+        let (mut ours, mut refused, mut logged_in) = (Vec::new(), Vec::new(), false);
         loop {
             let tap = Tap::new(clock.clone());
             let login = connector
@@ -369,7 +380,11 @@ impl LogMark {
                 let mut inner = lock(&self.heard.inner);
                 inner.own = Some(peer.0);
                 inner.marks.push(peer);
-                ours.push(peer);
+                if login.is_ok() || by == Settled::ByAnything {
+                    ours.push(peer);
+                } else {
+                    refused.push(peer);
+                }
             }
             let wait = match login {
                 Ok(session) => {
@@ -384,6 +399,10 @@ impl LogMark {
                 return Ok(said);
             }
             if Instant::now() >= deadline {
+                // It is this server's log all the same, of which nothing more is known.
+                if !logged_in && let Some(said) = self.named(&refused, changed, deadline).await? {
+                    return Ok(said);
+                }
                 return Err(if logged_in {
                     Unmarked::NotNamed
                 } else {

@@ -277,7 +277,7 @@ fn server_that_is_being_throttled_is_measured_and_the_report_says_that_it_was_bu
     assert!(of_both(&report, "attempts") > 0);
     let warnings = report["warnings"].to_string();
     assert!(
-        warnings.contains("logins before the first round") && warnings.contains("was busy"),
+        warnings.contains("logins of a single client within") && warnings.contains("was busy"),
         "{warnings}"
     );
 }
