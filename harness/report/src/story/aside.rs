@@ -154,10 +154,7 @@ fn of_task(task: &FailingLogins) -> String {
             let announced = ban.announced_ns.map_or_else(String::new, |ns| {
                 let longer = match ban.failed_after {
                     0 => String::new(),
-                    more => format!(
-                        ", before {} more that had begun failed too",
-                        counted(more, "login")
-                    ),
+                    more => format!(", before {more} more that had begun failed too"),
                 };
                 format!(", and sshd had said {}{longer}", time(ns))
             });
