@@ -279,7 +279,7 @@ fn a_log_without_arrivals_writes_no_scenario_and_says_why() {
             ARRIVALS,
             &["--to", "1999-01-01T00:00:00"],
             3,
-            "outside there are 5",
+            "outside there are 6 such lines",
         ),
         (
             ARRIVALS,

@@ -76,11 +76,11 @@ pub enum NoArrivals {
         "no line in it shows a connection that was let in, logged in or refused{}",
         match .elsewhere {
             0 => String::new(),
-            count => format!(" between --from and --to; outside there are {count}"),
+            count => format!(" between --from and --to; outside there are {count} such lines"),
         }
     )]
     None {
-        /// Those outside of the window.
+        /// Lines outside of the window.
         elsewhere: u64,
     },
     /// Nobody stamped them.
