@@ -523,9 +523,9 @@ fn holders_and_logins_that_fail_are_counted_apart_on_the_stand_in_which_bans_nob
         &[
             path.to_str().unwrap(),
             "--target",
-            "external",
-            "--host",
-            "127.0.0.1",
+            "docker",
+            "--network",
+            "published",
         ],
     )
     .code(2);
