@@ -130,7 +130,8 @@ impl Truth {
             .filter(|line| !line.starts_with("Unable to load host key"))
             .filter_map(|line| line.trim().split_once(' '))
             .map(|(keyword, value)| (keyword.to_lowercase(), value.trim().to_owned()))
-            .filter(|(keyword, _)| keyword != "hostkey")
+            // What it says of lines that it ignores begins with a path.
+            .filter(|(keyword, _)| keyword != "hostkey" && !keyword.contains('/'))
             .collect()
     }
 }
