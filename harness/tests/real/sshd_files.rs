@@ -126,9 +126,12 @@ impl Truth {
     fn settings(&self) -> BTreeSet<(String, String)> {
         self.text
             .lines()
+            // Up to 9.2 `-T` looks for the keys that a file names.
+            .filter(|line| !line.starts_with("Unable to load host key"))
             .filter_map(|line| line.trim().split_once(' '))
             .map(|(keyword, value)| (keyword.to_lowercase(), value.trim().to_owned()))
-            .filter(|(keyword, _)| keyword != "hostkey")
+            // What it says of lines that it ignores begins with a path.
+            .filter(|(keyword, _)| keyword != "hostkey" && !keyword.contains('/'))
             .collect()
     }
 }
