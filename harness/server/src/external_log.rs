@@ -188,9 +188,12 @@ pub(crate) struct Heard {
     changed: watch::Sender<()>,
 }
 
+/// Where the lines go.
+type Sink = Box<dyn FnMut(&str) + Send>;
+
 struct Inner {
     envelopes: Envelopes,
-    sink: Option<Box<dyn FnMut(&str) + Send>>,
+    sink: Option<Sink>,
     /// Connections that were named since a mark was begun.
     peers: Option<HashMap<(IpAddr, u16), Said>>,
     /// This machine's address, as connections of ours have it.

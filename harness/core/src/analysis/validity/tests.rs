@@ -70,7 +70,11 @@ fn connections_that_left_an_sshd_that_bans_without_a_login_are_said_and_others_a
         None
     );
     assert_eq!(
-        left(ServerKind::External, "SSH-2.0-OpenSSH_9.7", &[held.clone()]),
+        left(
+            ServerKind::External,
+            "SSH-2.0-OpenSSH_9.7",
+            std::slice::from_ref(&held)
+        ),
         None
     );
     assert_eq!(left(ServerKind::Local, bans, &[held]), None);
