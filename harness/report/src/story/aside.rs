@@ -154,7 +154,10 @@ fn of_task(task: &FailingLogins) -> String {
             let announced = ban.announced_ns.map_or_else(String::new, |ns| {
                 let longer = match ban.failed_after {
                     0 => String::new(),
-                    more => format!(", before {more} more that had begun failed too"),
+                    more => format!(
+                        " ({} already under way failed as well, which made it longer)",
+                        counted(more, "login")
+                    ),
                 };
                 format!(", and sshd had said {}{longer}", time(ns))
             });
@@ -268,8 +271,8 @@ mod tests {
              arithmetic says login 12 to 13.",
             "every 5.00 s none of 14 logins was refused; sshd's arithmetic says none is refused.",
             "every 1.00 s login 2 was refused, and not by a ban (MaxStartups); sshd's arithmetic says login 2 to 3.",
-            "with no pause login 9 met a ban (authfail); it was not over after 16.60 s, and sshd had said 17.00 s, before 1 login more \
-             that had begun failed too; sshd's arithmetic says otherwise: login 5.",
+            "with no pause login 9 met a ban (authfail); it was not over after 16.60 s, and sshd had said 17.00 s (1 login already \
+             under way failed as well, which made it longer); sshd's arithmetic says otherwise: login 5.",
         ]
         .map(|sentence| format!("{name}: {sentence}"));
         assert_eq!(failing(&report), expected);
