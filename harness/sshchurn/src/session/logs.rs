@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use flate2::read::MultiGzDecoder;
@@ -20,6 +21,7 @@ const LONGEST_LINE: usize = 64 * 1024;
 /// How far the first stamp of a log is looked for, bytes: a log that has none by then has none.
 const PEEK: usize = 256 * 1024;
 const CHUNK: usize = 128 * 1024;
+const CHUNKS_AHEAD: usize = 4;
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 /// What files begin with that are logs in a form not read here: which it is, and what makes a log of it.
@@ -63,7 +65,7 @@ enum Source {
     /// A file that can be opened again when its turn comes, so that any number of them may be named.
     File,
     /// Standard input or a pipe, with what was read of it to find its first stamp.
-    Stream(Box<dyn Read>),
+    Stream(Box<dyn Read + Send>),
 }
 
 struct Log {
@@ -187,7 +189,7 @@ fn first_stamp(head: &[u8], written: i64) -> Option<Moment> {
 }
 
 /// The bytes as they were before they were compressed, as far as their first ones say that they are.
-fn unpacked(mut bytes: impl Read + 'static) -> io::Result<Box<dyn Read>> {
+fn unpacked(mut bytes: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
     let mut magic = Vec::new();
     bytes.by_ref().take(MAGIC).read_to_end(&mut magic)?;
     if let Some((_, what)) = OTHERS.iter().find(|(begin, _)| magic.starts_with(begin)) {
@@ -234,19 +236,39 @@ impl<R: Read> Read for Packed<R> {
     }
 }
 
-fn feed(mut bytes: impl Read, mut sink: impl FnMut(&str)) -> io::Result<()> {
-    let mut lines = LogLines::up_to(LONGEST_LINE);
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        match bytes.read(&mut chunk) {
-            Ok(0) => break,
-            Ok(length) => lines.feed(&chunk[..length], &mut sink),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
+/// Reads, and unpacks, on a thread of its own, a few chunks ahead of what the lines mean.
+fn feed(mut bytes: impl Read + Send, mut sink: impl FnMut(&str)) -> io::Result<()> {
+    let (filled, chunks) = mpsc::sync_channel(CHUNKS_AHEAD);
+    let (back, empty) = mpsc::channel();
+    for _ in 0..CHUNKS_AHEAD {
+        // The other end is below.
+        let _ = back.send(vec![0; CHUNK]);
     }
-    lines.finish(sink);
-    Ok(())
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for mut chunk in empty {
+                let read = loop {
+                    match bytes.read(&mut chunk) {
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                        read => break read,
+                    }
+                };
+                let last = !matches!(read, Ok(1..));
+                if filled.send(read.map(|length| (chunk, length))).is_err() || last {
+                    return;
+                }
+            }
+        });
+        let mut lines = LogLines::up_to(LONGEST_LINE);
+        for read in chunks {
+            let (chunk, length) = read?;
+            lines.feed(&chunk[..length], &mut sink);
+            // Nobody takes it after the last one.
+            let _ = back.send(chunk);
+        }
+        lines.finish(sink);
+        Ok(())
+    })
 }
 
 /// Microseconds since 1970; a clock before that is at 0.
