@@ -302,6 +302,10 @@ pub struct ServerDescription {
     pub exec_cost_ns: Option<u64>,
     /// What of that cost the login shell's start-up files add, nanoseconds (login shell minus `/bin/sh`).
     pub login_shell_cost_ns: Option<u64>,
+    /// How long sshd took to start over after that (SIGHUP), so that it no longer knows what the harness's own logins earned
+    /// their address, nanoseconds; `None` where it keeps no such tables, or is somebody else's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart_ns: Option<u64>,
     /// Warnings of the target, each a full sentence with its remedy.
     pub warnings: Vec<String>,
 }

@@ -557,6 +557,7 @@ fn describe(
         round_trip_ns: None,
         exec_cost_ns: None,
         login_shell_cost_ns: None,
+        restart_ns: None,
     }
 }
 

@@ -82,6 +82,7 @@ pub fn manifest() -> Manifest {
             round_trip_ns: Some(60_000),
             exec_cost_ns: Some(4_000_000),
             login_shell_cost_ns: Some(500_000),
+            restart_ns: None,
             warnings: Vec::new(),
         },
         environment: EnvironmentRecord {

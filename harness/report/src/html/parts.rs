@@ -443,6 +443,10 @@ pub(super) fn environment(report: &RunReport) -> Vec<(String, String)> {
         texts.join(", ")
     });
     let inside = [
+        (
+            "sshd started over (SIGHUP) after these, to know no source",
+            target.restart_ns.map(|ns| duration(Some(ns))),
+        ),
         ("Login shell", target.login_shell.clone()),
         ("Packages", packages),
     ];

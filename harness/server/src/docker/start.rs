@@ -171,6 +171,7 @@ impl DockerServer {
                 round_trip_ns: None,
                 exec_cost_ns: None,
                 login_shell_cost_ns: None,
+                restart_ns: None,
                 warnings,
             },
             account: server.layout.account.clone(),

@@ -439,6 +439,7 @@ fn describe(settings: &EmbeddedSettings, address: SocketAddr, jobs: &Path) -> Se
         round_trip_ns: None,
         exec_cost_ns: None,
         login_shell_cost_ns: None,
+        restart_ns: None,
         warnings: settings.warnings(),
     }
 }

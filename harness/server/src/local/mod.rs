@@ -236,6 +236,7 @@ impl LocalServer {
                 round_trip_ns: None,
                 exec_cost_ns: None,
                 login_shell_cost_ns: None,
+                restart_ns: None,
                 warnings: found.warnings.clone(),
             },
             supervisor,

@@ -389,7 +389,7 @@ impl Running<'_> {
         };
         let begun = Instant::now();
         if server.forget_sources().await? {
-            tracing::info!(took = ?begun.elapsed(), "sshd has started over and knows no source");
+            description.restart_ns = Some(nanoseconds(begun.elapsed()));
         }
         if description.kind == ServerKind::External {
             description.warnings.extend(was_busy(&measured));
