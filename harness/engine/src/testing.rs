@@ -37,6 +37,8 @@ pub(crate) struct Script {
     pub(crate) refuse_all: Option<AttemptOutcome>,
     /// Time one connect takes.
     pub(crate) connect_takes: Duration,
+    /// Times that the next connects take instead.
+    pub(crate) next_connects_take: VecDeque<Duration>,
     /// Time an orderly close takes.
     pub(crate) close_takes: Duration,
     /// The server ends a held connection after this time.
@@ -125,7 +127,11 @@ impl FakeConnector {
 
     async fn answer(&self, tap: &Tap) -> Result<(), AttemptOutcome> {
         tap.connect_called();
-        let takes = self.script.lock().unwrap().connect_takes;
+        let takes = {
+            let mut script = self.script.lock().unwrap();
+            let next = script.next_connects_take.pop_front();
+            next.unwrap_or(script.connect_takes)
+        };
         tokio::time::sleep(takes).await;
         let mut script = self.script.lock().unwrap();
         match script

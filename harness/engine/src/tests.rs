@@ -945,6 +945,25 @@ async fn logins_that_fail_keep_their_spacing_until_one_is_refused_and_then_a_val
 }
 
 #[tokio::test(start_paused = true)]
+async fn login_that_outlasts_its_spacing_is_followed_at_once_and_those_after_it_do_not_catch_up() {
+    let mut scenario = scenario(StrategyKind::FailingLogin, 1);
+    scenario.strategies[0].tunables.spacing = vec![Duration::from_secs(5)];
+    scenario.strategies[0].tunables.logins = 5;
+    let slow = Script {
+        connect_takes: Duration::from_millis(100),
+        next_connects_take: [Duration::from_millis(100), Duration::from_secs(16)].into(),
+        ..Script::default()
+    };
+    let told = tell(&scenario, vec![slow]).await;
+    everything_ended_once(&told);
+    let pauses: Vec<f64> = attempts_at(&told, Phase::Submit)
+        .windows(2)
+        .map(|pair| (pair[1] - pair[0]).round())
+        .collect();
+    assert_eq!(pauses, [5.0, 16.0, 5.0, 5.0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_ban_that_outlasts_the_probing_is_no_failure_and_another_end_of_a_login_is() {
     let mut scenario = scenario(StrategyKind::FailingLogin, 1);
     scenario.strategies[0].tunables.probe_timeout = Duration::from_secs(3);

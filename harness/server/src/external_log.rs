@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -39,7 +39,7 @@ const AGAIN_AFTER: Duration = Duration::from_millis(250);
 const ONE_LOGIN: Duration = Duration::from_secs(5);
 /// How often the reader of a command looks whether it is to end.
 const LOOK_AGAIN: u16 = 50;
-/// How long a command that has closed its output may take to end.
+/// How long a command that has closed its output, or was killed, may take to end.
 const END_WITHIN: Duration = Duration::from_secs(1);
 /// Connections that are told apart while one of ours is looked for.
 const MOST_PEERS: usize = 65_536;
@@ -485,7 +485,10 @@ impl LogCommand {
         };
         let watch = LogWatch::of_thread(move |stop| {
             read_printed(printed, hear, stop);
-            heard.end(ended(&child));
+            // Told to stop, nobody asks any more how it ended, and it is killed only after this.
+            if !stop.load(Relaxed) {
+                heard.end(ended(&child));
+            }
         })?;
         Ok((command, watch))
     }
@@ -494,19 +497,31 @@ impl LogCommand {
         read_last_lines(&complaints(self.ward.path())).unwrap_or_default()
     }
 
-    fn kill(&self) {
-        let mut child = lock(&self.child);
-        if let (Ok(None), Ok(group)) = (child.try_wait(), i32::try_from(child.id())) {
-            // It may have ended since.
+    fn kill(&self) -> io::Result<()> {
+        let process = {
+            let mut child = lock(&self.child);
+            let (Ok(None), Ok(group)) = (child.try_wait(), i32::try_from(child.id())) else {
+                return Ok(());
+            };
+            // It may have ended since, or be another user's.
             let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
-            let _ = child.wait();
+            group
+        };
+        match status(&self.child) {
+            Some(_) => Ok(()),
+            None => Err(io::Error::other(format!(
+                "process {process} is still there {} s after it was to be killed; another user's (`sudo`) cannot be killed from \
+                 here",
+                END_WITHIN.as_secs()
+            ))),
         }
     }
 
     fn stop(self) -> io::Result<()> {
-        self.kill();
+        let killed = self.kill();
         // What it has started in other groups bears the ward's mark.
-        self.ward.remove()
+        let removed = self.ward.remove();
+        killed.and(removed)
     }
 }
 
@@ -538,12 +553,20 @@ fn read_printed(mut printed: ChildStdout, mut hear: impl FnMut(&str), stop: &Ato
 
 /// How the command ended, in words.
 fn ended(child: &Mutex<Child>) -> String {
+    status(child).map_or_else(
+        || String::from("it closed its output"),
+        |status| status.to_string(),
+    )
+}
+
+/// Waits for the end of the command; `None` where that has not come after [`END_WITHIN`].
+fn status(child: &Mutex<Child>) -> Option<ExitStatus> {
     let deadline = std::time::Instant::now() + END_WITHIN;
     loop {
         match lock(child).try_wait() {
-            Ok(Some(status)) => return status.to_string(),
             Ok(None) if std::time::Instant::now() < deadline => {}
-            Ok(None) | Err(_) => return String::from("it closed its output"),
+            Ok(status) => return status,
+            Err(_) => return None,
         }
         std::thread::sleep(Duration::from_millis(2));
     }
@@ -565,4 +588,41 @@ pub(crate) fn not_named(told: &str, lines: u64, address: SocketAddr) -> String {
          or an address translation or a forwarder between changes addresses and ports; only the client's side is measured",
         LINE_WITHIN.as_secs()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_that_still_runs_is_ended_without_asking_how_it_ended() {
+        let heard = Arc::new(Heard::default());
+        let (command, watch) =
+            LogCommand::start("exec sleep 600", Arc::clone(&heard), |_: &str| {})
+                .expect("a command");
+        watch.stop();
+        assert_eq!(lock(&heard.inner).ended, None);
+        let child = Arc::clone(&command.child);
+        command.stop().expect("ended");
+        let status = lock(&child).try_wait().expect("asked");
+        assert!(status.is_some(), "killed and waited for");
+    }
+
+    #[test]
+    fn command_that_cannot_be_killed_is_named_and_not_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        // In our own group, so that the kill meets nobody, as with another user's.
+        let child = Command::new("sleep").arg("600").spawn().expect("a process");
+        let child = Arc::new(Mutex::new(child));
+        let command = LogCommand {
+            ward: Ward::create(folder.path(), ward::Kind::Log).expect("a ward"),
+            child: Arc::clone(&child),
+        };
+        let error = command.stop().expect_err("it is still there");
+        let mut child = lock(&child);
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+        let named = format!("process {} is still there", child.id());
+        assert!(error.to_string().contains(&named), "{error}");
+    }
 }

@@ -24,6 +24,7 @@ mod external_log;
 pub mod local;
 mod log_follower;
 mod owner;
+mod readable;
 mod readiness;
 mod running;
 mod slow_auth;

@@ -128,6 +128,10 @@ impl LogFollower {
     /// # Errors
     /// When it cannot be read.
     fn at_the_end(path: PathBuf) -> io::Result<Self> {
+        // Opening a FIFO waits for its writer.
+        if !fs::metadata(&path)?.is_file() {
+            return Err(io::Error::other("it is no regular file; use --log-command"));
+        }
         let file = File::open(&path)?;
         let mut follower = LogFollower::new(path);
         follower.rotation = Rotation::Expected;
@@ -605,6 +609,15 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let watch = LogWatch::start(folder.path().to_path_buf(), |_| {}).expect("a thread");
         assert_eq!(watch.caught_up().await, Err(LogLost::Ended));
+    }
+
+    #[test]
+    fn fifo_is_refused_and_its_writer_not_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("made");
+        let error = LogWatch::from_the_end(path, |_| {}).expect_err("no file");
+        assert!(error.to_string().contains("--log-command"), "{error}");
     }
 
     #[test]

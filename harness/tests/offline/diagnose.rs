@@ -266,6 +266,9 @@ fn a_log_without_arrivals_writes_no_scenario_and_says_why() {
     let scenario = folder.path().join("s.toml");
     let twice = ARRIVALS.to_owned() + &ARRIVALS.replace(" host ", " other ");
     let unstamped = "Connection from 192.0.2.9 port 5 on 192.0.2.1 port 22\n";
+    let zoned = "2026-04-05T04:35:00Z host sshd[700]: Connection from 192.0.2.9 port 5 on 192.0.2.1 port 22\n";
+    let level_changed = "Apr  5 04:35:00 host sshd[700]: Accepted password for x from 192.0.2.9 port 5 ssh2\n\
+         Apr  5 09:00:00 host sshd[703]: Connection from 192.0.2.9 port 8 on 192.0.2.1 port 22\n";
     for (log, more, code, why) in [
         (
             "Apr  5 04:35:00 host cron[1]: nothing\n",
@@ -287,6 +290,13 @@ fn a_log_without_arrivals_writes_no_scenario_and_says_why() {
             2,
             "without one",
         ),
+        (
+            zoned,
+            &["--from", "2026-01-01T00:00:00"],
+            2,
+            "write --from and --to with one",
+        ),
+        (level_changed, &[], 3, "choose one part"),
         (ARRIVALS, &["--to", "yesterday"], 2, "write it like"),
     ] {
         let arguments = ["-", "--write-scenario", scenario.to_str().unwrap()];

@@ -36,6 +36,8 @@ fn file_that_cannot_be_read_is_named_with_the_line_that_asks_for_it_and_the_reme
     );
     let upwards = write(path, "upwards", "Include /etc/../../secret\n");
     let link = write(path, "linked", "Include /link\n");
+    let spelt = write(path, "spelt", "=Incl\"ude\" /link\n");
+    let order = write(path, "order", "Include /\u{1b}[2J\n");
     let no_root = path.join("no-root").display().to_string();
     for (arguments, words) in [
         (vec![&*missing], "none: No such file"),
@@ -50,6 +52,8 @@ fn file_that_cannot_be_read_is_named_with_the_line_that_asks_for_it_and_the_reme
         (vec![&*absolute], "--config-root DIR"),
         (vec![&*upwards, "--config-root", &root], "leads out of"),
         (vec![&*link, "--config-root", &root], "leads out of"),
+        (vec![&*spelt, "--config-root", &root], "leads out of"),
+        (vec![&*order], "Include /\u{fffd}[2J"),
         (
             vec![&*absolute, "--config-root", &no_root],
             "no-root: No such file",
@@ -67,6 +71,7 @@ fn file_that_cannot_be_read_is_named_with_the_line_that_asks_for_it_and_the_reme
                 refused.stderr
             );
             assert!(!refused.stderr.contains("7:7:7"));
+            assert!(!refused.stderr.contains('\u{1b}'));
             assert_eq!(refused.stdout, "");
         }
     }

@@ -81,7 +81,7 @@ fn ladder(release: &str) {
         "failing-login: the smallest spacing that never banned is 5.00 s (6 failing logins each).";
     assert!(finished.stdout.contains(told), "{}", finished.stdout);
     assert!(finished.stdout.contains(
-        "every 6.00 s none of 6 logins was refused; sshd's arithmetic says none is refused."
+        "every 6.00 s: none of 6 logins was refused; sshd's arithmetic says none is refused."
     ));
 }
 

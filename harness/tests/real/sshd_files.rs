@@ -30,7 +30,7 @@ fn main_file(root: &Path) -> PathBuf {
 
 /// Lines that people have, and what each release was seen to make of them: `MaxStartups` on 8.4 to 10.0, and from 10.3 on;
 /// `-` where it refuses the file.
-const LINES: [(&str, &str, &str, &str); 24] = [
+const LINES: [(&str, &str, &str, &str); 29] = [
     (
         "two",
         "MaxStartups 10:30:60\nPort 22\nMaxStartups 500\n",
@@ -89,6 +89,36 @@ const LINES: [(&str, &str, &str, &str); 24] = [
     ("open", "MaxStartups \"10:30:60\n", "-", "-"),
     ("stuck", "MaxStartups 10:30\nLoginGraceTime90\n", "-", "-"),
     ("exec", "Match exec \"/bin/true\"\n", "-", "-"),
+    (
+        "exec-block",
+        "Match exec \"/bin/true\"\n  MaxSessions 3\n",
+        "-",
+        "-",
+    ),
+    (
+        "first-equals",
+        "=MaxStartups 10:30:60\n",
+        "10:30:60",
+        "10:30:60",
+    ),
+    (
+        "two-equals",
+        "= =MaxStartups 10:30:60\n",
+        "10:30:100",
+        "10:30:100",
+    ),
+    (
+        "empty-word",
+        "\"\" MaxStartups 10:30:60\n",
+        "10:30:60",
+        "10:30:60",
+    ),
+    (
+        "quoted-half",
+        "Max\"Startups\" 10:30:60\n",
+        "10:30:60",
+        "10:30:60",
+    ),
     // On 8.4 it is `-`: single quotes are since 8.7.
     ("single", "MaxStartups '10:30:60'\n", "10:30:60", "10:30:60"),
 ];
@@ -191,7 +221,8 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     runtime.unwrap().block_on(future)
 }
 
-/// Takes the lines that a release refuses out of a tree, as a person would who believes the program.
+/// Takes the lines that a release refuses out of a tree, as a person would who believes the program. A block keeps a first line:
+/// what it says was for some connections only.
 fn mend(folder: &Path, name: &str, answer: &ConfigAnswer) {
     let root = folder.join(name);
     let config = read_sshd_config(&main_file(&root), Some(&root)).unwrap();
@@ -206,12 +237,10 @@ fn mend(folder: &Path, name: &str, answer: &ConfigAnswer) {
             .text
             .split_inclusive('\n')
             .enumerate()
-            .map(|(line, text)| {
-                if refused.contains(&(line + 1)) {
-                    "\n"
-                } else {
-                    text
-                }
+            .map(|(line, text)| match refused.contains(&(line + 1)) {
+                true if text.starts_with("Match") => "Match user !*\n",
+                true => "\n",
+                false => text,
             })
             .collect();
         fs::write(&file.name, text).unwrap();

@@ -100,6 +100,9 @@ fn climbs_that_login_grace_time_or_a_limit_per_source_cut_short_are_no_agreement
         "local",
         "--climbs",
         "2",
+        // Further than any machine climbs in a second.
+        "--max-startups",
+        "10:30:400",
         "--sshd-option",
         "LoginGraceTime=1",
     ];

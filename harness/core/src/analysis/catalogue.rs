@@ -548,7 +548,7 @@ catalogue! {
     "refusal", Nanoseconds, Neither, true, CLIENT, Source::Latency(Stage::Refusal),
         "connect() called to refusal known.";
     "ban", Nanoseconds, Neither, false, ALL, Source::Latency(Stage::Ban),
-        "failing-login: from the beginning of a ban to the first login with a valid key that was let in; up to probe_interval too long.";
+        "failing-login: from the last failure before a ban to the answer to the first valid key that was let in; up to probe_interval too long.";
     "submit", Nanoseconds, Less, false, CLIENT, Source::Latency(Stage::Submit),
         "Intended start of a task to the end of its submit phase.";
     "task", Nanoseconds, Less, false, NONE, Source::Latency(Stage::Task),

@@ -53,9 +53,10 @@ pub struct Ban {
     pub announced_ns: Option<u64>,
     /// Logins that had begun before it and failed after it had: each makes it longer than sshd said.
     pub failed_after: u64,
-    /// From its beginning to the last connection that it refused, nanoseconds.
+    /// From its beginning, or from its first refusal without sshd's line, to the last connection that it refused, nanoseconds.
     pub at_least_ns: u64,
-    /// From its beginning to the first login with a valid key that was let in, nanoseconds; `null` where none was.
+    /// From the end of the last login that failed before it to sshd's answer to the first valid key that was let in,
+    /// nanoseconds; `null` where none was.
     pub at_most_ns: Option<u64>,
 }
 
@@ -128,15 +129,18 @@ impl Plan {
     pub(super) fn of(record: &FailingRecord, manifest: &Manifest) -> Plan {
         let target = &manifest.target;
         let release = target.release.as_deref().and_then(Release::find);
-        let in_force = target
-            .effective_config
-            .iter()
-            .find(|(keyword, _)| keyword == "persourcepenalties");
+        let in_force = |name: &str| {
+            let mut settings = target.effective_config.iter();
+            settings.find_map(|(keyword, value)| (keyword == name).then_some(value.as_str()))
+        };
+        // Whom such a list spares is not computed here.
+        let spares = in_force("persourcepenaltyexemptlist").is_some_and(|list| list != "none");
         Plan {
             record: record.clone(),
-            rule: in_force
+            rule: in_force("persourcepenalties")
+                .filter(|_| !spares)
                 .zip(release)
-                .and_then(|((_, value), release)| PenaltyRule::parse(value, release)),
+                .and_then(|(value, release)| PenaltyRule::parse(value, release)),
         }
     }
 }
@@ -193,10 +197,20 @@ fn of_task(plan: &Plan, task: TaskId, attempts: &[Attempt], bans: &[BanLine]) ->
         let last = refused
             .map(ClientView::begun)
             .fold(client.begun(), RunInstant::max);
+        // The line is read later than it was written, so that it is no bound from below: the login that earned the ban is.
+        let known_by = line.map_or(client.begun(), |line| line.read_at);
+        let earned = logins[..index]
+            .iter()
+            .map(|(_, login)| *login)
+            .filter(|login| failed(login) && login.ended <= known_by)
+            .map(|login| login.ended)
+            .max()
+            .unwrap_or(began);
         let let_in = probes
             .iter()
             .find(|probe| probe.outcome == AttemptOutcome::Handshake)
-            .map(|probe| probe.begun());
+            .map(|probe| probe.trace.identified.unwrap_or(probe.ended));
+        let in_force = line.map_or(client.begun(), |_| began);
         Ban {
             began_ns: began.0,
             failed_after: logins
@@ -204,8 +218,8 @@ fn of_task(plan: &Plan, task: TaskId, attempts: &[Attempt], bans: &[BanLine]) ->
                 .filter(|(_, client)| failed(client) && line.is_some() && client.ended > began)
                 .count() as u64,
             announced_ns: line.and_then(|line| line.length).map(nanoseconds),
-            at_least_ns: nanoseconds(last.since(began)),
-            at_most_ns: let_in.map(|at| nanoseconds(at.since(began))),
+            at_least_ns: nanoseconds(last.since(in_force)),
+            at_most_ns: let_in.map(|at| nanoseconds(at.since(earned))),
         }
     });
     FailingLogins {
@@ -269,6 +283,8 @@ fn predict<'a>(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::analysis::ledger_builder::{LedgerBuilder, manifest};
     use crate::analysis::summary::RunSummary;
@@ -345,6 +361,7 @@ mod tests {
             trace: AttemptTrace {
                 connect_called: Some(at),
                 connected: Some(at),
+                identified: handshake.then(|| at + Duration::from_millis(20)),
                 local_address: source.parse().ok(),
                 local_port: Some(port),
                 ..AttemptTrace::default()
@@ -416,7 +433,8 @@ mod tests {
         );
         // 50 ms to the refusal and 50 ms of it, then the waits and 50 ms of the probe between.
         assert_eq!(ban.at_least_ns, 10_100_000_000);
-        assert_eq!(ban.at_most_ns, Some(17_150_000_000));
+        // From the end of the fourth, 950 ms before the line, to the identification of the server.
+        assert_eq!(ban.at_most_ns, Some(18_120_000_000));
         assert_eq!(
             banned.predicted,
             Some(Predicted {
@@ -431,6 +449,45 @@ mod tests {
         assert_eq!(value(&run, "first_banned_attempt"), Some(5.0));
         assert_eq!(value(&run, "unbanned_spacing"), Some(6e9));
         assert!(value(&run, "ban").is_some());
+    }
+
+    #[test]
+    fn ban_that_sshd_did_not_announce_lasted_from_its_first_refusal_at_least_and_from_the_last_failure_at_most()
+     {
+        let mut ledger = begun(&[1]);
+        for _ in 0..4 {
+            attempt(&mut ledger, 0, Phase::Submit, WRONG_KEY, "");
+            ledger.wait(950);
+        }
+        attempt(&mut ledger, 0, Phase::Submit, REFUSED, AUTHFAIL);
+        ledger.wait(10_000);
+        attempt(&mut ledger, 0, Phase::Poll, REFUSED, AUTHFAIL);
+        ledger.wait(7_000);
+        attempt(&mut ledger, 0, Phase::Poll, AttemptOutcome::Handshake, "");
+        let run = finished(ledger, 1);
+        let ban = run.strategies[0].rounds[0].failing[0].ban.expect("a ban");
+        assert_eq!((ban.announced_ns, ban.failed_after), (None, 0));
+        assert_eq!(ban.at_least_ns, 10_050_000_000);
+        assert_eq!(ban.at_most_ns, Some(18_070_000_000));
+    }
+
+    #[test]
+    fn nothing_is_predicted_where_some_sources_are_spared() {
+        let mut manifest = manifest();
+        manifest.target.release = Some("OpenSSH_10.0p2".to_owned());
+        let record = FailingRecord {
+            logins: 6,
+            spacing_ns: vec![0],
+        };
+        for (list, known) in [("none", true), ("127.0.0.0/8", false)] {
+            manifest.target.effective_config = [
+                ("persourcepenalties", "crash:90 authfail:5 max:600 min:15"),
+                ("persourcepenaltyexemptlist", list),
+            ]
+            .map(|(keyword, value)| (keyword.to_owned(), value.to_owned()))
+            .into();
+            assert_eq!(Plan::of(&record, &manifest).rule.is_some(), known, "{list}");
+        }
     }
 
     #[test]

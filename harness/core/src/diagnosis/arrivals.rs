@@ -1,8 +1,8 @@
 //! When connections arrived, as far as a log shows it: what a scenario needs to repeat them.
 //!
 //! Owns which lines are an arrival, and the bound on how many are kept. A log shows one in one of three ways: `Connection from` (let
-//! in; VERBOSE and above), `Accepted` (logged in; INFO), and a refusal with a line of its own. The first includes the second, so that
-//! the two are never added up.
+//! in; VERBOSE and above), `Accepted` (logged in; INFO), and a refusal with a line of its own. At one level the first includes the
+//! second, so that the two are never added up; of a log whose level changed neither alone has all.
 
 use std::time::Duration;
 
@@ -12,6 +12,11 @@ use crate::server_log::Moment;
 pub const MOST_ARRIVALS: usize = 100_000;
 /// Servers named in an error.
 const MOST_NAMES: usize = 5;
+/// A login comes after its connection by what it takes to log in. By more than this it was of a time without such lines,
+/// microseconds.
+const LOGIN: i64 = 300 * 1_000_000;
+/// Lines of several processes may be written so much out of order, microseconds.
+const DISORDER: i64 = 1_000_000;
 /// Log clocks, the coarsest first, microseconds.
 const STEPS: [i64; 2] = [1_000_000, 1000];
 
@@ -64,6 +69,8 @@ pub struct Arrivals {
     pub refused: u64,
     /// Later ones, which were too many.
     pub left_out: u64,
+    /// Those without a time stamp, which are not among them.
+    pub unstamped: u64,
     /// Fewest and most startup slots in use at a refusal by `MaxStartups` or `PerSourceMaxStartups`.
     pub slots: Option<(u32, u32)>,
 }
@@ -103,6 +110,20 @@ pub enum NoArrivals {
         "its time stamps name no time zone; write --from and --to without one, by the log's own clock"
     )]
     ZoneOfWindow,
+    /// The log has time zones and the window has none.
+    #[error("its time stamps name a time zone; write --from and --to with one, `…Z` or `…+02:00`")]
+    WindowWithoutZone,
+    /// One part of it shows connections, another logins.
+    #[error(
+        "the log shows connections in one part and only logins in another; choose one part with --from/--to"
+    )]
+    LevelChanged,
+    /// Too many, and the first lines are not the earliest.
+    #[error(
+        "it has more arrivals than a scenario takes, and is not in the order of time, so the first of them are not known; read it in \
+         order (`tac LOG | sshchurn diagnose -` where its newest line comes first), or narrow it with --from and --to"
+    )]
+    NotInOrder,
     /// More than a scenario can take.
     #[error(
         "they span {days} days, and a scenario takes at most 7; choose a part with --from and --to"
@@ -121,6 +142,13 @@ const LONGEST: i64 = 7 * 24 * 3600 * 1_000_000;
 struct Kind {
     micros: Vec<i64>,
     more: u64,
+    /// The earliest and the latest of all.
+    range: Option<(i64, i64)>,
+    /// The latest that was kept.
+    last_kept: Option<i64>,
+    /// One that was not kept came before that.
+    disordered: bool,
+    unstamped: u64,
 }
 
 impl Kind {
@@ -129,14 +157,30 @@ impl Kind {
         let kept = usize::try_from(times).map_or(room, |times| times.min(room));
         self.micros.extend(std::iter::repeat_n(micros, kept));
         super::add(&mut self.more, times.saturating_sub(kept as u64));
+        let (first, last) = self.range.unwrap_or((micros, micros));
+        self.range = Some((first.min(micros), last.max(micros)));
+        if kept > 0 {
+            self.last_kept = self.last_kept.max(Some(micros));
+        } else if let Some(last) = self.last_kept {
+            self.disordered |= last.saturating_sub(micros) > DISORDER;
+        }
     }
 
     /// Where it stops being complete.
     fn end(&self) -> i64 {
-        match self.micros.iter().max() {
-            Some(last) if self.more > 0 => *last,
+        match self.last_kept {
+            Some(last) if self.more > 0 => last,
             _ => i64::MAX,
         }
+    }
+
+    /// Whether its connections, and these logins, are of different times.
+    fn has_not_all_of(&self, logins: &Kind) -> bool {
+        let (Some(connections), Some(logins)) = (self.range, logins.range) else {
+            return false;
+        };
+        logins.0.saturating_add(LOGIN) < connections.0
+            || connections.1.saturating_add(LOGIN) < logins.1
     }
 }
 
@@ -149,7 +193,6 @@ pub(super) struct ArrivalTable {
     refusals: Kind,
     slots: Option<(u32, u32)>,
     origins: Vec<Option<String>>,
-    unstamped: u64,
     zoned: u64,
     stamped: u64,
     elsewhere: u64,
@@ -180,7 +223,12 @@ impl ArrivalTable {
         times: u64,
     ) {
         let Some(at) = at else {
-            super::add(&mut self.unstamped, times);
+            let kind = match arrival {
+                Arrival::Connection => &mut self.connections,
+                Arrival::Login => &mut self.logins,
+                Arrival::Refusal(_) => &mut self.refusals,
+            };
+            super::add(&mut kind.unstamped, times);
             return;
         };
         self.stamped += 1;
@@ -218,6 +266,15 @@ impl ArrivalTable {
         {
             return Err(NoArrivals::ZoneOfWindow);
         }
+        let names_none = |moment: Option<Moment>| moment.is_some_and(|moment| !moment.zoned);
+        if zoned && (names_none(self.window.from) || names_none(self.window.to)) {
+            return Err(NoArrivals::WindowWithoutZone);
+        }
+        let level_changed = self.connections.has_not_all_of(&self.logins);
+        // A login has a line of its connection too, where the level has those.
+        let unstamped = (self.connections.unstamped)
+            .max(self.logins.unstamped)
+            .saturating_add(self.refusals.unstamped);
         let (admitted_by, admitted) = if self.connections.micros.is_empty() {
             (AdmittedBy::Logins, self.logins)
         } else {
@@ -238,11 +295,12 @@ impl ArrivalTable {
         all.truncate(kept);
         let (Some((first, _)), Some((last, _))) = (all.first().copied(), all.last().copied())
         else {
-            return Err(match self.unstamped {
-                0 => NoArrivals::None {
+            return Err(if self.stamped == 0 && unstamped > 0 {
+                NoArrivals::NoStamps
+            } else {
+                NoArrivals::None {
                     elsewhere: self.elsewhere,
-                },
-                _ => NoArrivals::NoStamps,
+                }
             });
         };
         if self.origins.len() > 1 {
@@ -251,6 +309,12 @@ impl ArrivalTable {
             return Err(NoArrivals::SeveralServers(
                 self.origins.into_iter().map(name).collect(),
             ));
+        }
+        if level_changed {
+            return Err(NoArrivals::LevelChanged);
+        }
+        if admitted.disordered || refused.disordered {
+            return Err(NoArrivals::NotInOrder);
         }
         if last.saturating_sub(first) > LONGEST {
             return Err(NoArrivals::TooLong {
@@ -272,6 +336,7 @@ impl ArrivalTable {
             admitted,
             refused: kept as u64 - admitted,
             left_out,
+            unstamped,
             slots: self.slots,
         })
     }
@@ -394,6 +459,20 @@ mod tests {
         };
         let login = [(Arrival::Login, 0)];
         assert_eq!(collected(window, &login), Err(NoArrivals::ZoneOfWindow));
+        for window in [
+            ArrivalWindow {
+                from: at(0),
+                to: None,
+            },
+            ArrivalWindow {
+                from: zoned,
+                to: at(0),
+            },
+        ] {
+            let mut table = ArrivalTable::within(window);
+            table.came(Arrival::Login, None, zoned, 1);
+            assert_eq!(table.finish(), Err(NoArrivals::WindowWithoutZone));
+        }
         let week = [
             (Arrival::Login, 0),
             (Arrival::Login, 8 * 24 * 3600 * SECOND),
@@ -402,5 +481,73 @@ mod tests {
             collected(ArrivalWindow::default(), &week),
             Err(NoArrivals::TooLong { days: 8 })
         );
+    }
+
+    #[test]
+    fn logins_of_a_time_that_has_no_connections_are_not_lost() {
+        let all = ArrivalWindow::default();
+        let connection = |second: i64| (Arrival::Connection, second * SECOND);
+        let login = |second: i64| (Arrival::Login, second * SECOND);
+        for lines in [
+            [login(0), connection(1000), login(1001)],
+            [connection(0), login(1), login(1000)],
+        ] {
+            assert_eq!(collected(all, &lines), Err(NoArrivals::LevelChanged));
+        }
+        // One of a connection from before the log, and one that took long.
+        let lines = [login(0), connection(200), login(500)];
+        let arrivals = collected(all, &lines).expect("arrivals");
+        assert_eq!((arrivals.admitted, arrivals.offsets), (1, vec![0]));
+        let late = ArrivalWindow {
+            from: at(900 * SECOND),
+            to: None,
+        };
+        let lines = [login(0), connection(1000), login(1001)];
+        let arrivals = collected(late, &lines).expect("arrivals");
+        assert_eq!(arrivals.admitted_by, AdmittedBy::Connections);
+    }
+
+    /// Logins at these times.
+    fn logins(order: impl Iterator<Item = i64>) -> ArrivalTable {
+        let mut table = ArrivalTable::default();
+        for micros in order {
+            table.came(Arrival::Login, None, at(micros), 1);
+        }
+        table
+    }
+
+    #[test]
+    fn too_many_with_the_newest_first_are_not_cut_at_the_wrong_end() {
+        let begin = 10 * SECOND;
+        let full = begin..begin + i64::try_from(MOST_ARRIVALS).expect("small");
+        let mut table = logins(full.clone());
+        table.came(Arrival::Login, None, at(0), 1);
+        assert_eq!(table.finish(), Err(NoArrivals::NotInOrder));
+        // Within the disorder of several processes.
+        let mut table = logins(full.clone().rev());
+        table.came(Arrival::Login, None, at(begin - 1), 1);
+        assert_eq!(table.finish().map(|it| it.left_out), Ok(1));
+        // As many as there is room for may come in any order.
+        let arrivals = logins(full.rev()).finish();
+        assert_eq!(arrivals.map(|it| it.left_out), Ok(0));
+    }
+
+    #[test]
+    fn arrivals_without_a_stamp_are_counted() {
+        let mut table = ArrivalTable::default();
+        table.came(Arrival::Connection, None, at(0), 1);
+        table.came(Arrival::Connection, None, None, 3);
+        table.came(Arrival::Login, None, None, 2);
+        table.came(Arrival::Refusal(None), None, None, 4);
+        let arrivals = table.finish().expect("arrivals");
+        assert_eq!((arrivals.offsets.len(), arrivals.unstamped), (1, 7));
+        // Where others have one, but none is in the window, stamps are not what is missing.
+        let mut table = ArrivalTable::within(ArrivalWindow {
+            from: at(SECOND),
+            to: None,
+        });
+        table.came(Arrival::Login, None, at(0), 1);
+        table.came(Arrival::Login, None, None, 1);
+        assert_eq!(table.finish(), Err(NoArrivals::None { elsewhere: 1 }));
     }
 }

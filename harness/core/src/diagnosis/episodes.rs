@@ -18,6 +18,8 @@ use crate::server_log::Moment;
 const MOST_EPISODES: usize = 10_000;
 /// Places whose level is known; of others the lower one is supposed.
 const MOST_VERBOSE: usize = 100;
+/// Ports of one episode that are told apart.
+const MOST_PORTS: usize = 8;
 /// Listeners told apart.
 const MOST_LISTENERS: usize = 1_000;
 /// Where sshd names no end, this long without a refusal is one, microseconds: 10.0 and later may be silent for 300 s while they
@@ -42,6 +44,8 @@ pub(super) enum Cause {
 pub(super) struct SingleDrop {
     pub(super) cause: Cause,
     pub(super) slots: u32,
+    /// The server's.
+    pub(super) port: u16,
     /// `past MaxStartups`: 9.9 or older.
     pub(super) old: bool,
     /// A line that the limiter of 10.0 and later would have held back.
@@ -68,6 +72,8 @@ struct Open {
     listed: u64,
     debug: u64,
     forced: bool,
+    /// The server's, of its single lines: one more than [`MOST_PORTS`] where there are any number.
+    ports: Vec<u16>,
     /// What sshd said on the way.
     so_far: u64,
     held_back: u64,
@@ -104,11 +110,9 @@ pub(super) struct Episodes {
     drops: Drops,
     /// Why episodes that are not listed may have had more.
     not_listed_why: Vec<WhyAtLeast>,
-    /// Where the listener is at VERBOSE or above, where 9.9 and older show every refusal. A connection that was let in shows it
-    /// before any can be refused.
-    verbose: Vec<Option<String>>,
-    /// Whether there was any such place.
-    ever_verbose: bool,
+    /// Host and port of listeners at VERBOSE or above, where 9.9 and older show every refusal. A connection that was let in shows
+    /// it before any can be refused. Of several sshds on a host each has its own level, and the port is what their lines have.
+    verbose: Vec<(Option<String>, u16)>,
 }
 
 /// Where the limiter begins to hold back (sshd.c:drop_connection): it lets one fewer through.
@@ -138,20 +142,22 @@ fn index(rule: EpisodeRule) -> usize {
 impl Episodes {
     /// A line that only a listener at VERBOSE and above leads to. Lines of a session prove nothing of it: `Match` may have set
     /// another level for that user.
-    pub(super) fn is_verbose(&mut self, origin: Option<&str>) {
-        self.ever_verbose = true;
-        if !self.verbose_at(origin) && self.verbose.len() < MOST_VERBOSE {
-            self.verbose.push(origin.map(str::to_owned));
+    pub(super) fn is_verbose(&mut self, origin: Option<&str>, port: u16) {
+        if !self.verbose_at(origin, port) && self.verbose.len() < MOST_VERBOSE {
+            self.verbose.push((origin.map(str::to_owned), port));
         }
     }
 
-    /// Whether a listener was at VERBOSE or above at any time.
-    pub(super) fn ever_verbose(&self) -> bool {
-        self.ever_verbose
+    fn verbose_at(&self, origin: Option<&str>, port: u16) -> bool {
+        self.verbose
+            .iter()
+            .any(|(host, at)| *at == port && host.as_deref() == origin)
     }
 
-    fn verbose_at(&self, origin: Option<&str>) -> bool {
-        self.verbose.iter().any(|it| it.as_deref() == origin)
+    /// Whether each single line of an episode is of a listener at VERBOSE or above.
+    fn verbose_on(&self, origin: Option<&str>, ports: &[u16]) -> bool {
+        (1..=MOST_PORTS).contains(&ports.len())
+            && ports.iter().all(|port| self.verbose_at(origin, *port))
     }
 
     /// A draw.
@@ -196,6 +202,9 @@ impl Episodes {
         open.last = at.or(open.last);
         open.old |= drop.old;
         open.forced |= drop.forced;
+        if open.ports.len() <= MOST_PORTS && !open.ports.contains(&drop.port) {
+            open.ports.push(drop.port);
+        }
         add(&mut open.listed, drop.times);
         if drop.debug {
             add(&mut open.debug, drop.times);
@@ -349,8 +358,9 @@ impl Episodes {
         add(entry.or_default(), count);
     }
 
-    /// The listener starts over: what it counted is gone, and so are listeners under the same name whose process is not known.
-    pub(super) fn restarted(&mut self, who: &Listener) {
+    /// The listener of this port starts over: what it counted is gone, and so are listeners under the same name whose process is
+    /// not known.
+    pub(super) fn restarted(&mut self, who: &Listener, port: u16) {
         let affected: Vec<Listener> = self
             .states
             .keys()
@@ -364,7 +374,8 @@ impl Episodes {
             self.forget(&other);
         }
         // It may have been told another level.
-        self.verbose.retain(|origin| *origin != who.origin);
+        self.verbose
+            .retain(|(origin, at)| *at != port || *origin != who.origin);
     }
 
     /// Closes what a listener has open, and forgets it.
@@ -398,7 +409,6 @@ impl Episodes {
         ended: Option<Moment>,
         total: Option<u64>,
     ) {
-        let verbose = self.verbose_at(who.origin.as_deref());
         let Some(state) = self.states.get_mut(who) else {
             return;
         };
@@ -406,6 +416,7 @@ impl Episodes {
         let Some(open) = state.open(rule).take() else {
             return;
         };
+        let verbose = self.verbose_on(who.origin.as_deref(), &open.ports);
         let shown = verbose || open.forced;
         let (drops, why) = match total {
             Some(total) => (total, None),

@@ -13,6 +13,7 @@ use super::result::{
     ClientCount, Diagnosis, EpisodeRule, LineCounts, LogLevel, Losses, OtherCounts, WhyAtLeast,
 };
 use super::shapes::Shapes;
+use super::sight::Sights;
 use super::sources::SourceTable;
 use crate::release::Release;
 use crate::scenario::MaxStartups;
@@ -51,6 +52,7 @@ impl Diagnoser {
                 out_of_order: 0,
                 level: None,
                 release,
+                sights: Sights::new(release),
                 episodes: Episodes::default(),
                 sources: SourceTable::default(),
                 other: OtherCounts::default(),
@@ -154,6 +156,7 @@ struct Fold {
     out_of_order: u64,
     level: Option<LogLevel>,
     release: Option<Release>,
+    sights: Sights,
     episodes: Episodes,
     sources: SourceTable,
     other: OtherCounts,
@@ -201,11 +204,6 @@ impl Fold {
         let (repeats, text) = repeated(line.text).unwrap_or((1, line.text));
         let times = times.saturating_mul(repeats).min(MOST_REPEATS);
         let line = Enveloped { text, ..line };
-        match line.program {
-            Some("sshd-auth") => self.at_least_release(Release::new(10, 0)),
-            Some("sshd-session") => self.at_least_release(Release::new(9, 8)),
-            _ => {}
-        }
         let event = parse_message(line.pid, text);
         self.said(line, &event, times)
     }
@@ -213,9 +211,15 @@ impl Fold {
     /// What a line of sshd's says.
     fn said(&mut self, line: Enveloped<'_>, event: &ServerLogEvent<'_>, times: u64) -> Class {
         self.saw(line.stamp);
+        self.sights.line(line, &event.message);
+        match line.program {
+            Some("sshd-auth") => self.at_least_release(line, Release::new(10, 0)),
+            Some("sshd-session") => self.at_least_release(line, Release::new(9, 8)),
+            _ => {}
+        }
         match event.message {
             ServerLogMessage::Unknown { text } => {
-                self.saw_level(event);
+                self.saw_level(line, event);
                 if matches!(event.severity, Severity::Debug(_)) {
                     return Class::Debug;
                 }
@@ -320,6 +324,7 @@ impl Fold {
         };
         if let Some(count) = open {
             *count += 1;
+            self.sights.maybe_line(line.origin);
             return Class::Open;
         }
         self.nameless[at].server |= event.forced
@@ -382,7 +387,7 @@ impl Fold {
                 let errors = nameless.exchange_failed + nameless.protocol_errors;
                 add(&mut self.other.protocol_errors, errors);
                 if nameless.debug > 0 {
-                    self.level = self.level.max(Some(LogLevel::Debug));
+                    self.at_level(nameless.origin.as_deref(), LogLevel::Debug);
                 }
                 continue;
             }
@@ -411,8 +416,14 @@ impl Fold {
         }
     }
 
-    fn at_least_release(&mut self, release: Release) {
+    fn at_least_release(&mut self, line: Enveloped<'_>, release: Release) {
         self.release = self.release.max(Some(release));
+        self.sights.at_least_release(line.origin, release);
+    }
+
+    fn at_level(&mut self, origin: Option<&str>, level: LogLevel) {
+        self.level = self.level.max(Some(level));
+        self.sights.at_level(origin, level);
     }
 
     /// A stamp on a line of sshd's.
@@ -427,10 +438,10 @@ impl Fold {
     }
 
     /// What a line proves of `LogLevel`. `LogVerbose` forces lines out whatever it is.
-    fn saw_level(&mut self, event: &ServerLogEvent<'_>) {
+    fn saw_level(&mut self, line: Enveloped<'_>, event: &ServerLogEvent<'_>) {
         use ServerLogMessage as M;
         if event.forced {
-            self.at_least_release(Release::new(8, 5));
+            self.at_least_release(line, Release::new(8, 5));
             return;
         }
         let level = match (event.severity, &event.message) {
@@ -454,7 +465,7 @@ impl Fold {
             (_, M::ThrottlingBegan | M::ThrottlingContinues { .. }) => LogLevel::Error,
             _ => return,
         };
-        self.level = self.level.max(Some(level));
+        self.at_level(line.origin, level);
     }
 
     fn came(&mut self, arrival: Arrival, line: Enveloped<'_>, times: u64) {
@@ -466,19 +477,29 @@ impl Fold {
     /// A line that is understood.
     fn event(&mut self, line: Enveloped<'_>, event: &ServerLogEvent<'_>, times: u64) {
         use ServerLogMessage as M;
-        self.saw_level(event);
+        self.saw_level(line, event);
         let at = line.stamp;
         let who = || Listener {
             origin: line.origin.map(str::to_owned),
             pid: event.pid,
         };
+        if matches!(
+            event.message,
+            M::Drop { .. }
+                | M::ThrottlingBegan
+                | M::ThrottlingContinues { .. }
+                | M::ThrottlingEnded { .. }
+                | M::RateLimited { .. }
+        ) {
+            self.sights.dropped(line.origin);
+        }
         match event.message {
             M::Draw { probability, drawn } => self.episodes.drew(&who(), probability, drawn),
             M::Drop {
                 slots,
                 source,
+                local,
                 cause,
-                ..
             } => {
                 let who = who();
                 // The last words, which up to 9.9 are `past MaxStartups`.
@@ -487,8 +508,8 @@ impl Fold {
                 let old = startups && words.rsplit(' ').nth(1).is_some_and(|word| word == "past");
                 match cause {
                     DropCause::MaxStartups if old => {}
-                    DropCause::MaxStartups => self.at_least_release(Release::new(10, 0)),
-                    DropCause::Penalty(_) => self.at_least_release(Release::new(9, 8)),
+                    DropCause::MaxStartups => self.at_least_release(line, Release::new(10, 0)),
+                    DropCause::Penalty(_) => self.at_least_release(line, Release::new(9, 8)),
                 }
                 let cause = match cause {
                     DropCause::MaxStartups => {
@@ -509,6 +530,7 @@ impl Fold {
                 let drop = SingleDrop {
                     cause,
                     slots,
+                    port: local.port,
                     old,
                     debug: matches!(event.severity, Severity::Debug(_)),
                     forced: event.forced,
@@ -517,29 +539,29 @@ impl Fold {
                 self.episodes.dropped(&who, at, drop);
             }
             M::ThrottlingBegan => {
-                self.at_least_release(Release::new(8, 4));
+                self.at_least_release(line, Release::new(8, 4));
                 self.episodes.began(&who(), at);
             }
             M::ThrottlingContinues { dropped } => {
-                self.at_least_release(Release::new(8, 4));
+                self.at_least_release(line, Release::new(8, 4));
                 self.episodes.continues(&who(), at, dropped);
             }
             M::ThrottlingEnded { dropped } => {
-                self.at_least_release(Release::new(8, 4));
+                self.at_least_release(line, Release::new(8, 4));
                 let lasted = duration_before_comma(line.text);
                 self.episodes.ended(&who(), at, lasted, dropped);
             }
             M::RateLimited { which, dropped } => {
-                self.at_least_release(Release::new(10, 0));
+                self.at_least_release(line, Release::new(10, 0));
                 let rule = match which {
                     RateLimitedDrops::MaxStartups => EpisodeRule::MaxStartups,
                     RateLimitedDrops::Penalties => EpisodeRule::Penalties,
                 };
                 self.episodes.held_back(&who(), rule, at, dropped);
             }
-            M::Listening { .. } => {
+            M::Listening { port } => {
                 add(&mut self.other.listening, times);
-                self.episodes.restarted(&who());
+                self.episodes.restarted(&who(), port);
             }
             M::Authenticated { source, .. } => {
                 self.came(Arrival::Login, line, times);
@@ -549,12 +571,12 @@ impl Fold {
             M::GraceTimeout { source } => {
                 add(&mut self.other.grace_timeouts, times);
                 if source.is_none() {
-                    self.at_least_release(Release::new(9, 8));
+                    self.at_least_release(line, Release::new(9, 8));
                 }
             }
-            M::Connection { .. } => {
+            M::Connection { local, .. } => {
                 if !event.forced {
-                    self.episodes.is_verbose(line.origin);
+                    self.episodes.is_verbose(line.origin, local.port);
                 }
                 self.came(Arrival::Connection, line, times);
                 add(&mut self.other.connections, times);
@@ -570,7 +592,7 @@ impl Fold {
             }
             M::ProtocolError { .. } => add(&mut self.other.protocol_errors, times),
             M::Penalised { active, .. } => {
-                self.at_least_release(Release::new(9, 8));
+                self.at_least_release(line, Release::new(9, 8));
                 add(
                     &mut self.other.penalties_imposed,
                     if active { times } else { 0 },
@@ -595,18 +617,11 @@ impl Fold {
     }
 
     fn finish(self) -> Diagnosis {
-        let verbose = self.episodes.ever_verbose();
         let (mut drops, episodes, episodes_not_listed) = self.episodes.finish();
         if self.losses.announcements > 0 {
             drops.at_least_because.push(WhyAtLeast::LinesLost);
         }
-        // What was logged once would have been logged again. Before 8.4 only VERBOSE shows refusals, and below INFO 10.0 shows none.
-        let since_8_4 = self.release >= Some(Release::new(8, 4));
-        let shown = drops.total > 0
-            || verbose
-            || self.level == Some(LogLevel::Debug)
-            || self.level >= Some(LogLevel::Info) && since_8_4;
-        if !shown && self.lines.of_sshd() > 0 {
+        if self.sights.is_blind() {
             drops.at_least_because.push(WhyAtLeast::Level);
         }
         let mut client_messages = self.client;

@@ -1,8 +1,8 @@
 //! What a log that already exists says about sshd's limits: the fold over its lines, and the result.
 //!
-//! Owns what a line counts as (`fold`), the arithmetic of throttling episodes (`episodes`), sources, logins, losses, messages of
-//! clients, unknown lines, and thresholds on all that. Memory does not grow with the log. Knows neither files nor words for a
-//! person: the first are the session's, the second the report's.
+//! Owns what a line counts as (`fold`), the arithmetic of throttling episodes (`episodes`), whether refusals would show
+//! (`sight`), sources, logins, losses, messages of clients, unknown lines, and thresholds on all that. Memory does not grow with
+//! the log. Knows neither files nor words for a person: the first are the session's, the second the report's.
 
 mod arrivals;
 mod client;
@@ -12,6 +12,7 @@ mod logins;
 mod losses;
 mod result;
 mod shapes;
+mod sight;
 mod sources;
 mod threshold;
 

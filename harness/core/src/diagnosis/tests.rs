@@ -980,3 +980,137 @@ fn a_log_out_of_order_counts_no_refusal_twice_and_says_what_it_is() {
     ];
     assert_eq!(episodes(&diagnose(&syslog(&twice))), [(1, None), (1, None)]);
 }
+
+/// One line of a host's syslog, of a program with its process.
+fn line_of(host: &str, program: &str, text: &str) -> String {
+    format!("Apr  5 04:35:07 {host} {program}: {text}\n")
+}
+
+const LOGIN: &str = "Accepted publickey for x from 192.0.2.7 port 5 ssh2";
+const CONNECTION: &str = "Connection from 192.0.2.7 port 5 on 192.0.2.1 port 22 rdomain \"\"";
+const LISTENING: &str = "Server listening on 0.0.0.0 port 22.";
+const TERMINATING: &str = "Received signal 15; terminating.";
+
+#[test]
+fn one_host_does_not_vouch_for_another() {
+    let quiet = line_of("old", "sshd[6]", LOGIN);
+    for other in [
+        // A release that would show refusals, a level that would, and refusals.
+        line_of("new", "sshd-session[5]", LOGIN),
+        line_of("new", "sshd[5]", CONNECTION),
+        line_of("new", "sshd[5]", "debug1: Forked child 9."),
+        line_of("new", "sshd[5]", NEW),
+    ] {
+        let alone = diagnose(&other);
+        assert!(!alone.drops.at_least(), "{other}");
+        for log in [format!("{other}{quiet}"), format!("{quiet}{other}")] {
+            let said = diagnose(&log);
+            assert_eq!(said.drops.at_least_because, [WhyAtLeast::Level], "{log}");
+            assert_ne!(
+                judged(&said, &format!("server_drops == {}", said.drops.total)),
+                GateOutcome::Pass,
+                "{log}"
+            );
+        }
+        // The user's word is of all of them.
+        let mut diagnoser = Diagnoser::new(None, Some(Release::new(9, 2)));
+        read(&mut diagnoser, &format!("{other}{quiet}"));
+        assert!(!diagnoser.finish().drops.at_least(), "{other}");
+    }
+    let both = [
+        line_of("new", "sshd-session[5]", LOGIN),
+        line_of("newer", "sshd-session[6]", LOGIN),
+    ];
+    assert!(!diagnose(&both.concat()).drops.at_least());
+}
+
+#[test]
+fn one_stretch_of_a_log_vouches_for_another_as_far_as_a_restart_changes_nothing() {
+    let log = |lines: &[(&str, &str)]| -> String {
+        let lines = lines.iter();
+        lines
+            .map(|(program, text)| line_of("h", program, text))
+            .collect()
+    };
+    let (sshd, session) = ("sshd[6]", "sshd-session[7]");
+    let failed = "Failed password for x from 192.0.2.7 port 5 ssh2";
+    let restart = [(sshd, TERMINATING), (sshd, LISTENING), (sshd, LISTENING)];
+    let parts = |before: &[(&str, &str)], after: &[(&str, &str)]| {
+        diagnose(&log(&[before, &restart, after].concat()))
+    };
+    for (before, after) in [
+        // From INFO to VERBOSE, and back.
+        (&[(sshd, LOGIN)][..], &[(sshd, CONNECTION)][..]),
+        (&[(sshd, CONNECTION)], &[(sshd, LOGIN)]),
+        // An upgrade: sessions had no program of their own before.
+        (&[(sshd, LOGIN)], &[(session, LOGIN)]),
+        (&[(sshd, LOGIN)], &[(sshd, NEW)]),
+        (&[(sshd, failed)], &[(session, LOGIN)]),
+        // From ERROR to INFO.
+        (
+            &[(sshd, "fatal: Cannot bind any address.")],
+            &[(session, LOGIN)],
+        ),
+        (&[(sshd, LOGIN)], &[(sshd, LOGIN)]),
+    ] {
+        let said = parts(before, after);
+        assert_eq!(
+            said.drops.at_least_because,
+            [WhyAtLeast::Level],
+            "{before:?}, {after:?}"
+        );
+    }
+    let ended = "exited MaxStartups throttling after 00:00:00, 1 connections dropped";
+    let episode = [(sshd, BEGAN), (sshd, OLD), (sshd, ended)];
+    for (before, after) in [
+        // Each shows it by itself.
+        (&[(sshd, CONNECTION)][..], &[(sshd, CONNECTION)][..]),
+        (&[(session, LOGIN)], &[(session, LOGIN)]),
+        // A release by what only the other one has.
+        (&[(sshd, LOGIN)], &episode),
+        (&episode, &[(sshd, LOGIN)]),
+        (&[(sshd, "nobody knows this line")], &[(session, LOGIN)]),
+        (&[(session, LOGIN)], &[(session, failed)]),
+        // Nothing was logged but the start, or the end.
+        (&[], &[(sshd, CONNECTION)]),
+        (&[(sshd, CONNECTION)], &[]),
+        (&[(sshd, CONNECTION)], &[(sshd, TERMINATING)]),
+    ] {
+        let said = parts(before, after);
+        assert!(!said.drops.at_least(), "{before:?}, {after:?}: {said:?}");
+    }
+    // A start alone shows no release.
+    let said = parts(&[], &[]);
+    assert_eq!(said.drops.at_least_because, [WhyAtLeast::Level]);
+}
+
+#[test]
+fn level_of_another_port_is_not_the_listeners() {
+    let other = CONNECTION.replace("port 22 ", "port 2222 ");
+    let open =
+        |connection: &str| episodes(&diagnose(&syslog(&[(0, connection), (1, BEGAN), (1, OLD)])));
+    assert_eq!(open(CONNECTION), [(1, None)]);
+    assert_eq!(open(&other), [(1, Some(WhyAtLeast::EpisodeOpen))]);
+    // One listener may have several ports.
+    let on_other = OLD.replace(":22 ", ":2222 ");
+    let lines = [
+        (0, CONNECTION),
+        (0, other.as_str()),
+        (1, BEGAN),
+        (1, OLD),
+        (2, &on_other),
+    ];
+    assert_eq!(episodes(&diagnose(&syslog(&lines))), [(2, None)]);
+    assert_eq!(
+        episodes(&diagnose(&syslog(&lines[1..]))),
+        [(2, Some(WhyAtLeast::EpisodeOpen))]
+    );
+    // The restart of one does not change the other.
+    let restarted = [
+        (0, CONNECTION),
+        (1, "Server listening on 0.0.0.0 port 2222."),
+        (1, BEGAN),
+        (1, OLD),
+    ];
+    assert_eq!(episodes(&diagnose(&syslog(&restarted))), [(1, None)]);
+}

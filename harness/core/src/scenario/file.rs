@@ -361,6 +361,17 @@ fn failing_logins(
     if failing.peek().is_none() {
         return;
     }
+    let spares = |sshd: &SshdConfig| {
+        let list = sshd.keyword("PerSourcePenaltyExemptList");
+        list.is_some_and(|list| !list.trim().eq_ignore_ascii_case("none"))
+    };
+    if sshd.is_some_and(spares) {
+        root.problem(
+            "sshd",
+            "`PerSourcePenaltyExemptList` may spare the sources of `failing-login`, and then no spacing bans",
+            Some("remove it".to_owned()),
+        );
+    }
     let spacings = failing
         .map(|strategy| strategy.tunables.spacing.len())
         .max()

@@ -178,10 +178,21 @@ fn every_spacing_of_failing_logins_has_a_task_and_a_source_of_its_own() {
             with(2, two, "[sshd.options]\nPerSourceNetBlockSize = \"24:64\""),
             "PerSourceNetBlockSize",
         ),
+        (
+            with(
+                2,
+                two,
+                "[sshd.options]\nPerSourcePenaltyExemptList = \"127.0.0.0/8\"",
+            ),
+            "may spare the sources",
+        ),
     ] {
         let errors = errors(&text);
         assert!(errors.contains(expected), "{errors}");
     }
+    // What `sshd -T` prints of no list.
+    let none = "[sshd.options]\nPerSourcePenaltyExemptList = \"none\"";
+    Scenario::parse("f.toml", &with(2, two, none)).expect("a good scenario");
     // All sources of a run differ, and none is an address that a task connects to.
     let sources: std::collections::BTreeSet<_> = (1..600)
         .flat_map(|round| (0..MOST_SOURCES).map(move |task| (RoundId(round), TaskId(task))))

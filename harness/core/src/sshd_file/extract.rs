@@ -56,7 +56,7 @@ const ELSEWHERE: &str = "it does not bear on which connections are let in";
 /// What is not run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
-    /// Keyword, or `Match` with its criteria, as typed.
+    /// Keyword, or `Match` with its criteria, as typed but for control characters.
     pub what: String,
     /// Why.
     pub why: String,
@@ -114,17 +114,24 @@ pub fn extract(
     }
     let mut left_out: Vec<LeftOut> = Vec::new();
     let mut leave = |what: &str, why: &str| {
+        // As typed, but no order to a terminal.
+        let what = what.replace(char::is_control, "\u{fffd}");
         if !left_out
             .iter()
-            .any(|known| known.what.eq_ignore_ascii_case(what))
+            .any(|known| known.what.eq_ignore_ascii_case(&what))
         {
             left_out.push(LeftOut {
-                what: what.to_owned(),
+                what,
                 why: why.to_owned(),
             });
         }
     };
-    for directive in config.global() {
+    // What blocks say may be in force too where a connection was asked for.
+    let applying: Vec<&Directive> = match for_connection {
+        true => config.directives.iter().collect(),
+        false => config.global().collect(),
+    };
+    for directive in applying {
         let keyword = directive.keyword.as_str();
         let is = |known: &str| directive.sets(known);
         if RUN.iter().any(|known| is(known)) || is("maxstartups") || is("include") || is("match") {

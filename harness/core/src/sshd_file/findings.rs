@@ -54,6 +54,13 @@ pub enum Finding {
         /// As typed.
         value: String,
     },
+    /// `MaxStartups` whose first number is 0 or less: newer releases refuse it, and older ones do not do what it says.
+    NotPositive {
+        /// The line.
+        place: Place,
+        /// As typed.
+        value: String,
+    },
     /// `MaxStartups` with one number.
     OneNumber {
         /// The line.
@@ -167,6 +174,7 @@ fn of_startups(place: Place, rest: &str) -> Vec<Finding> {
             value,
         }),
         1 | 3 if is_larger(&value) => findings.push(Finding::CutOff { place, value }),
+        1 | 3 if numbers[0] <= 0 => findings.push(Finding::NotPositive { place, value }),
         1 => findings.push(Finding::OneNumber {
             place,
             value: exact,

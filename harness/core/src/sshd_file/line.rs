@@ -3,6 +3,8 @@
 //! Owns that and nothing else: misc.c `strdelim` for the keyword, misc.c `argv_split` for what follows (since 8.7; before it
 //! `strdelim` for every word, which knows double quotes only).
 
+use std::borrow::Cow;
+
 use crate::release::Release;
 
 /// What sshd takes for space (misc.c `WHITESPACE`); a form feed at the end of a line as well.
@@ -11,28 +13,43 @@ const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 /// From here on arguments are cut by `argv_split`, to which a single quote is one.
 pub(super) const SINGLE_QUOTES: Release = Release::new(8, 7);
 
-/// Keyword and the rest of a line that is neither empty nor a comment.
-pub(super) fn split(line: &str) -> Option<(&str, &str)> {
+/// Keyword and the rest of a line that says something. What sshd takes for a keyword must be one here, however it is spelt: an
+/// `Include` that is not recognised would be sshd's to follow.
+pub(super) fn split(line: &str) -> Option<(Cow<'_, str>, &str)> {
+    // servconf.c: `load_server_config` cuts off what is before, `process_server_config_line` what is behind.
     let line = line
-        .trim_end_matches(SPACE)
-        .trim_end_matches('\u{c}')
-        .trim_end_matches(SPACE)
-        .trim_start_matches(SPACE);
-    if line.is_empty() || line.starts_with('#') {
-        return None;
+        .trim_start_matches([' ', '\t', '\r'])
+        .trim_end_matches([' ', '\t', '\r', '\n', '\u{c}']);
+    let (mut keyword, mut rest) = strdelim(line)?;
+    // It looks at one more word where the first is empty.
+    if keyword.is_empty() {
+        (keyword, rest) = strdelim(rest)?;
     }
-    if let Some(quoted) = line.strip_prefix('"') {
-        let (keyword, rest) = quoted.split_once('"')?;
-        return Some((keyword, rest.trim_start_matches(SPACE)));
+    (!keyword.is_empty() && !keyword.starts_with('#')).then_some((keyword, rest))
+}
+
+/// misc.c `strdelim`: the first word and what follows. A quote may begin within the word, and ends it; `None` where it is not
+/// closed.
+fn strdelim(text: &str) -> Option<(Cow<'_, str>, &str)> {
+    let Some(end) = text.find(|c| SPACE.contains(&c) || c == '=' || c == '"') else {
+        return Some((Cow::Borrowed(text), ""));
+    };
+    let (word, delimiter, rest) = (&text[..end], &text[end..=end], &text[end + 1..]);
+    if delimiter == "\"" {
+        let (quoted, rest) = rest.split_once('"')?;
+        let word = match word.is_empty() {
+            true => Cow::Borrowed(quoted),
+            false => Cow::Owned(format!("{word}{quoted}")),
+        };
+        return Some((word, rest.trim_start_matches(SPACE)));
     }
-    let end = line
-        .find(|c| SPACE.contains(&c) || c == '=' || c == '"')
-        .unwrap_or(line.len());
-    let (keyword, rest) = line.split_at(end);
     let rest = rest.trim_start_matches(SPACE);
     // One of them only.
-    let rest = rest.strip_prefix('=').unwrap_or(rest);
-    Some((keyword, rest.trim_start_matches(SPACE)))
+    let rest = match rest.strip_prefix('=') {
+        Some(after) if delimiter != "=" => after.trim_start_matches(SPACE),
+        Some(_) | None => rest,
+    };
+    Some((Cow::Borrowed(word), rest))
 }
 
 /// The arguments up to a comment; `None` where a quote is not closed.
@@ -90,12 +107,56 @@ mod tests {
             ("MaxStartups == 10", "MaxStartups", "= 10"),
             ("\"MaxStartups\" 10", "MaxStartups", "10"),
             ("LoginGraceTime90", "LoginGraceTime90", ""),
+            ("MaxStartups= =10", "MaxStartups", "=10"),
+            ("MaxStartups 10 \u{c} \u{c}", "MaxStartups", "10"),
         ] {
-            assert_eq!(split(line), Some((keyword, rest)), "{line}");
+            assert_eq!(split(line), Some((Cow::Borrowed(keyword), rest)), "{line}");
         }
         for line in ["", "  ", "# MaxStartups 1", "\t#", "\r"] {
             assert_eq!(split(line), None, "{line:?}");
         }
+    }
+
+    #[test]
+    fn keyword_is_found_behind_an_empty_word_and_with_quotes_inside_as_sshd_finds_it() {
+        for line in [
+            "=Include /x",
+            "= Include /x",
+            " =Include=/x",
+            "\"\" Include /x",
+            "\"\"Include /x",
+            "\t\"\"Include = /x",
+            "Incl\"ude\" /x",
+            "Include\"\" /x",
+            "Include\"\"/x",
+            "\"Include\"/x",
+            "=Incl\"ude\"/x",
+        ] {
+            assert_eq!(
+                split(line),
+                Some((Cow::Borrowed("Include"), "/x")),
+                "{line}"
+            );
+        }
+        // sshd ignores them.
+        for line in [
+            "= =Include /x",
+            "==Include /x",
+            "\"\" =Include /x",
+            "\"\"\"\"Include /x",
+            "Incl\"ude /x",
+            "\"Include /x",
+            "=",
+            "\"\"",
+            "= # Include /x",
+        ] {
+            assert_eq!(split(line), None, "{line}");
+        }
+        // To it a quote in the middle ends the word.
+        assert_eq!(
+            split("Incl\"ud\"e /x"),
+            Some((Cow::Borrowed("Includ"), "e /x"))
+        );
     }
 
     #[test]

@@ -194,7 +194,7 @@ impl ConfigFile {
             }
             self.directives.push(Directive {
                 place,
-                keyword: keyword.to_owned(),
+                keyword: keyword.to_string(),
                 rest: rest.to_owned(),
                 block,
             });
@@ -266,7 +266,8 @@ impl ConfigFile {
     }
 
     /// The text of a file as it is put before an sshd elsewhere: line for line the same, but that `Include` lines name the files
-    /// where they are there (`path_of`), and the lines in `without` are comments.
+    /// where they are there (`path_of`), and the lines in `without` are comments. A `Match` among them becomes one that fits
+    /// nobody, or its lines would be everybody's.
     #[must_use]
     pub fn copy(
         &self,
@@ -280,9 +281,18 @@ impl ConfigFile {
                 .iter()
                 .find(|include| include.line == number);
             lines.push(match include {
-                _ if without.contains(&Place { file, line: number }) => "# left out".to_owned(),
-                // One without an argument stays, for sshd to complain about.
-                Some(include) if !include.patterns.is_empty() => {
+                _ if without.contains(&Place { file, line: number }) => {
+                    let is_match = line::split(text)
+                        .is_some_and(|(keyword, _)| keyword.eq_ignore_ascii_case("match"));
+                    match is_match {
+                        true => "Match user !*".to_owned(),
+                        false => "# left out".to_owned(),
+                    }
+                }
+                // For sshd to complain about. What is behind it is not passed on: a release that cuts words otherwise would
+                // follow it.
+                Some(include) if include.patterns.is_empty() => "Include".to_owned(),
+                Some(include) => {
                     let paths: Vec<String> = include
                         .targets()
                         .into_iter()
@@ -293,7 +303,7 @@ impl ConfigFile {
                         false => format!("Include {}", paths.join(" ")),
                     }
                 }
-                _ => text.to_owned(),
+                None => text.to_owned(),
             });
         }
         lines.join("\n") + "\n"

@@ -103,6 +103,37 @@ fn copies_keep_line_numbers_and_name_the_files_where_they_are() {
 }
 
 #[test]
+fn copies_hide_no_include_and_free_no_block() {
+    let text = "=Include a\n\"\" Include a\nIncl\"ude\" a\nInclude a 'b\nInclude \"a\n= =Include a\nMatch who x\nMaxSessions 1\n\
+                =Match user x\nMatch user y\n";
+    let config = read(text, vec![("a", vec![("a", "")])]);
+    let without = BTreeSet::from([place(0, 7), place(0, 9)]);
+    let copy = config.copy(0, &without, |file| format!("/c/{file}"));
+    let lines: Vec<&str> = copy.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "Include \"/c/1\"",
+            "Include \"/c/1\"",
+            "Include \"/c/1\"",
+            "Include",
+            "Include",
+            // sshd ignores it.
+            "= =Include a",
+            "Match user !*",
+            "MaxSessions 1",
+            "Match user !*",
+            "Match user y",
+        ]
+    );
+    // Whoever keeps lines from sshd finds them as sshd does.
+    let spelt = self::config("=HostKey /a\nHost\"Key\" /b\n\"\" ListenAddress c\n");
+    let sets = |index: usize, keyword: &str| spelt.directives[index].sets(keyword);
+    assert!(sets(0, "HostKey") && sets(1, "HostKey") && sets(2, "ListenAddress"));
+    assert_eq!(spelt.directives[2].rest, "c");
+}
+
+#[test]
 fn files_that_include_each_other_end_where_sshd_ends() {
     let config = read(
         "Include a\nPort 1\n",
@@ -200,6 +231,13 @@ fn what_is_odd_is_found_whether_or_not_sshd_complains() {
         &found("Include none\n")[..],
         [Finding::NothingIncluded { pattern, .. }] if pattern == "none"
     ));
+    for text in ["0", "-1", "0:30:60", "-5"] {
+        let told = found(&format!("MaxStartups {text}\n"));
+        assert!(
+            matches!(&told[..], [Finding::NotPositive { value, .. }] if value == text),
+            "{told:?}"
+        );
+    }
     // The same twice is not odd.
     assert_eq!(found("MaxSessions 3\nmaxsessions 3\n"), []);
 }
@@ -208,7 +246,7 @@ fn what_is_odd_is_found_whether_or_not_sshd_complains() {
 fn what_can_be_run_is_what_is_in_force_and_the_rest_is_left_out_with_a_reason() {
     let config = config(
         "Port 2222\nMaxStartups 500\nLoginGraceTime 2m\nUsePAM yes\nUseDNS no\nAuthorizedKeysCommand /usr/bin/ldap %u\n\
-         HostKey /etc/ssh/key\nBanner /etc/issue\nMatch user x\nMaxSessions 2\n",
+         HostKey /etc/ssh/key\nBanner /etc/issue\nMatch user \u{1b}x\nMaxSessions 2\nForceCommand /bin/false\n",
     );
     let settings: Vec<(String, String)> = [
         ("maxstartups", "500:30:500"),
@@ -238,18 +276,18 @@ fn what_can_be_run_is_what_is_in_force_and_the_rest_is_left_out_with_a_reason() 
             "AuthorizedKeysCommand",
             "HostKey",
             "Banner",
-            "Match user x",
+            "Match user \u{fffd}x",
             "PerSourcePenalties"
         ]
     );
     // In force for the connection that was asked for.
     let sessions = ("MaxSessions".to_owned(), "10".to_owned());
     assert_eq!(of_connection.keywords[1..], [sessions]);
-    let blocks = of_connection.left_out.iter();
+    let left_out = of_connection.left_out.iter();
+    let left: Vec<&str> = left_out.map(|left| left.what.as_str()).collect();
     assert!(
-        blocks
-            .map(|left| &left.what)
-            .all(|what| what != "Match user x")
+        left.contains(&"ForceCommand") && !left.iter().any(|what| what.starts_with("Match")),
+        "{left:?}"
     );
     let mut sshd = SshdConfig::of("1:30:2".parse().expect("valid"));
     sshd.keywords = vec![("MaxSessions".to_owned(), "1".to_owned())];

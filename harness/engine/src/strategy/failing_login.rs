@@ -38,8 +38,9 @@ pub(super) async fn run<C: Connector>(
                 break false;
             }
             link.pause_until(due).await;
-            // From the beginning of one to that of the next, or at once where it took longer.
-            due = due + spacing;
+            // From the beginning of one to that of the next, or at once where it took longer. Lost time is not made up for:
+            // logins back to back could earn a ban that is not the spacing's.
+            due = link.now() + spacing;
             made += 1;
             match link.connect(Phase::Submit, 1, &unknown).await {
                 Err(AttemptOutcome::AuthFailed {

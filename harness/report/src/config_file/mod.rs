@@ -340,7 +340,9 @@ impl ConfigFileCheck {
             .iter()
             .map(|finding| Odd {
                 weight: match finding {
-                    Finding::PartlyRead { .. } | Finding::CutOff { .. } => Weight::Differs,
+                    Finding::PartlyRead { .. }
+                    | Finding::CutOff { .. }
+                    | Finding::NotPositive { .. } => Weight::Differs,
                     Finding::OneNumber { value, .. } if is_misread(value, &releases) => {
                         Weight::Differs
                     }
@@ -454,6 +456,13 @@ impl ConfigFileCheck {
             ));
         }
         for (value, releases) in &values {
+            // A release may say that it is in force, and end when it begins to listen.
+            if let Err(why) = value.parse::<MaxStartups>() {
+                differs.push(format!(
+                    "MaxStartups {value} on {}: {why}",
+                    words::listed(releases)
+                ));
+            }
             if let Some(expected) = self
                 .expected
                 .as_deref()
@@ -486,19 +495,19 @@ impl ConfigFileCheck {
                     reading.release
                 )
             });
-        let unfinished = self.unfinished.iter();
-        let unfinished = unfinished.map(|unfinished| format!("not run: {}", unfinished.why));
-        let mut unseen: Vec<String> = unfinished.chain(silent).collect();
-        if self
+        let from_source = self
             .releases
             .iter()
-            .all(|reading| reading.program.is_none())
-        {
-            unseen.push(
-                "no sshd was asked: what is said is from OpenSSH's source, and says nothing of other keywords"
-                    .to_owned(),
-            );
-        }
+            .filter(|reading| reading.program.is_none())
+            .map(|reading| {
+                format!(
+                    "OpenSSH {} was not asked: what is said of it is from OpenSSH's source, and says nothing of other keywords",
+                    reading.release
+                )
+            });
+        let unfinished = self.unfinished.iter();
+        let unfinished = unfinished.map(|unfinished| format!("not run: {}", unfinished.why));
+        let mut unseen: Vec<String> = unfinished.chain(silent).chain(from_source).collect();
         for behaviour in &self.behaviour {
             if behaviour.check.agreement == Agreement::Inconclusive {
                 let problems = behaviour.check.problems.iter();

@@ -90,6 +90,10 @@ fn exit_says_whether_what_is_in_force_is_what_is_written() {
         // One number matters where it is misread.
         (0, "MaxStartups 500\n", None, &[("10.0", "500:30:500")]),
         (1, "MaxStartups 500\n", None, &[("10.1", "10:30:500")]),
+        // It is taken, and does not do what it says.
+        (1, "MaxStartups 0\n", None, &[("8.4", "0:30:0")]),
+        (1, "MaxStartups -5\n", None, &[("8.4", "-5:30:-5")]),
+        (1, "MaxStartups -1\n", None, &[("8.4", "10:30:100")]),
     ] {
         assert_eq!(
             exit(text, expected, readings),
@@ -113,6 +117,49 @@ fn source_alone_is_never_agreement_but_can_be_a_difference_or_a_refusal() {
         assert_eq!(i32::from(check.exit().code()), code, "{text:?}: {check:#?}");
         assert!(super::text(&check).contains("from OpenSSH's source, not run"));
     }
+}
+
+#[test]
+fn release_that_was_not_asked_is_never_agreement_beside_one_that_was() {
+    for (code, text, value) in [
+        (3, "MaxStartups 10:30:60\n", "10:30:60"),
+        // The source is enough for a difference.
+        (1, "MaxStartups 500\n", "500:30:500"),
+    ] {
+        let config = config(text);
+        let readings = vec![
+            asked(&config, "9.2", value),
+            ReleaseReading::from_source(&config, release("10.1")),
+        ];
+        let check = ConfigFileCheck::new(&config, None, None, readings);
+        assert_eq!(i32::from(check.exit().code()), code, "{text:?}: {check:#?}");
+        let told = check.reasons.iter();
+        let told: Vec<_> = told
+            .filter(|reason| reason.contains("was not asked"))
+            .collect();
+        match code {
+            3 => assert!(
+                told.len() == 1 && told[0].starts_with("OpenSSH 10.1 was not asked"),
+                "{told:?}"
+            ),
+            _ => assert!(told.is_empty(), "{told:?}"),
+        }
+    }
+}
+
+#[test]
+fn value_that_no_listener_works_with_is_named_with_the_releases_that_take_it() {
+    let config = config("MaxStartups 0\n");
+    let readings = ["8.4", "9.1"].map(|at| asked(&config, at, "0:30:0"));
+    let check = ConfigFileCheck::new(&config, None, None, readings.to_vec());
+    let reasons = &check.reasons;
+    assert!(
+        reasons
+            .iter()
+            .any(|reason| reason.starts_with("MaxStartups 0:30:0 on 8.4 and 9.1: `start` and")),
+        "{reasons:?}"
+    );
+    assert!(reasons[0].contains("is not above 0"), "{reasons:?}");
 }
 
 /// A file with one of everything.

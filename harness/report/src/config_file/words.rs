@@ -87,6 +87,11 @@ pub(super) fn finding(config: &ConfigFile, finding: &Finding) -> String {
             "{}: a number in `{value}` is larger than sshd's integers, and is cut off without a word. Write a smaller one",
             config.told(*place)
         ),
+        Finding::NotPositive { place, value } => format!(
+            "{}: the first number of `{value}` is not above 0. OpenSSH 9.2 and later refuse it; older ones take -1 for \
+             no number at all, and end at the start where `full` is not above 0 either. Write `start:rate:full`, with a `start` of at least 1",
+            config.told(*place)
+        ),
         Finding::OneNumber { place, value } => format!(
             "{}: `{value}` is one number. OpenSSH 10.1 and 10.2 read it as 10:30:{value}, all others as {value}:30:{value}. \
              Write {value}:30:{value}",

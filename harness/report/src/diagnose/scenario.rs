@@ -80,7 +80,7 @@ pub fn scenario(
     comment(&mut toml, &why);
     let _ = writeln!(toml, "max_startups = \"{value}\"");
     let mut said = format!("{} {span}", counted(tasks, "arrival"));
-    if arrivals.admitted_by == AdmittedBy::Logins {
+    if arrivals.admitted_by == AdmittedBy::Logins || hides_refusals(drops) {
         said.push_str(", a lower bound");
     }
     if arrivals.left_out > 0 {
@@ -90,8 +90,25 @@ pub fn scenario(
             counted(arrivals.left_out, "later one")
         );
     }
+    if arrivals.unstamped > 0 {
+        let _ = write!(said, "; {}", unstamped(arrivals.unstamped));
+    }
     let _ = write!(said, "; a round takes {}", duration(lasts));
     RecordedScenario { toml, said }
+}
+
+/// Whether refusals have no line of their own, or may have none.
+fn hides_refusals(drops: &Drops) -> bool {
+    drops.listed < drops.total || drops.at_least()
+}
+
+fn unstamped(count: u64) -> String {
+    let (have, are) = if count == 1 {
+        ("has", "is")
+    } else {
+        ("have", "are")
+    };
+    format!("{count} more {have} no time stamp and {are} not among them")
 }
 
 fn comments(arrivals: &Arrivals, drops: &Drops) -> Vec<String> {
@@ -108,7 +125,7 @@ fn comments(arrivals: &Arrivals, drops: &Drops) -> Vec<String> {
             arrivals.admitted, arrivals.refused
         ),
     });
-    if drops.listed < drops.total || drops.at_least() {
+    if hides_refusals(drops) {
         let of = if drops.at_least() { "at least " } else { "" };
         comments.push(format!(
             "{} of {of}{} in the whole log have a line of their own. The others are not among the arrivals.",
@@ -120,6 +137,12 @@ fn comments(arrivals: &Arrivals, drops: &Drops) -> Vec<String> {
         comments.push(format!(
             "The log has {} more after the last one here.",
             arrivals.left_out
+        ));
+    }
+    if arrivals.unstamped > 0 {
+        comments.push(format!(
+            "In the whole log {}.",
+            unstamped(arrivals.unstamped)
         ));
     }
     comments.push(

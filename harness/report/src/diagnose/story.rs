@@ -6,6 +6,7 @@ use crate::story::counted;
 use sshchurn_core::diagnosis::{
     ClientMessage, Diagnosis, Episode, EpisodeRule, LogLevel, WhyAtLeast,
 };
+use sshchurn_core::release::Release;
 use sshchurn_core::server_log::Moment;
 
 /// The answer: which limit bit, how often and when, or that nothing was refused.
@@ -28,11 +29,13 @@ pub(super) fn answer(diagnosis: &Diagnosis) -> Vec<String> {
     if drops.total == 0 {
         let because = &drops.at_least_because;
         let first = if because.contains(&WhyAtLeast::Level) {
-            let level = diagnosis.level.map_or("its level".to_owned(), |level| {
-                format!("LogLevel {}", level.as_str())
-            });
+            let where_hidden = match diagnosis.level {
+                _ if some_is_shown(diagnosis) => "a part of it".to_owned(),
+                Some(level) => format!("at LogLevel {} it", level.as_str()),
+                None => "at its level it".to_owned(),
+            };
             format!(
-                "This log shows no refusals{span}, but at {level} it may hide them all, so it cannot tell."
+                "This log shows no refusals{span}, but {where_hidden} may hide them all, so it cannot tell."
             )
         } else if drops.at_least() {
             format!("This log shows no refusals{span}, but lines were lost, so it cannot tell.")
@@ -68,6 +71,13 @@ pub(super) fn answer(diagnosis: &Diagnosis) -> Vec<String> {
     let mut answer = vec![format!("sshd refused {at_least}{connections}{span}{by}.")];
     answer.extend(worst(diagnosis));
     answer
+}
+
+/// Whether some lines are of a level and a release that show refusals, whatever others are of.
+fn some_is_shown(diagnosis: &Diagnosis) -> bool {
+    diagnosis.level > Some(LogLevel::Info)
+        || diagnosis.level == Some(LogLevel::Info)
+            && diagnosis.release_at_least >= Some(Release::new(8, 4))
 }
 
 /// When sshd logged something: the first and the last of its stamps.
@@ -176,6 +186,11 @@ pub(super) fn limits(diagnosis: &Diagnosis) -> Vec<String> {
                 };
                 format!("The log writer says it lost lines{lines}. Every count is a lower bound.")
             }
+            WhyAtLeast::Level if some_is_shown(diagnosis) => "sshd before 8.4 logs refusals at LogLevel VERBOSE only. Some of this \
+                 log shows neither that level nor a later release: the lines of one host, or from before or after a restart. What \
+                 the others show says nothing about those. If all are 8.4 or later, say so with `--release`; else read the log of \
+                 each host by itself."
+                .to_owned(),
             WhyAtLeast::Level => match diagnosis.level {
                 Some(LogLevel::Info) => "sshd before 8.4 logs refusals at LogLevel VERBOSE only, and nothing in this log shows \
                      which release wrote it. If it is 8.4 or later, say so with `--release`."

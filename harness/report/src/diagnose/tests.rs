@@ -196,6 +196,51 @@ fn scenario_of_a_log_says_what_the_log_does_not() {
 }
 
 #[test]
+fn what_is_said_of_a_scenario_is_what_its_comments_say() {
+    let connection =
+        "Apr  5 04:35:00 host sshd[620]: Connection from 192.0.2.9 port 5 on 192.0.2.1 port 22\n";
+    let said = recorded(connection, None).said;
+    assert!(
+        said.contains("1 arrival") && !said.contains("a lower bound"),
+        "{said}"
+    );
+    // A burst of 10.0's, of which more may never have been reported.
+    let burst = "Apr  5 04:35:01 host sshd[620]: drop connection #10 from [192.0.2.7]:1 on [192.0.2.1]:22 MaxStartups\n";
+    let bare = "Connection from 192.0.2.9 port 6 on 192.0.2.1 port 22\n";
+    let log = format!("{connection}{}{}", burst.repeat(3), bare.repeat(2));
+    let scenario = recorded(&log, None);
+    assert!(
+        scenario.said.contains("4 arrivals") && scenario.said.contains(", a lower bound"),
+        "{}",
+        scenario.said
+    );
+    let more = "2 more have no time stamp and are not among them";
+    assert!(scenario.said.contains(more), "{}", scenario.said);
+    assert!(scenario.toml.contains(more), "{}", scenario.toml);
+    assert!(
+        scenario.toml.contains("3 of at least 3 refusals"),
+        "{}",
+        scenario.toml
+    );
+}
+
+#[test]
+fn a_part_of_a_log_that_may_hide_refusals_is_named_as_that() {
+    let log = "2026-04-05T04:35:00Z a sshd[6]: Connection from 192.0.2.9 port 5 on 192.0.2.1 port 22\n\
+               2026-04-05T04:35:01Z b sshd[7]: Accepted password for x from 192.0.2.7 port 5 ssh2\n";
+    let said = sample(log, &["server_drops == 0"]);
+    assert_eq!(
+        said.answer[0],
+        "This log shows no refusals between 2026-04-05 04:35:00Z and 04:35:01Z, but a part of it may hide them all, so it cannot tell."
+    );
+    assert!(
+        said.limits.iter().any(|it| it.contains("one host")),
+        "{said:?}"
+    );
+    assert_eq!(said.exit, ExitCode::Inconclusive);
+}
+
+#[test]
 fn scenario_has_the_max_startups_that_the_user_or_the_slots_name() {
     let with = |log: &str, known| {
         let toml = recorded(log, known).toml;

@@ -17,12 +17,24 @@ pub(super) fn holders(report: &RunReport) -> Vec<String> {
         .iter()
         .filter_map(|strategy| {
             let holders = strategy.totals.holders.filter(|holders| holders.asked > 0)?;
+            // Neither its configuration nor who else may have earned a ban is known of somebody else's server.
+            let (by_a_ban, early) = if report.target.kind == ServerKind::External {
+                (
+                    "of these by a ban",
+                    "were ended by sshd (its LoginGraceTime is not known)",
+                )
+            } else {
+                (
+                    "of these by a ban that this run had earned",
+                    "were ended by sshd before LoginGraceTime had passed",
+                )
+            };
             let parts: Vec<String> = [
                 (holders.refused, "were refused"),
-                (holders.refused_by_ban, "of these by a ban that this run had earned"),
-                (holders.failed, "got no answer"),
+                (holders.refused_by_ban, by_a_ban),
+                (holders.failed, "got no answer or were not asked any more"),
                 (holders.ended_by_grace, "were ended by LoginGraceTime"),
-                (holders.ended_early, "were ended by sshd before that"),
+                (holders.ended_early, early),
                 (holders.logged_in, "left by logging in"),
             ]
             .into_iter()
@@ -137,13 +149,15 @@ fn of_task(task: &FailingLogins) -> String {
             format!("none of {} was refused", counted(task.planned, "login"))
         }
         (None, _) => format!(
-            "{} of {} failed as they should, and then one ended otherwise",
+            "{} of {} failed as they should, and the rest were not made, or ended otherwise",
             task.failed, task.planned
         ),
-        (Some(number), None) => format!(
-            "login {number} was refused, and not by a ban ({})",
-            task.refused_by.as_deref().unwrap_or("unknown")
-        ),
+        (Some(number), None) => match task.refused_by.as_deref() {
+            None | Some("unknown") => {
+                format!("login {number} was refused, and nothing in sshd's log says by what")
+            }
+            Some(limit) => format!("login {number} was refused, and not by a ban ({limit})"),
+        },
         (Some(number), Some(ban)) => {
             let lasted = match ban.at_most_ns {
                 Some(at_most) => {
@@ -176,7 +190,7 @@ fn of_task(task: &FailingLogins) -> String {
             format!("; sshd's arithmetic says {}", first(predicted))
         }
     };
-    format!("{every} {seen}{predicted}.")
+    format!("{every}: {seen}{predicted}.")
 }
 
 /// The first login that is refused.
@@ -252,6 +266,10 @@ mod tests {
         strategy.per_round.truncate(1);
         let mut no_ban = task(3, 1, Some(2));
         (no_ban.ban, no_ban.refused_by) = (None, Some("MaxStartups".to_owned()));
+        let mut no_line = task(5, 2, Some(6));
+        (no_line.ban, no_line.refused_by) = (None, Some("unknown".to_owned()));
+        let mut stopped = task(6, 3, None);
+        stopped.failed = 4;
         let mut longer = task(4, 0, Some(9));
         longer.predicted = Some(Predicted {
             earliest: Some(5),
@@ -260,19 +278,28 @@ mod tests {
         if let Some(ban) = &mut longer.ban {
             (ban.at_most_ns, ban.failed_after) = (None, 1);
         }
-        strategy.per_round[0].failing =
-            vec![task(0, 4, Some(12)), task(1, 5, None), no_ban, longer];
+        strategy.per_round[0].failing = vec![
+            task(0, 4, Some(12)),
+            task(1, 5, None),
+            no_ban,
+            longer,
+            no_line,
+            stopped,
+        ];
         strategy.totals.unbanned_spacing_ns = Some(5_000_000_000);
         strategy.totals.tasks_banned = Some(2);
         let name = strategy.strategy.clone();
         let expected = [
             "the smallest spacing that never banned is 5.00 s (14 failing logins each).",
-            "every 4.00 s login 12 met a ban (authfail); it lasted 16.60 s to 17.10 s, and sshd had said 17.00 s; sshd's \
+            "every 4.00 s: login 12 met a ban (authfail); it lasted 16.60 s to 17.10 s, and sshd had said 17.00 s; sshd's \
              arithmetic says login 12 to 13.",
-            "every 5.00 s none of 14 logins was refused; sshd's arithmetic says none is refused.",
-            "every 1.00 s login 2 was refused, and not by a ban (MaxStartups); sshd's arithmetic says login 2 to 3.",
-            "with no pause login 9 met a ban (authfail); it was not over after 16.60 s, and sshd had said 17.00 s (1 login already \
+            "every 5.00 s: none of 14 logins was refused; sshd's arithmetic says none is refused.",
+            "every 1.00 s: login 2 was refused, and not by a ban (MaxStartups); sshd's arithmetic says login 2 to 3.",
+            "with no pause: login 9 met a ban (authfail); it was not over after 16.60 s, and sshd had said 17.00 s (1 login already \
              under way failed as well, which made it longer); sshd's arithmetic says otherwise: login 5.",
+            "every 2.00 s: login 6 was refused, and nothing in sshd's log says by what; sshd's arithmetic says login 6 to 7.",
+            "every 3.00 s: 4 of 14 failed as they should, and the rest were not made, or ended otherwise; sshd's arithmetic says \
+             none is refused.",
         ]
         .map(|sentence| format!("{name}: {sentence}"));
         assert_eq!(failing(&report), expected);
@@ -289,8 +316,8 @@ mod tests {
             refused: 2,
             refused_by_ban: 2,
             failed: 1,
-            ended_by_grace: 3,
-            ended_early: 0,
+            ended_by_grace: 2,
+            ended_early: 1,
             logged_in: 0,
         });
         totals.server.server_drops_by_cause = Some(DropCounts {
@@ -302,7 +329,8 @@ mod tests {
             holders(&report),
             [format!(
                 "{name}: 3 of 6 silent clients beside the tasks (3 in each round) were admitted and held a startup slot; 2 were \
-                 refused; 2 of these by a ban that this run had earned; 1 got no answer; 3 were ended by LoginGraceTime."
+                 refused; 2 of these by a ban that this run had earned; 1 got no answer or were not asked any \
+                 more; 2 were ended by LoginGraceTime; 1 were ended by sshd before LoginGraceTime had passed."
             )]
         );
         let of_the_run = own_bans(&report);
@@ -310,10 +338,17 @@ mod tests {
             of_the_run,
             [format!(
                 "{name}: sshd refused 1 connection because it had banned the address (PerSourcePenalties, grace-exceeded); this \
-                 run earned it itself, by 3 holders that LoginGraceTime ended."
+                 run earned it itself, by 2 holders that LoginGraceTime ended."
             )]
         );
         report.target.kind = ServerKind::External;
         assert!(own_bans(&report)[0].contains("who earned it is not known"));
+        let told = holders(&report);
+        for words in [
+            "; 2 of these by a ban; 1 got",
+            "; 1 were ended by sshd (its LoginGraceTime is not known).",
+        ] {
+            assert!(told[0].contains(words), "{told:?}");
+        }
     }
 }

@@ -53,7 +53,12 @@ impl AskedContainer {
         let owner = Owner::this_process().map_err(io_error("read /proc"))?;
         let image = &ready.image.name;
         let (repository, tag) = image.split_once(':').unwrap_or((image, "latest"));
-        let name = format!("sshchurn-asked-{}-{}", std::process::id(), suite.as_str());
+        // Process ids are not one's own where several containers share an engine.
+        let name = format!(
+            "sshchurn-asked-{}-{:016x}",
+            suite.as_str(),
+            rand::random::<u64>()
+        );
         let host_key = KeyPair::generate().map_err(key_error)?;
         let request = GenericImage::new(repository, tag)
             .with_entrypoint("/bin/sh")

@@ -185,7 +185,7 @@ impl Engine {
         }
     }
 
-    /// A file of a container that was never started; `None` when it is not there.
+    /// A file of a container, running or not; `None` when it is not there.
     pub(super) async fn file(
         &self,
         container: &str,

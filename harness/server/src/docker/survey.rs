@@ -15,6 +15,7 @@ use super::image::{self, scratch_labels};
 use super::start::{image_of, plain_shell};
 use super::{Account, Layout, Server};
 use crate::owner::Owner;
+use crate::readable::readable;
 use crate::{ServerError, ServerRequest, io_error, key_error, too_old};
 use sshchurn_core::manifest::PackageRecord;
 use sshchurn_core::release::{Release, release_word};
@@ -74,7 +75,7 @@ fi
 echo done
 ";
 
-/// What the survey found.
+/// What the survey found. What the image's programs chose to print is made readable.
 #[derive(Debug, Default, PartialEq)]
 struct Findings {
     sshd: Option<String>,
@@ -133,11 +134,11 @@ impl Findings {
             match word {
                 "sshd" => findings.sshd = Some(rest.to_owned()),
                 "version" => {
-                    findings.version.push_str(rest);
+                    findings.version.push_str(&readable(rest));
                     findings.version.push('\n');
                 }
-                "complaint" => findings.complaints.push(rest.to_owned()),
-                "no_helper" => findings.no_helpers.push(rest.to_owned()),
+                "complaint" => findings.complaints.push(readable(rest)),
+                "no_helper" => findings.no_helpers.push(readable(rest)),
                 "no_tool" => findings.no_tools.push(rest.to_owned()),
                 "no_shell" => findings.no_shell = Some(rest.to_owned()),
                 "bash" => findings.bash = true,
@@ -207,7 +208,12 @@ impl Findings {
             (None, _) => lacks.push(String::from(
                 "no sshd in its PATH, in /usr/sbin, /usr/local/sbin or under /opt (install openssh-server)",
             )),
-            (Some(sshd), None) => lacks.push(format!("{sshd} is not OpenSSH: `sshd -V` says `{}`", self.version.trim())),
+            // Whatever another program prints, its usage perhaps: one line of it says what it is.
+            (Some(sshd), None) => lacks.push(format!(
+                "{} is not OpenSSH: `sshd -V` says `{}`",
+                readable(sshd),
+                self.version.lines().next().unwrap_or_default()
+            )),
             (Some(_), Some((release, word))) if release < release_changes::KNOWN.0 => lacks.push(format!(
                 "{word} is older than {}, the first whose log is known",
                 release_changes::KNOWN.0
@@ -388,7 +394,7 @@ async fn look(
     };
     removal.done();
     let container = Container::new(running, engine);
-    let findings = ended(&container).await;
+    let findings = ended(engine, &container).await;
     container.remove().await?;
     match findings? {
         findings if findings.done => Ok(findings),
@@ -397,7 +403,7 @@ async fn look(
 }
 
 /// What a container of the survey found when it has ended.
-async fn ended(container: &Container) -> Result<Findings, ServerError> {
+async fn ended(engine: &Engine, container: &Container) -> Result<Findings, ServerError> {
     let deadline = Instant::now() + ANSWER;
     while container.pid().await?.is_some() {
         if Instant::now() >= deadline {
@@ -408,7 +414,11 @@ async fn ended(container: &Container) -> Result<Findings, ServerError> {
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
-    let found = container.file(FOUND).await.unwrap_or_default();
+    // A shell that does not get as far as its first line leaves no file; an engine that fails is another matter.
+    let found = engine
+        .file(container.id(), FOUND)
+        .await?
+        .unwrap_or_default();
     Ok(Findings::parse(&String::from_utf8_lossy(&found)))
 }
 
@@ -479,6 +489,11 @@ mod tests {
             (
                 "sshd /usr/sbin/sshd\nversion Dropbear v2022.83\ndone\n",
                 "Dropbear",
+            ),
+            // Neither its escapes nor its other lines.
+            (
+                "sshd /opt/\u{1b}[2J/sbin/sshd\nversion x\u{1b}]0;y\u{7}\r\nversion usage: x\ndone\n",
+                "/opt/\\u{1b}[2J/sbin/sshd is not OpenSSH: `sshd -V` says `x\\u{1b}]0;y\\u{7}`",
             ),
             (
                 "sshd /usr/sbin/sshd\nversion OpenSSH_6.6p1\ndone\n",

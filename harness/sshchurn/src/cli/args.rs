@@ -498,7 +498,8 @@ pub(super) struct DiagnoseArgs {
     /// Write the arrivals in the log as a scenario that `sshchurn run` repeats. The file must not exist.
     #[arg(long, value_name = "FILE", help_heading = "Scenario")]
     pub(super) write_scenario: Option<PathBuf>,
-    /// Only arrivals from here on, such as `2026-04-05T04:35:07`: as the report shows times, or with a time zone.
+    /// Only arrivals from here on, such as `2026-04-05T04:35:07`; with a time zone, `…Z` or `…+02:00`, where the log's
+    /// stamps name one.
     #[arg(long, value_name = "TIME", value_parser = moment, requires = "write_scenario", help_heading = "Scenario")]
     pub(super) from: Option<Moment>,
     /// Only arrivals up to here.

@@ -184,7 +184,9 @@ async fn file(
                 continue;
             }
         };
-        let answer = file.ask(program, console).await?;
+        let Some(answer) = file.ask(program, &interrupts, console).await? else {
+            return Ok(ExitCode::Interrupted);
+        };
         readings.push(file.reading(&answer));
         asked.push((program, answer));
     }
@@ -295,7 +297,7 @@ async fn ran(
     match checked(&order, expected, interrupts, console).await? {
         Checked::Not(exit) => Ok(Ran::Not(exit)),
         Checked::Measured { check, failed } => {
-            let run = extract.keywords.into_iter();
+            let run = order.scenario.sshd.keywords.into_iter();
             let behaviour = Behaviour {
                 release,
                 run: run

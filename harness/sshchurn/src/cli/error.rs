@@ -104,10 +104,14 @@ impl CliError {
         match self {
             CliError::Scenario(_) | CliError::Usage(_) => ExitCode::Usage,
             CliError::NoArrivals { source, .. } => match source {
-                NoArrivals::ZoneOfWindow | NoArrivals::TooLong { .. } => ExitCode::Usage,
+                NoArrivals::ZoneOfWindow
+                | NoArrivals::WindowWithoutZone
+                | NoArrivals::TooLong { .. } => ExitCode::Usage,
                 NoArrivals::None { .. }
                 | NoArrivals::NoStamps
                 | NoArrivals::SeveralServers(_)
+                | NoArrivals::LevelChanged
+                | NoArrivals::NotInOrder
                 | NoArrivals::MixedZones => ExitCode::Inconclusive,
             },
             CliError::Signals(_)

@@ -73,6 +73,12 @@ pub(super) fn resolve_with(
             let before = scenario.sshd.keyword(keyword).unwrap_or("unset").to_owned();
             change(keyword, before, value.clone());
         }
+        for (keyword, value) in &scenario.sshd.keywords {
+            let kept = |(other, _): &(String, String)| other.eq_ignore_ascii_case(keyword);
+            if !extract.keywords.iter().any(kept) {
+                change(keyword, value.clone(), "unset".to_owned());
+            }
+        }
         extract.apply(&mut scenario.sshd);
     }
     if let Some(max_startups) = args.max_startups {

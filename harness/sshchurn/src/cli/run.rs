@@ -12,8 +12,8 @@ use super::server_choice;
 use super::signals;
 use super::user_file::{self, UserFile};
 use crate::session::{
-    Baseline, Conclusion, RunDirectory, RunOrder, SessionError, check_thresholds, preflight,
-    replay, run_id, scenario_record,
+    Baseline, Conclusion, Interrupts, RunDirectory, RunOrder, SessionError, check_thresholds,
+    preflight, replay, run_id, scenario_record,
 };
 use sshchurn_core::exit_code::ExitCode;
 use sshchurn_core::scenario::{Life, Scenario};
@@ -27,8 +27,10 @@ pub(super) async fn run(args: RunArgs, console: Console) -> Result<ExitCode, Cli
     } else {
         console
     };
-    let order = order(&args, &console).await?;
     let interrupts = signals::interrupts(&console)?;
+    let Some(order) = order(&args, &interrupts, &console).await? else {
+        return Ok(ExitCode::Interrupted);
+    };
     let Some(concluded) = order.run(&interrupts, &console).await? else {
         return Ok(ExitCode::Interrupted);
     };
@@ -41,14 +43,20 @@ pub(super) async fn concluded(
     args: &RunArgs,
     console: &Console,
 ) -> Result<Option<Conclusion>, CliError> {
-    let order = order(args, console).await?;
     let interrupts = signals::interrupts(console)?;
+    let Some(order) = order(args, &interrupts, console).await? else {
+        return Ok(None);
+    };
     Ok(order.run(&interrupts, console).await?)
 }
 
-/// Everything that can be wrong is found here, before the handlers and the server: nothing is there yet that would have
-/// to be taken down. The directory comes last.
-async fn order(args: &RunArgs, console: &Console) -> Result<RunOrder, CliError> {
+/// Everything that can be wrong is found here, before the server. An sshd that is asked about a user's file is taken down again.
+/// The directory comes last. `None` when the user has asked to stop meanwhile.
+async fn order(
+    args: &RunArgs,
+    interrupts: &Interrupts,
+    console: &Console,
+) -> Result<Option<RunOrder>, CliError> {
     let mut resolved = overrides::resolve(&args.scenario, &args.overrides)?;
     check_thresholds(&resolved.scenario)?;
     let mut server = server_choice::of(args.target, args.release, &args.docker);
@@ -60,7 +68,10 @@ async fn order(args: &RunArgs, console: &Console) -> Result<RunOrder, CliError> 
         let program = user_file::program(server, args.release, least).await?;
         // What one sshd has read is run on that one, also with `auto`.
         (server, _) = server_choice::of_program(program);
-        let of_file = file.of_file(&file.ask(program, console).await?)?;
+        let Some(answer) = file.ask(program, interrupts, console).await? else {
+            return Ok(None);
+        };
+        let of_file = file.of_file(&answer)?;
         resolved = overrides::resolve_with(&args.scenario, &args.overrides, Some(&of_file))?;
     }
     let Resolved {
@@ -85,7 +96,7 @@ async fn order(args: &RunArgs, console: &Console) -> Result<RunOrder, CliError> 
     findings.extend(left_out);
     let run_id = run_id(&scenario.name);
     let directory = RunDirectory::create(args.out.as_deref(), &run_id.0)?;
-    Ok(RunOrder {
+    Ok(Some(RunOrder {
         scenario,
         origin,
         server,
@@ -94,7 +105,7 @@ async fn order(args: &RunArgs, console: &Console) -> Result<RunOrder, CliError> 
         directory,
         findings,
         baseline,
-    })
+    }))
 }
 
 /// Clients under test are seen by the server only, each task by an address of its own, and tasks whose logins fail come from

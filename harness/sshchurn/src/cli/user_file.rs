@@ -8,7 +8,7 @@ use super::args::FileLookupArgs;
 use super::console::Console;
 use super::error::CliError;
 use super::overrides::OfFile;
-use crate::session::read_sshd_config;
+use crate::session::{Interrupts, read_sshd_config};
 use crate::shipped::RECIPE;
 use sshchurn_core::release::Release;
 use sshchurn_core::sshd_file::ConfigFile;
@@ -46,17 +46,25 @@ impl UserFile {
         })
     }
 
-    /// Asks one.
+    /// Asks one. `None` when the user has asked to stop before it was done.
     pub(super) async fn ask(
         &self,
         program: SshdProgram,
+        interrupts: &Interrupts,
         console: &Console,
-    ) -> Result<ConfigAnswer, CliError> {
+    ) -> Result<Option<ConfigAnswer>, CliError> {
         let progress = |text: &str| console.note(text);
-        let mut asker = Asker::start(program, &RECIPE, &progress).await?;
-        let answer = asker.ask(&self.config, self.connection.as_deref()).await;
-        asker.end().await?;
-        Ok(answer?)
+        let asked = async {
+            let mut asker = Asker::start(program, &RECIPE, &progress).await?;
+            let answer = asker.ask(&self.config, self.connection.as_deref()).await;
+            asker.end().await?;
+            Ok::<_, CliError>(Some(answer?))
+        };
+        tokio::select! {
+            biased;
+            () = interrupts.asked() => Ok(None),
+            answer = asked => answer,
+        }
     }
 
     /// What it said, for the report.
@@ -100,7 +108,15 @@ impl UserFile {
 
     /// Two sources for one keyword: neither is taken.
     pub(super) fn check_not_set_twice(&self, given: &[(String, String)]) -> Result<(), CliError> {
-        match given.iter().find(|(keyword, _)| self.config.sets(keyword)) {
+        // What a block says for the connection that is asked for is taken too.
+        let in_block = |keyword: &str| {
+            self.connection.is_some()
+                && self.config.directives.iter().any(|line| line.sets(keyword))
+        };
+        match given
+            .iter()
+            .find(|(keyword, _)| self.config.sets(keyword) || in_block(keyword))
+        {
             Some((keyword, _)) => Err(CliError::Usage(format!(
                 "--sshd-option {keyword}: {} sets it too; change it there, or leave one of the two away",
                 self.path.display()
@@ -165,6 +181,11 @@ pub(super) async fn program(
     }
     let programs = programs(server, release.as_slice()).await?;
     match programs[..] {
+        // What is asked is what will be run.
+        [Program::Asked(SshdProgram::Docker(_))] => {
+            let (suite, _) = Suite::serving(release, least)?;
+            Ok(SshdProgram::Docker(suite))
+        }
         [Program::Asked(program)] => Ok(program),
         _ => Err(CliError::Usage(match release {
             Some(release) => format!(

@@ -4,6 +4,7 @@
 //! for relative ones under `/etc/ssh`; here both are under the folder that the user says stands for `/`, and without one relative
 //! paths are beside the file and absolute ones are refused. Nothing outside is ever opened, however a path or a link gets there.
 
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
@@ -17,7 +18,7 @@ const SSH_FOLDER: &str = "etc/ssh";
 const MOST_BYTES: u64 = 1024 * 1024;
 const MOST_FILES: usize = 1_000;
 
-/// Why a file is not read.
+/// Why a file is not read. What is quoted of files and their names has no control characters: it is no order to the terminal.
 #[derive(Debug, thiserror::Error)]
 pub enum SshdFileError {
     /// It is not there, or may not be read.
@@ -102,7 +103,8 @@ pub fn read_sshd_config(
     file: &Path,
     config_root: Option<&Path>,
 ) -> Result<ConfigFile, SshdFileError> {
-    let text = read_text(file, &file.display().to_string(), String::new())?;
+    let name = file.display().to_string();
+    let text = read_text(file, &name, String::new())?;
     let root = match config_root {
         Some(root) => root,
         None => match file.parent() {
@@ -116,7 +118,7 @@ pub fn read_sshd_config(
             false => Err(io::ErrorKind::NotADirectory.into()),
         })
         .map_err(|source| SshdFileError::Unreadable {
-            path: root.display().to_string(),
+            path: shown(root.display()),
             source,
             asked_by: String::new(),
         })?;
@@ -126,7 +128,6 @@ pub fn read_sshd_config(
         is_root: config_root.is_some(),
         files: 0,
     };
-    let name = file.display().to_string();
     ConfigFile::read(SourceFile { name, text }, &mut files)
 }
 
@@ -145,13 +146,18 @@ impl Texts for FilesUnder {
     type Error = SshdFileError;
 
     fn matching(&mut self, pattern: &str, at: At<'_>) -> Result<Vec<SourceFile>, SshdFileError> {
-        let line = format!("{} line {}", at.file, at.line);
+        let line = format!("{} line {}", shown(at.file), at.line);
         let asked_by = || format!(" ({line} includes it)");
         let outside = |to: &Path| SshdFileError::Outside {
             line: line.clone(),
-            pattern: pattern.to_owned(),
-            root: self.root.display().to_string(),
-            to: to.display().to_string(),
+            pattern: shown(pattern),
+            root: shown(self.root.display()),
+            to: shown(to.display()),
+        };
+        let not_a_pattern = |why: &str| SshdFileError::Pattern {
+            line: line.clone(),
+            pattern: shown(pattern),
+            why: why.to_owned(),
         };
         let relative = match (pattern.strip_prefix('/'), self.is_root) {
             // sshd does not expand it, and no folder is called so.
@@ -159,7 +165,7 @@ impl Texts for FilesUnder {
             (Some(_), false) => {
                 return Err(SshdFileError::Absolute {
                     line,
-                    pattern: pattern.to_owned(),
+                    pattern: shown(pattern),
                 });
             }
             (Some(inside), true) => PathBuf::from(inside),
@@ -176,22 +182,28 @@ impl Texts for FilesUnder {
         let options = MatchOptions {
             case_sensitive: true,
             require_literal_separator: true,
-            require_literal_leading_dot: true,
+            // It panics at a name that is no UTF-8 when it is to look at the dots.
+            require_literal_leading_dot: false,
         };
-        let paths = glob_with(&format!("{root}/{wanted}"), options).map_err(|error| {
-            SshdFileError::Pattern {
-                line: line.clone(),
-                pattern: pattern.to_owned(),
-                why: error.msg.to_owned(),
-            }
-        })?;
+        let paths = glob_with(&format!("{root}/{wanted}"), options)
+            .map_err(|error| not_a_pattern(error.msg))?;
         let mut found = Vec::new();
         for path in paths {
             let unreadable = |path: &Path, source| SshdFileError::Unreadable {
-                path: path.display().to_string(),
+                path: shown(path.display()),
                 source,
                 asked_by: asked_by(),
             };
+            let at = match &path {
+                Ok(path) => path.as_path(),
+                Err(error) => error.path(),
+            };
+            if at
+                .strip_prefix(&self.canonical)
+                .is_ok_and(|at| is_hidden(at, Path::new(&wanted)))
+            {
+                continue;
+            }
             let path = path.map_err(|error| {
                 let path = error.path().to_path_buf();
                 unreadable(&path, error.into())
@@ -208,8 +220,45 @@ impl Texts for FilesUnder {
             let text = read_text(&real, &name, asked_by())?;
             found.push(SourceFile { name, text });
         }
+        // The names that glob skips would be sshd's to include.
+        let (folder, last) = wanted.rsplit_once('/').unwrap_or(("", wanted.as_str()));
+        let is_pattern = |part: &str| part.contains(['*', '?', '[']);
+        if is_pattern(last)
+            && !is_pattern(folder)
+            && self.has_name_that_is_no_utf8(&self.canonical.join(folder))
+        {
+            return Err(not_a_pattern(
+                "a file in that folder has a name that is no UTF-8; rename it",
+            ));
+        }
         Ok(found)
     }
+}
+
+impl FilesUnder {
+    /// Whether a file in a folder is called so; a folder outside is not looked into.
+    fn has_name_that_is_no_utf8(&self, folder: &Path) -> bool {
+        fs::canonicalize(folder).is_ok_and(|folder| {
+            folder.starts_with(&self.canonical)
+                && fs::read_dir(folder).is_ok_and(|mut entries| {
+                    entries
+                        .any(|entry| entry.is_ok_and(|entry| entry.file_name().to_str().is_none()))
+                })
+        })
+    }
+}
+
+/// As it is told: a control character would be an order to the terminal.
+fn shown(text: impl Display) -> String {
+    text.to_string().replace(char::is_control, "\u{fffd}")
+}
+
+/// Whether something else than a dot in the pattern stands for one at the beginning of a name: to glob(3) nothing else does.
+fn is_hidden(path: &Path, pattern: &Path) -> bool {
+    let has_dot = |part: Component<'_>| part.as_os_str().as_encoded_bytes().starts_with(b".");
+    path.components()
+        .zip(pattern.components())
+        .any(|(name, pattern)| has_dot(name) && !has_dot(pattern))
 }
 
 /// The path without `..` and `.`; `None` where it leads above where it begins.
@@ -232,19 +281,19 @@ fn without_parents(path: &Path) -> Option<PathBuf> {
 /// The text of one file, if it can be an `sshd_config`. Devices and pipes are not opened.
 fn read_text(path: &Path, name: &str, asked_by: String) -> Result<String, SshdFileError> {
     let unreadable = |source| SshdFileError::Unreadable {
-        path: name.to_owned(),
+        path: shown(name),
         source,
         asked_by: asked_by.clone(),
     };
     let not_a_config = |why: String| SshdFileError::NotAConfig {
-        path: name.to_owned(),
+        path: shown(name),
         why,
         asked_by: asked_by.clone(),
     };
     let kind = fs::metadata(path).map_err(unreadable)?;
     if !kind.is_file() {
         return Err(SshdFileError::NotAFile {
-            path: name.to_owned(),
+            path: shown(name),
             what: match kind.is_dir() {
                 true => "a directory",
                 false => "a device, pipe or socket",
@@ -273,6 +322,8 @@ fn read_text(path: &Path, name: &str, asked_by: String) -> Result<String, SshdFi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
     use std::os::unix::fs::symlink;
 
     fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
@@ -363,11 +414,87 @@ mod tests {
                 "{pattern}: {error}"
             );
         }
+        // sshd takes all of these for an `Include`.
+        for line in [
+            "=Include /link",
+            "\t\"\"Include=/link",
+            "\"\" Include /link",
+            "\"Include\"/link",
+            "Incl\"ude\" /link",
+            "=Incl\"ude\" /link",
+        ] {
+            let main = write(&root, "etc/ssh/sshd_config", line);
+            let error = read_sshd_config(&main, Some(&root)).expect_err(line);
+            assert!(
+                matches!(error, SshdFileError::Outside { .. }),
+                "{line}: {error}"
+            );
+        }
         let main = write(&root, "etc/ssh/sshd_config", "Include ../../link\n");
         assert!(matches!(
             read_sshd_config(&main, None),
             Err(SshdFileError::Outside { .. })
         ));
+    }
+
+    #[test]
+    fn hidden_names_are_included_only_by_a_dot_and_names_that_are_no_utf8_not_silently_left_out() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path();
+        write(path, "d/.hidden", "Port 1\n");
+        write(path, "d/seen", "Port 2\n");
+        write(path, ".e/seen", "Port 3\n");
+        let included = |pattern: &str| {
+            let main = write(path, "sshd_config", &format!("Include {pattern}\n"));
+            let config = read_sshd_config(&main, None).expect("read");
+            names(&config, path)[1..].to_vec()
+        };
+        for (pattern, files) in [
+            ("d/*", &["ROOT/d/seen"][..]),
+            ("*/seen", &["ROOT/d/seen"]),
+            ("*/*", &["ROOT/d/seen"]),
+            ("d/.h*", &["ROOT/d/.hidden"]),
+            (".e/*", &["ROOT/.e/seen"]),
+            ("d/?hidden", &[]),
+        ] {
+            assert_eq!(included(pattern), files, "{pattern}");
+        }
+        fs::write(
+            path.join("d").join(OsStr::from_bytes(b"f\xfcr")),
+            "Port 4\n",
+        )
+        .expect("written");
+        // It is not among what a name means.
+        assert_eq!(included("d/seen"), ["ROOT/d/seen"]);
+        let main = write(path, "sshd_config", "Include d/*\n");
+        let error = read_sshd_config(&main, None).expect_err("refused");
+        assert!(
+            matches!(error, SshdFileError::Pattern { .. })
+                && error.to_string().contains("no UTF-8"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn errors_have_no_orders_to_the_terminal() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path();
+        write(path, "e\u{1b}[2J", "Port 1\0\n");
+        for line in [
+            "Include /etc/\u{1b}[2J",
+            "Include ../\u{1b}[2J",
+            "Include \u{1b}[2J",
+            "Include e\u{1b}*",
+        ] {
+            let main = write(path, "sshd_config", line);
+            let told = read_sshd_config(&main, None).expect_err(line).to_string();
+            assert!(
+                told.contains('\u{fffd}') && !told.contains(char::is_control),
+                "{told:?}"
+            );
+        }
+        let told = read_sshd_config(&path.join("none\u{1b}"), None).expect_err("none");
+        assert!(!told.to_string().contains(char::is_control));
     }
 
     #[test]

@@ -199,6 +199,13 @@ impl Interrupts {
         self.state.borrow().level > StopLevel::Run
     }
 
+    /// Passes when the user has asked to stop.
+    pub async fn asked(&self) {
+        let mut state = self.state.subscribe();
+        // The sender is this struct's own.
+        let _ = state.wait_for(|state| state.level > StopLevel::Run).await;
+    }
+
     /// Says how far the run is. Rendering a report outside a run is [`Stage::Closing`] from its beginning.
     pub fn enter(&self, stage: Stage) {
         self.state.send_modify(|state| state.stage = stage);

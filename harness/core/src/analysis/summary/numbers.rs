@@ -251,13 +251,15 @@ counters! {
         admitted,
         /// Refused before that.
         refused,
-        /// Of those refused: by a penalty (`PerSourcePenalties`), which this run had earned.
+        /// Of those refused: by a penalty (`PerSourcePenalties`). Who earned it is known only of a server of the run's own:
+        /// this run.
         refused_by_ban,
-        /// Neither: no connection or no answer before a deadline, a fault of the generator, or the run was stopped.
+        /// Neither: no connection or no answer before a deadline, a fault of the generator, not asked any more, or the run
+        /// was stopped.
         failed,
         /// Of those admitted: ended by sshd when `LoginGraceTime` had passed.
         ended_by_grace,
-        /// Of those admitted: ended by sshd before that.
+        /// Of those admitted: ended by sshd before `LoginGraceTime` had passed, or at any time where that is not known.
         ended_early,
         /// Of those admitted: left by logging in at last, which earns no penalty.
         logged_in,

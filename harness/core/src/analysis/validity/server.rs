@@ -204,11 +204,18 @@ pub(super) fn other_clients(run: &RunSummary) -> Option<Check> {
             all.merge(others);
         }
     }
-    let from: Vec<String> = all
+    let mut from: Vec<String> = all
         .by_address
         .iter()
         .map(|(address, count)| format!("{count} from {address}"))
         .collect();
+    // Only so many addresses are kept.
+    let rest = all
+        .connections
+        .saturating_sub(all.by_address.values().sum());
+    if rest > 0 {
+        from.push(format!("{rest} from further addresses"));
+    }
     (all.connections > 0).then(|| {
         make(
             CheckId::OtherClients,
@@ -221,7 +228,7 @@ pub(super) fn other_clients(run: &RunSummary) -> Option<Check> {
                 all.drops
             ),
             "none",
-            "they are in none of the numbers, but they took slots: some of what the server refused is their doing",
+            "they are in none of the numbers; those that were admitted took slots, so refusals may be their doing",
         )
     })
 }
@@ -236,7 +243,11 @@ pub(super) fn ban_earned(run: &RunSummary) -> Option<Check> {
     let (mut silent, mut failed) = (0, 0);
     for round in run.rounds() {
         let counts = &round.numbers.total.counts;
-        silent += counts.attempts_held + counts.kex_failed;
+        // A holder that leaves by logging in earns nothing; one that sshd ends does.
+        let holders = round.numbers.holders;
+        silent += counts.attempts_held
+            + counts.kex_failed
+            + holders.map_or(0, |holders| holders.ended_by_grace + holders.ended_early);
         failed += counts.auth_failed;
     }
     (silent + failed > 0).then(|| {

@@ -78,6 +78,42 @@ fn connections_that_left_an_sshd_that_bans_without_a_login_are_said_and_others_a
         None
     );
     assert_eq!(left(ServerKind::Local, bans, &[held]), None);
+    // Silent clients that sshd ended have earned it as well.
+    let mut run = round_of(&[REFUSED]);
+    let target = &mut run.manifest.as_mut().expect("a manifest").target;
+    target.kind = ServerKind::External;
+    bans.clone_into(&mut target.identification);
+    run.strategies[0].rounds[0].numbers.holders = Some(crate::analysis::summary::Holders {
+        asked: 4,
+        admitted: 4,
+        ended_by_grace: 1,
+        ended_early: 2,
+        logged_in: 1,
+        ..Default::default()
+    });
+    let said = found(&run, CheckId::BanEarned).expect("said");
+    assert!(said.actual.starts_with("3 connections"), "{}", said.actual);
+}
+
+#[test]
+fn other_clients_from_more_addresses_than_are_kept_are_said_to_be_so() {
+    use crate::analysis::reconciliation::OtherClients;
+    let told = |connections| {
+        let mut run = round_of(&[REFUSED]);
+        let books = run.strategies[0].rounds[0].reconciliation.as_mut();
+        books.expect("a log").others = Some(OtherClients {
+            connections,
+            by_address: [("192.0.2.1".to_owned(), 3)].into(),
+            ..OtherClients::default()
+        });
+        found(&run, CheckId::OtherClients).expect("said").actual
+    };
+    assert!(told(3).contains("(3 from 192.0.2.1):"), "{}", told(3));
+    assert!(
+        told(5).contains("(3 from 192.0.2.1, 2 from further addresses):"),
+        "{}",
+        told(5)
+    );
 }
 
 #[test]
