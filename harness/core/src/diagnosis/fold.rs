@@ -621,7 +621,7 @@ impl Fold {
         if self.losses.announcements > 0 {
             drops.at_least_because.push(WhyAtLeast::LinesLost);
         }
-        if self.sights.is_blind() {
+        if self.sights.ends_blind() {
             drops.at_least_because.push(WhyAtLeast::Level);
         }
         let mut client_messages = self.client;

@@ -70,7 +70,7 @@ impl Sight {
         }
     }
 
-    fn is_blind(&mut self) -> bool {
+    fn ends_blind(&mut self) -> bool {
         // After a restart of which nothing came there is nothing to hide.
         if self.stretch.spoke || !self.ended {
             self.end_stretch(Stretch::default());
@@ -192,7 +192,7 @@ impl Sights {
     }
 
     /// Whether any part of the log may hide refusals.
-    pub(super) fn is_blind(mut self) -> bool {
-        self.overflowed || self.hosts.values_mut().any(Sight::is_blind)
+    pub(super) fn ends_blind(mut self) -> bool {
+        self.overflowed || self.hosts.values_mut().any(Sight::ends_blind)
     }
 }
