@@ -228,13 +228,14 @@ fn answer(report: &RunReport, strategy: &StrategyReport, limit: &str) -> Option<
         .is_some_and(|clients| clients.lower_bound);
     let at_least = if lower { "at least " } else { "" };
     let other = totals.total.counts.handshakes < attempts.saturating_sub(refused);
+    let were = if lost == 1 { "was" } else { "were" };
     let verdict = match (refused, lost, other) {
         (0, 0, false) => format!("MaxStartups {limit} was enough: it refused nobody, and {seen}"),
         (0, 0, true) => format!(
             "MaxStartups {limit} refused nobody, and {seen}; something else kept connections out"
         ),
         (0, lost, _) => format!(
-            "MaxStartups {limit} refused nobody, and {seen}; {lost} of {tasks} tasks were lost to something else"
+            "MaxStartups {limit} refused nobody, and {seen}; {lost} of {tasks} tasks {were} lost to something else"
         ),
         (refused, 0, _) => format!(
             "MaxStartups {limit} was enough only with retries: it refused {at_least}{refused} of {attempts} connection attempts, and no \
@@ -242,7 +243,7 @@ fn answer(report: &RunReport, strategy: &StrategyReport, limit: &str) -> Option<
         ),
         (refused, lost, _) => format!(
             "MaxStartups {limit} was not enough: it refused {at_least}{refused} of {attempts} connection attempts, and {lost} of \
-             {tasks} tasks were lost{}; {seen}",
+             {tasks} tasks {were} lost{}; {seen}",
             // Which refusal cost which task is not known.
             if other {
                 ", not all of them to it for certain"

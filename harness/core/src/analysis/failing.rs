@@ -186,19 +186,24 @@ fn of_task(plan: &Plan, task: TaskId, attempts: &[Attempt], bans: &[BanLine]) ->
     let ban = refused.filter(|_| banned).map(|index| {
         let (_, client) = logins[index];
         let before = index.checked_sub(1).map(|index| logins[index].1.ended);
-        let line = bans.iter().rev().find(|line| {
-            line.address.is_some() && line.address == source && line.read_at <= client.ended
-        });
-        let began = line
-            .map(|line| line.read_at)
-            .or(before)
-            .unwrap_or(client.begun());
+        let mut lines = bans
+            .iter()
+            .filter(|line| line.address.is_some() && line.address == source);
+        // The last that was read before the refusal. Written before it was one in any case, also where it was read after it: no
+        // other address is this task's, and nothing but the ban that it met can be meant.
+        let line = lines
+            .clone()
+            .rev()
+            .find(|line| line.read_at <= client.ended)
+            .or_else(|| lines.next());
+        let read_at = line.map(|line| line.read_at.min(client.ended));
+        let began = read_at.or(before).unwrap_or(client.begun());
         let refused = probes.iter().copied().filter(|probe| probe.refused());
         let last = refused
             .map(ClientView::begun)
             .fold(client.begun(), RunInstant::max);
         // The line is read later than it was written, so that it is no bound from below: the login that earned the ban is.
-        let known_by = line.map_or(client.begun(), |line| line.read_at);
+        let known_by = read_at.unwrap_or(client.begun());
         let earned = logins[..index]
             .iter()
             .map(|(_, login)| *login)
@@ -449,6 +454,32 @@ mod tests {
         assert_eq!(value(&run, "first_banned_attempt"), Some(5.0));
         assert_eq!(value(&run, "unbanned_spacing"), Some(6e9));
         assert!(value(&run, "ban").is_some());
+    }
+
+    #[test]
+    fn line_of_a_ban_that_is_read_after_its_first_refusal_announces_it_all_the_same() {
+        let mut ledger = begun(&[1]);
+        for _ in 0..4 {
+            attempt(&mut ledger, 0, Phase::Submit, WRONG_KEY, "");
+            ledger.wait(950);
+        }
+        attempt(&mut ledger, 0, Phase::Submit, REFUSED, AUTHFAIL);
+        ledger.wait(100);
+        ledger.logged(
+            "srclimit_penalise: 127.1.1.1/32: activating ipv4 penalty of 17 seconds for penalty: failed authentication",
+        );
+        ledger.wait(9_900);
+        attempt(&mut ledger, 0, Phase::Poll, REFUSED, AUTHFAIL);
+        ledger.wait(7_000);
+        attempt(&mut ledger, 0, Phase::Poll, AttemptOutcome::Handshake, "");
+        let run = finished(ledger, 1);
+        let ban = run.strategies[0].rounds[0].failing[0].ban.expect("a ban");
+        assert_eq!(
+            (ban.announced_ns, ban.failed_after),
+            (Some(17_000_000_000), 0)
+        );
+        // From the end of the refusal, which the ban had begun before, to the next one.
+        assert_eq!(ban.at_least_ns, 10_000_000_000);
     }
 
     #[test]
