@@ -35,6 +35,8 @@ struct Stretch {
 /// One host.
 #[derive(Debug, Default)]
 struct Sight {
+    /// Empty where lines name none.
+    name: String,
     stretch: Stretch,
     /// A stretch has ended.
     ended: bool,
@@ -99,8 +101,11 @@ fn is_of_a_session(message: &ServerLogMessage<'_>) -> bool {
 /// What each host's lines show.
 #[derive(Debug)]
 pub(super) struct Sights {
-    /// By name; the one without a name has an empty one.
-    hosts: HashMap<String, Sight>,
+    hosts: Vec<Sight>,
+    /// Where each is, by its name.
+    places: HashMap<String, usize>,
+    /// Where the last one was that was looked for: most often the next one is the same.
+    last: usize,
     /// There were too many hosts.
     overflowed: bool,
     /// Of every host, as the user said.
@@ -110,7 +115,9 @@ pub(super) struct Sights {
 impl Sights {
     pub(super) fn new(release: Option<Release>) -> Self {
         Sights {
-            hosts: HashMap::new(),
+            hosts: Vec::new(),
+            places: HashMap::new(),
+            last: 0,
             overflowed: false,
             release,
         }
@@ -128,19 +135,19 @@ impl Sights {
         use ServerLogMessage as M;
         let name = line.origin.unwrap_or_default();
         let beginning = self.beginning();
-        // Twice the look-up, but a copy of the name only for a new one.
-        if !self.hosts.contains_key(name) {
+        if self.host(name).is_none() {
             if self.hosts.len() >= MOST_HOSTS {
                 self.overflowed = true;
                 return;
             }
-            let sight = Sight {
+            self.places.insert(name.to_owned(), self.hosts.len());
+            self.hosts.push(Sight {
+                name: name.to_owned(),
                 stretch: beginning,
                 ..Sight::default()
-            };
-            self.hosts.insert(name.to_owned(), sight);
+            });
         }
-        let Some(sight) = self.hosts.get_mut(name) else {
+        let Some(sight) = self.host(name) else {
             return;
         };
         match message {
@@ -158,9 +165,20 @@ impl Sights {
         sight.stretch.old |= line.program == Some("sshd") && is_of_a_session(message);
     }
 
+    fn host(&mut self, name: &str) -> Option<&mut Sight> {
+        let same = self
+            .hosts
+            .get(self.last)
+            .is_some_and(|host| host.name == name);
+        if !same {
+            self.last = *self.places.get(name)?;
+        }
+        self.hosts.get_mut(self.last)
+    }
+
     fn stretch(&mut self, origin: Option<&str>) -> Option<&mut Stretch> {
-        let sight = self.hosts.get_mut(origin.unwrap_or_default())?;
-        Some(&mut sight.stretch)
+        let host = self.host(origin.unwrap_or_default())?;
+        Some(&mut host.stretch)
     }
 
     /// A line that may be of sshd's, or of a client's under the same name.
@@ -193,6 +211,6 @@ impl Sights {
 
     /// Whether any part of the log may hide refusals.
     pub(super) fn ends_blind(mut self) -> bool {
-        self.overflowed || self.hosts.values_mut().any(Sight::ends_blind)
+        self.overflowed || self.hosts.iter_mut().any(Sight::ends_blind)
     }
 }
