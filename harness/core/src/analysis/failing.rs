@@ -51,7 +51,8 @@ pub struct Ban {
     pub began_ns: u64,
     /// How long sshd said it would last, nanoseconds; `null` without that line.
     pub announced_ns: Option<u64>,
-    /// Logins that had begun before it and failed after it had: each makes it longer than sshd said.
+    /// Logins that had begun before it and failed after it had, by sshd's arithmetic of what it announced: each makes it
+    /// longer than that.
     pub failed_after: u64,
     /// From its beginning, or from its first refusal without sshd's line, to the last connection that it refused, nanoseconds.
     pub at_least_ns: u64,
@@ -216,13 +217,21 @@ fn of_task(plan: &Plan, task: TaskId, attempts: &[Attempt], bans: &[BanLine]) ->
             .find(|probe| probe.outcome == AttemptOutcome::Handshake)
             .map(|probe| probe.trace.identified.unwrap_or(probe.ended));
         let in_force = line.map_or(client.begun(), |_| began);
+        let announced = line.and_then(|line| line.length);
+        // When the client and the reader of the log saw something does not say what sshd counted first; its arithmetic does.
+        let failures: Vec<f64> = logins[..index]
+            .iter()
+            .filter(|(_, client)| failed(client))
+            .map(|(_, client)| seconds(client.ended.0))
+            .collect();
+        let counted = plan
+            .rule
+            .zip(announced)
+            .map(|(rule, announced)| rule.counted(announced.as_secs_f64(), &failures));
         Ban {
             began_ns: began.0,
-            failed_after: logins
-                .iter()
-                .filter(|(_, client)| failed(client) && line.is_some() && client.ended > began)
-                .count() as u64,
-            announced_ns: line.and_then(|line| line.length).map(nanoseconds),
+            failed_after: counted.map_or(0, |counted| (failures.len() - counted) as u64),
+            announced_ns: announced.map(nanoseconds),
             at_least_ns: nanoseconds(last.since(in_force)),
             at_most_ns: let_in.map(|at| nanoseconds(at.since(earned))),
         }

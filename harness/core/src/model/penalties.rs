@@ -45,6 +45,24 @@ impl PenaltyRule {
             whole_seconds: release < FRACTIONS_SINCE,
         })
     }
+
+    /// Of failures that ended at these instants, in order, how many sshd had counted when it announced a ban of so long:
+    /// each adds `authfail`, and what is outstanding runs off as time passes. All in seconds.
+    #[must_use]
+    pub fn counted(&self, announced: f64, ended: &[f64]) -> usize {
+        let Some(first) = ended.first() else { return 0 };
+        let mut counted = 0;
+        let mut nearest = f64::INFINITY;
+        let mut added = 0.0;
+        for (number, at) in (1..).zip(ended) {
+            added += self.authfail;
+            let off = (added - (at - first) - announced).abs();
+            if off <= nearest {
+                (counted, nearest) = (number, off);
+            }
+        }
+        counted
+    }
 }
 
 /// One connection: when it began, and when it ended for its client; seconds on any clock.
@@ -177,6 +195,27 @@ mod tests {
     fn predicted(rule: PenaltyRule, spacing: f64) -> (FirstRefused, FirstRefused) {
         let found = first_refused(&rule, &every(spacing));
         (found.earliest, found.latest)
+    }
+
+    #[test]
+    fn what_a_ban_announces_says_how_many_failures_it_counts() {
+        let ended = |spacing: f64, failures: u32| -> Vec<f64> {
+            (0..failures)
+                .map(|index| 0.1 + f64::from(index) * spacing)
+                .collect()
+        };
+        for (announced, spacing, failures, counted) in [
+            (20.0, 0.07, 4, 4),
+            (19.9, 0.07, 5, 4),
+            (17.0, 1.0, 4, 4),
+            // By whole seconds.
+            (16.0, 4.0, 11, 11),
+            (15.07, 4.0, 11, 11),
+            (20.0, 0.07, 0, 0),
+        ] {
+            let of = DEFAULT.counted(announced, &ended(spacing, failures));
+            assert_eq!(of, counted, "{announced} s every {spacing} s");
+        }
     }
 
     #[test]
