@@ -4,6 +4,7 @@
 //! accounts, programs or addresses of the user's machine is never looked at.
 
 use super::{ConfigFile, Directive};
+use crate::printable::printable;
 use crate::scenario::{InvalidMaxStartups, MaxStartups, SshdConfig, keyword_of_harness};
 
 /// Keywords that decide who is let in, how long and how often: they are run as they are in force.
@@ -114,8 +115,7 @@ pub fn extract(
     }
     let mut left_out: Vec<LeftOut> = Vec::new();
     let mut leave = |what: &str, why: &str| {
-        // As typed, but no order to a terminal.
-        let what = what.replace(char::is_control, "\u{fffd}");
+        let what = printable(what);
         if !left_out
             .iter()
             .any(|known| known.what.eq_ignore_ascii_case(&what))

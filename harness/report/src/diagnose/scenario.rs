@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::story::{when, when_after};
 use crate::story::counted;
 use sshchurn_core::diagnosis::{AdmittedBy, Arrivals, Drops};
+use sshchurn_core::printable::printable;
 use sshchurn_core::scenario::MaxStartups;
 
 /// sshd's default.
@@ -222,11 +223,6 @@ fn numbers(toml: &mut String, numbers: impl Iterator<Item = i64>) {
         length += number.len() + 2;
     }
     toml.push('\n');
-}
-
-/// File names are anybody's.
-fn printable(text: &str) -> String {
-    text.replace(char::is_control, "\u{fffd}")
 }
 
 fn duration(lasts: Duration) -> String {

@@ -10,6 +10,7 @@ use crate::story::counted;
 use crate::terminal::decimal;
 use sshchurn_core::diagnosis::{Diagnosis, Episode, Logins};
 use sshchurn_core::gate::GateOutcome;
+use sshchurn_core::printable::printable;
 
 /// Rows of a table; the rest is in the JSON.
 const EPISODES: usize = 20;
@@ -45,7 +46,7 @@ pub(super) fn sections(report: &DiagnoseReport) -> Vec<Section> {
     for section in &mut sections {
         for cell in section.rows.iter_mut().flatten() {
             if cell.contains(char::is_control) {
-                *cell = cell.replace(char::is_control, "\u{fffd}");
+                *cell = printable(cell);
             }
         }
     }

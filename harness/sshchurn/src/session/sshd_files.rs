@@ -10,6 +10,7 @@ use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
 
 use glob::{MatchOptions, Pattern, glob_with};
+use sshchurn_core::printable::printable;
 use sshchurn_core::sshd_file::{At, ConfigFile, SourceFile, Texts};
 
 /// Where sshd looks for relative paths (`SSHDIR`), as every distribution builds it.
@@ -248,9 +249,9 @@ impl FilesUnder {
     }
 }
 
-/// As it is told: a control character would be an order to the terminal.
+/// As it is told.
 fn shown(text: impl Display) -> String {
-    text.to_string().replace(char::is_control, "\u{fffd}")
+    printable(&text.to_string())
 }
 
 /// Whether something else than a dot in the pattern stands for one at the beginning of a name: to glob(3) nothing else does.
