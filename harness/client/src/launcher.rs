@@ -24,8 +24,6 @@ use sshchurn_core::vocabulary::ClientEnd;
 
 /// The program's first argument when it is to be a launcher.
 pub const LAUNCHER: &str = "clients-launcher";
-/// Beginning of the name of every control group that is made.
-pub(crate) const GROUPS: &str = "sshchurn-clients-";
 /// How long wardens may take to end everything before they are ended themselves.
 const OVER_WITHIN: Duration = Duration::from_secs(15);
 /// Between two looks at wardens that are ending.
@@ -48,7 +46,7 @@ pub fn main() -> ExitCode {
     // What a warden that is killed leaves comes here, and ends with the round.
     let _ = prctl::set_child_subreaper(true);
     let bounds = bounds();
-    limits::remove_stale(&bounds, GROUPS);
+    limits::remove_stale(&bounds, &launch.label);
     let mut wardens = Vec::new();
     for client in 0..launch.clients.len() {
         match Hired::hire(&launch, client, &bounds, &wardens) {
@@ -69,7 +67,7 @@ pub fn main() -> ExitCode {
     };
     launcher.follow(orders);
     launcher.finish();
-    limits::remove_stale(&bounds, GROUPS);
+    limits::remove_stale(&bounds, &launch.label);
     ExitCode::SUCCESS
 }
 

@@ -193,8 +193,9 @@ impl Drop for Groups {
     }
 }
 
-/// Removes groups of `prefix` that a killed launcher left; one that is in use stays.
-pub(crate) fn remove_stale(bounds: &Bounds, prefix: &str) {
+/// Removes what is left of groups: those of `own`, and those whose harness is no more. A group that another harness has only just
+/// made is as empty as one that was left, and its client would run without bounds. One that is in use stays.
+pub(crate) fn remove_stale(bounds: &Bounds, own: &str) {
     let Bounds::ControlGroups {
         processes, memory, ..
     } = bounds
@@ -203,11 +204,34 @@ pub(crate) fn remove_stale(bounds: &Bounds, prefix: &str) {
     };
     for folder in [Some(processes), memory.as_ref()].into_iter().flatten() {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            if entry.file_name().to_string_lossy().starts_with(prefix) {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let ours = name
+                .strip_prefix(own)
+                .is_some_and(|rest| rest.starts_with('-'));
+            if ours || owner(&name).is_some_and(|pid| !is_alive(pid)) {
                 let _ = fs::remove_dir(entry.path());
             }
         }
     }
+}
+
+/// Beginning of the name of every group: what follows is the number of the harness's process.
+const GROUPS: &str = "sshchurn-clients-";
+
+/// What the groups of one round of this harness's are called; the number of the client follows.
+pub(crate) fn label(round: u32) -> String {
+    format!("{GROUPS}{}-{round}", std::process::id())
+}
+
+/// The process that a group was made for.
+fn owner(name: &str) -> Option<u32> {
+    let (pid, _) = name.strip_prefix(GROUPS)?.split_once('-')?;
+    pid.parse().ok()
+}
+
+fn is_alive(pid: u32) -> bool {
+    Path::new("/proc").join(pid.to_string()).exists()
 }
 
 /// Sets the limits of this process, and of what it will start, where no group bounds it.
@@ -248,6 +272,33 @@ mod tests {
         let path = root.join(path);
         fs::create_dir_all(path.parent().expect("a folder")).expect("made");
         fs::write(path, text).expect("written");
+    }
+
+    #[test]
+    fn group_that_another_harness_has_just_made_stays_and_that_of_a_dead_one_goes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let bounds = Bounds::ControlGroups {
+            processes: folder.path().to_owned(),
+            memory: None,
+            version: 2,
+        };
+        let own = label(3);
+        // Process 1 lives; numbers end at 2^22 (proc(5), pid_max).
+        let [mine, next, living, dead, other] = [
+            format!("{own}-0"),
+            format!("{own}7-0"),
+            format!("{GROUPS}1-1-0"),
+            format!("{GROUPS}4194305-1-0"),
+            String::from("user.slice"),
+        ]
+        .map(|name| {
+            let path = folder.path().join(name);
+            fs::create_dir(&path).expect("made");
+            path
+        });
+        remove_stale(&bounds, &own);
+        let left = [&mine, &next, &living, &dead, &other].map(|path| path.exists());
+        assert_eq!(left, [false, true, true, false, true]);
     }
 
     #[test]

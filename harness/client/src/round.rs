@@ -19,7 +19,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::access::Access;
-use crate::launcher::{GROUPS, LAUNCHER};
+use crate::launcher::LAUNCHER;
+use crate::limits;
 use crate::protocol::{ClientSpec, Launch, Order, Word};
 use crate::recognise;
 
@@ -138,7 +139,7 @@ impl ClientRound<'_> {
             waits_for_go: self.program.waits_for_go,
             max_processes: self.program.max_processes,
             max_memory: self.program.max_memory,
-            label: format!("{GROUPS}{}-{}", std::process::id(), self.round.0),
+            label: limits::label(self.round.0),
         }
     }
 
