@@ -200,9 +200,55 @@ pub enum ServerKind {
     Embedded,
     /// A server that was already running.
     External,
+    /// No server at all: a model of one, on virtual time.
+    Simulated,
+}
+
+/// What stands in for an OpenSSH server. Everything that comes of one says so first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StandIn {
+    /// A server in the harness's own process, with OpenSSH's admission rule.
+    Embedded,
+    /// A model of a server and of its machine, on virtual time.
+    Simulated,
+}
+
+impl StandIn {
+    /// The first line of everything that comes of it.
+    #[must_use]
+    pub fn headline(self) -> &'static str {
+        match self {
+            StandIn::Embedded => {
+                "EMBEDDED STAND-IN: not an OpenSSH server; refusals follow OpenSSH's rule, rates and latencies do not"
+            }
+            StandIn::Simulated => {
+                "SIMULATED: computed by a model, on virtual time; nothing here was measured"
+            }
+        }
+    }
+
+    /// The kind as a place where something was found out.
+    #[must_use]
+    pub fn lead(self) -> &'static str {
+        match self {
+            StandIn::Embedded => "Measured on an in-process stand-in and not on OpenSSH",
+            StandIn::Simulated => "Computed by a model and not measured",
+        }
+    }
 }
 
 impl ServerKind {
+    /// What of it is no OpenSSH server.
+    #[must_use]
+    pub fn stand_in(self) -> Option<StandIn> {
+        match self {
+            ServerKind::Embedded => Some(StandIn::Embedded),
+            ServerKind::Simulated => Some(StandIn::Simulated),
+            ServerKind::Docker | ServerKind::Local | ServerKind::External => None,
+        }
+    }
+
     /// The word used on the command line and in reports.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -211,6 +257,7 @@ impl ServerKind {
             ServerKind::Local => "local",
             ServerKind::Embedded => "embedded",
             ServerKind::External => "external",
+            ServerKind::Simulated => "simulated",
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::simulation::VirtualTime;
 use sshchurn_core::instant::RunInstant;
 use tokio::time::Instant;
 
@@ -16,6 +17,8 @@ use sshchurn_core::quantity::nanoseconds;
 pub enum RunClock {
     /// Time as it passes, by tokio's timer: a paused test clock pauses it too.
     Wall(WallClock),
+    /// Time that jumps to whatever happens next.
+    Virtual(VirtualTime),
 }
 
 /// Tokio's clock since a moment.
@@ -23,6 +26,8 @@ pub enum RunClock {
 pub struct WallClock {
     zero: Instant,
     anchor: SystemTime,
+    /// Tokio's time for each unit of the run's: its timers count in milliseconds, and a paused clock may be read finer.
+    stretch: u64,
 }
 
 impl RunClock {
@@ -32,6 +37,17 @@ impl RunClock {
         RunClock::Wall(WallClock {
             zero: Instant::now(),
             anchor: SystemTime::now(),
+            stretch: 1,
+        })
+    }
+
+    /// A wall clock of which one microsecond takes tokio's paused clock a millisecond.
+    #[cfg(test)]
+    pub(crate) fn start_stretched() -> Self {
+        RunClock::Wall(WallClock {
+            zero: Instant::now(),
+            anchor: SystemTime::now(),
+            stretch: 1000,
         })
     }
 
@@ -40,6 +56,7 @@ impl RunClock {
     pub fn wall_anchor(&self) -> SystemTime {
         match self {
             RunClock::Wall(clock) => clock.anchor,
+            RunClock::Virtual(time) => time.anchor(),
         }
     }
 
@@ -47,7 +64,8 @@ impl RunClock {
     #[must_use]
     pub fn now(&self) -> RunInstant {
         match self {
-            RunClock::Wall(clock) => RunInstant(nanoseconds(clock.zero.elapsed())),
+            RunClock::Wall(clock) => RunInstant(nanoseconds(clock.zero.elapsed()) / clock.stretch),
+            RunClock::Virtual(time) => time.now(),
         }
     }
 
@@ -55,8 +73,10 @@ impl RunClock {
     pub async fn sleep_until(&self, at: RunInstant) {
         match self {
             RunClock::Wall(clock) => {
-                tokio::time::sleep_until(clock.zero + Duration::from_nanos(at.0)).await;
+                let since = Duration::from_nanos(at.0.saturating_mul(clock.stretch));
+                tokio::time::sleep_until(clock.zero + since).await;
             }
+            RunClock::Virtual(time) => time.sleep_until(at).await,
         }
     }
 

@@ -19,6 +19,7 @@ mod link;
 mod rendezvous;
 mod round;
 mod share;
+pub mod simulation;
 mod spawner;
 mod stop;
 mod strategy;

@@ -18,7 +18,7 @@ use sshchurn_core::analysis::summary::{
 use sshchurn_core::analysis::validity::Check;
 use sshchurn_core::analysis::{admission, burst};
 use sshchurn_core::gate::{Decision, GateResult};
-use sshchurn_core::manifest::{Manifest, ServerKind};
+use sshchurn_core::manifest::Manifest;
 use sshchurn_core::server_log::DropRule;
 use sshchurn_core::vocabulary::Phase;
 
@@ -74,7 +74,7 @@ pub fn build(manifest: &Manifest, run: &RunSummary, findings: Findings) -> RunRe
         exit_code: decision.exit_code.code(),
         reasons: decision.reasons,
         baseline: None,
-        embedded_stand_in: manifest.target.kind == ServerKind::Embedded,
+        stand_in: manifest.target.kind.stand_in(),
         gates,
         expectations,
         environment: manifest.environment.clone(),

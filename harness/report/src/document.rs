@@ -25,7 +25,9 @@ use sshchurn_core::exit_code::ExitCode;
 use sshchurn_core::gate::{GateResult, Verdict};
 use sshchurn_core::ids::{RoundId, RunId, StrategyName};
 use sshchurn_core::ledger::{RoundEnd, RunEnd};
-use sshchurn_core::manifest::{EnvironmentRecord, ScenarioRecord, ServerDescription, ServerKind};
+use sshchurn_core::manifest::{
+    EnvironmentRecord, ScenarioRecord, ServerDescription, ServerKind, StandIn,
+};
 use sshchurn_core::server_log::DropCounts;
 use sshchurn_core::vocabulary::CleanupPolicy;
 
@@ -58,8 +60,8 @@ pub struct RunReport {
     pub reasons: Vec<String>,
     /// The run that this one was compared with, and whose comparison has joined the verdict; `null` without a baseline.
     pub baseline: Option<RunId>,
-    /// Whether the server was the embedded stand-in and not OpenSSH.
-    pub embedded_stand_in: bool,
+    /// What stood in for an OpenSSH server; `null` where it was one.
+    pub stand_in: Option<StandIn>,
     /// Thresholds with their actual values.
     pub gates: Vec<GateResult>,
     /// What the scenario expects to show, with actual values; decides nothing.
@@ -91,6 +93,16 @@ pub struct RunReport {
 }
 
 impl RunReport {
+    /// What stood in for an OpenSSH server, in a word.
+    #[must_use]
+    pub fn stand_in_word(&self) -> &'static str {
+        match self.stand_in {
+            None => "none",
+            Some(StandIn::Embedded) => "embedded",
+            Some(StandIn::Simulated) => "simulated",
+        }
+    }
+
     /// `MaxStartups` in force, or as requested of a server of ours; `None` of a server that is somebody else's.
     #[must_use]
     pub fn max_startups(&self) -> Option<&str> {

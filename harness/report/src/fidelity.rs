@@ -170,8 +170,8 @@ fn limitations(report: &RunReport, real: &StrategyReport, saturated: Option<bool
     }
     let substitution = report.target.substitution.iter();
     limitations.extend(substitution.flat_map(Substitution::lines));
-    if report.embedded_stand_in {
-        limitations.push("The server was the embedded stand-in, not OpenSSH.".to_owned());
+    if let Some(kind) = report.stand_in {
+        limitations.push(format!("{}.", kind.headline()));
     }
     limitations
 }

@@ -31,7 +31,7 @@ pub fn render(report: &RunReport) -> String {
         ("verdict", report.verdict.as_str().to_owned()),
         ("exit_code", report.exit_code.to_string()),
         ("target", report.target.kind.as_str().to_owned()),
-        ("embedded_stand_in", report.embedded_stand_in.to_string()),
+        ("stand_in", report.stand_in_word().to_owned()),
     ] {
         suite.add_property(Property::new(name, value));
     }

@@ -124,7 +124,7 @@ fn about(text: &mut Exposition, report: &RunReport) {
             "max_startups",
             report.max_startups().unwrap_or("not known").to_owned(),
         ),
-        ("embedded_stand_in", report.embedded_stand_in.to_string()),
+        ("stand_in", report.stand_in_word().to_owned()),
     ];
     let notices = super::story::notices(report);
     let help = match notices.is_empty() {

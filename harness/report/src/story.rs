@@ -9,7 +9,7 @@ use sshchurn_core::analysis::laws::LawStatus;
 use sshchurn_core::analysis::summary::{Clients, Spread};
 use sshchurn_core::analysis::validity::CheckStatus;
 use sshchurn_core::gate::{GateOutcome, Verdict};
-use sshchurn_core::manifest::Substitution;
+use sshchurn_core::manifest::{StandIn, Substitution};
 use sshchurn_core::quantity::number;
 use sshchurn_core::scenario::Life;
 
@@ -30,14 +30,11 @@ pub(super) fn cpus(report: &RunReport) -> String {
     }
 }
 
-/// The first line of everything that comes from the stand-in.
-pub(super) const EMBEDDED: &str = "EMBEDDED STAND-IN: not an OpenSSH server; refusals follow OpenSSH's rule, rates and latencies do not";
-
 /// What stands before everything else, since it says that the server is not what one would take it for.
 pub(super) fn notices(report: &RunReport) -> Vec<String> {
-    let embedded = report.embedded_stand_in.then(|| EMBEDDED.to_owned());
+    let stand_in = report.stand_in.map(|kind| kind.headline().to_owned());
     let substitution = report.target.substitution.iter();
-    embedded
+    stand_in
         .into_iter()
         .chain(substitution.flat_map(Substitution::lines))
         .collect()
@@ -129,11 +126,11 @@ pub(super) fn sentence(report: &RunReport) -> String {
             None => "Nothing can be concluded".to_owned(),
         },
     };
-    let lead = if report.embedded_stand_in {
+    let lead = if let Some(kind) = report.stand_in {
         let mut characters = lead.chars();
         let first = characters.next().map(|first| first.to_ascii_lowercase());
         let lead: String = first.into_iter().chain(characters).collect();
-        format!("Measured on an in-process stand-in and not on OpenSSH, {lead}")
+        format!("{}, {lead}", kind.lead())
     } else {
         lead
     };
@@ -252,10 +249,10 @@ fn answer(report: &RunReport, strategy: &StrategyReport, limit: &str) -> Option<
             }
         ),
     };
-    let stand_in = if report.embedded_stand_in {
-        " (stand-in)"
-    } else {
-        ""
+    let stand_in = match report.stand_in {
+        Some(StandIn::Embedded) => " (stand-in)",
+        Some(StandIn::Simulated) => " (simulated)",
+        None => "",
     };
     Some(format!("{name}{stand_in}: {verdict}."))
 }

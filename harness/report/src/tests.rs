@@ -94,7 +94,7 @@ fn every_format_for_people_says_first_that_it_is_a_stand_in() {
     for (name, render) in RENDERERS {
         let said = render(&report);
         assert!(
-            said.contains("EMBEDDED STAND-IN") || said.contains("\"embedded_stand_in\": true"),
+            said.contains("EMBEDDED STAND-IN") || said.contains("\"stand_in\": \"embedded\""),
             "{name}"
         );
     }

@@ -31,6 +31,8 @@ pub enum ServerChoice {
     Embedded,
     /// A server that already runs.
     External,
+    /// None: a model on virtual time, which is not started here.
+    Simulated,
 }
 
 /// What only some kinds need.
@@ -104,6 +106,12 @@ pub async fn start(
             let started = ExternalServer::start(request, external).await?;
             Kind::External(Box::new(started))
         }
+        ServerChoice::Simulated => {
+            return Err(ServerError::Unavailable {
+                what: String::from("a simulated server is no server that could be started"),
+                fix: String::from("use another target"),
+            });
+        }
     };
     Ok(RunningServer::new(kind, "as asked for"))
 }
@@ -118,7 +126,10 @@ pub fn missing_here(choice: ServerChoice, sshd: &SshdConfig) -> Vec<ServerError>
         ServerChoice::Local => local::check_login_shell(shell),
         ServerChoice::Embedded => embedded::login_shell(shell).map(|_| ()),
         // A container has its own, `auto` goes on to one that can be had, and somebody else's is not ours to look at.
-        ServerChoice::Docker | ServerChoice::Auto | ServerChoice::External => return Vec::new(),
+        ServerChoice::Docker
+        | ServerChoice::Auto
+        | ServerChoice::External
+        | ServerChoice::Simulated => return Vec::new(),
     };
     let packages = this_machine::packages(&sshd.packages);
     [packages.err(), login_shell.err()]

@@ -86,7 +86,7 @@ fn embedded_results_say_so_in_their_first_line() {
         .unwrap_or_default()
         .to_owned();
     assert!(first.contains("EMBEDDED"), "{first}");
-    assert_eq!(finished.report()["embedded_stand_in"], true);
+    assert_eq!(finished.report()["stand_in"], "embedded");
     for file in ["report.json", "events.jsonl.zst", "sshd.log", "sshd_config"] {
         assert!(finished.directory.join(file).exists(), "{file}");
     }

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::sync::Mutex;
 
 use crate::machine::{Kind, on_each_kind};
+use sshchurn::session::simulate::Simulation;
 use sshchurn::session::{Interrupts, Notice, RunDirectory, RunFile, RunOrder, SessionError};
 use sshchurn::shipped::{RECIPE, SCENARIOS};
 use sshchurn_core::ids::{RoundId, RunId, TaskId};
@@ -118,6 +119,7 @@ fn leftovers_of_both_strategies_equal_a_listing_made_by_hand(kind: Kind) {
         origin,
         server,
         options: ServerOptions::new(RECIPE),
+        simulation: Simulation::assumed(),
         run_id: RunId(RUN.to_owned()),
         directory: RunDirectory::create(Some(folder.path()), RUN).unwrap(),
         findings: Vec::new(),

@@ -156,7 +156,8 @@ impl ServerDescription {
         };
         let ours = match self.kind {
             ServerKind::Docker | ServerKind::Local | ServerKind::Embedded => true,
-            ServerKind::External => false,
+            // There is no kernel under a model.
+            ServerKind::External | ServerKind::Simulated => false,
         };
         // The log of a server that somebody else runs is only taken for its log once it named an address and a port of ours:
         // then nothing stands between that changes them, and the client's socket ends there.

@@ -5,6 +5,9 @@
 
 mod admission;
 mod penalties;
+pub mod server;
+mod sharing;
 
 pub use admission::{Admission, BurstDistribution, Decision, drop_probability_percent};
 pub use penalties::{FailedLogin, FirstRefused, PenaltyRule, Prediction, first_refused};
+pub use sharing::Sharing;

@@ -10,6 +10,7 @@ mod line;
 mod message;
 mod parser;
 mod stamp;
+pub mod wording;
 
 pub use counts::{DropCounts, DropRule, Refusal, ServerLogCounts, UNKNOWN_SAMPLES};
 pub use envelope::{Enveloped, Envelopes};

@@ -36,20 +36,38 @@ struct Shared {
 struct Order {
     next: u64,
     last: RunInstant,
-    sender: Option<mpsc::Sender<Record>>,
+    taker: Option<Taker>,
+}
+
+/// Who takes the records.
+enum Taker {
+    /// Another thread.
+    Channel(mpsc::Sender<Record>),
+    /// Whoever records, while it happens.
+    Here(Box<dyn FnMut(Record) + Send>),
 }
 
 impl Collector {
     /// A collector whose records go to `sender`.
     #[must_use]
     pub fn new(clock: RunClock, sender: mpsc::Sender<Record>) -> Self {
+        Self::into(clock, Taker::Channel(sender))
+    }
+
+    /// A collector that hands each record to `fold` at once, under its lock: for rounds that nobody waits for.
+    #[must_use]
+    pub fn folding(clock: RunClock, fold: impl FnMut(Record) + Send + 'static) -> Self {
+        Self::into(clock, Taker::Here(Box::new(fold)))
+    }
+
+    fn into(clock: RunClock, taker: Taker) -> Self {
         Collector {
             shared: Arc::new(Shared {
                 clock,
                 order: Mutex::new(Order {
                     next: 0,
                     last: RunInstant::default(),
-                    sender: Some(sender),
+                    taker: Some(taker),
                 }),
                 live: LiveCounts::default(),
             }),
@@ -84,9 +102,11 @@ impl Collector {
             at,
             event,
         };
-        if let Some(sender) = &order.sender {
+        match &mut order.taker {
             // A closed receiver means the writer failed; `LedgerWriter::close` reports that.
-            let _ = sender.send(record);
+            Some(Taker::Channel(sender)) => drop(sender.send(record)),
+            Some(Taker::Here(fold)) => fold(record),
+            None => {}
         }
         order.next += 1;
         order.last = at;
@@ -98,7 +118,7 @@ impl Collector {
             .order
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .sender = None;
+            .taker = None;
     }
 }
 

@@ -85,6 +85,11 @@ impl Captured {
         self.kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
+    /// Counts bytes that nobody will look at.
+    pub fn skip(&mut self, bytes: u64) {
+        self.total += bytes;
+    }
+
     /// The first bytes, at most [`OUTPUT_LIMIT`] of them.
     #[must_use]
     pub fn kept(&self) -> &[u8] {

@@ -26,6 +26,7 @@ pub use classify::{Severity, severity_of_attempt, severity_of_command};
 pub use client::{ClientError, RusshConnector, RusshSession};
 pub use command::{Captured, Command, CommandOutput, Job, OUTPUT_LIMIT};
 pub use held::HeldConnection;
+pub(crate) use shell::log_share;
 pub use shell::quoted;
 pub use tap::Tap;
 pub use work::ClientWork;

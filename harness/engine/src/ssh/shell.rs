@@ -94,6 +94,29 @@ fn script(job: &Job) -> String {
     script
 }
 
+/// How much of its log a job has written after `ran`: the piece at its start, and one after each pause.
+pub(crate) fn log_share(job: &Job, ran: std::time::Duration) -> u64 {
+    let pieces = job.log_lines.clamp(1, LOG_PIECES);
+    let begun = match job.duration.is_zero() {
+        true => pieces,
+        false => {
+            let passed = ran.as_secs_f64() / job.duration.as_secs_f64();
+            (passed * f64::from(pieces)) as u32 + 1
+        }
+    };
+    (0..pieces.min(begun))
+        .map(|piece| {
+            let lines = share(u64::from(job.log_lines), pieces, piece);
+            let text = share(
+                job.log_bytes.saturating_sub(u64::from(job.log_lines)),
+                pieces,
+                piece,
+            );
+            if lines == 0 { 0 } else { lines + text }
+        })
+        .sum()
+}
+
 /// A command that prints `width` characters and a line end, by the shell's own `printf`.
 fn print_line(width: u64) -> String {
     match width {

@@ -104,6 +104,11 @@ impl Tap {
         self.state().trace.tcp = reading;
     }
 
+    /// Takes down what nobody had to watch a stream for.
+    pub(crate) fn tell(&self, told: impl FnOnce(&mut AttemptTrace)) {
+        told(&mut self.state().trace);
+    }
+
     /// Whether the attempt has become a connection.
     #[must_use]
     pub fn is_authenticated(&self) -> bool {

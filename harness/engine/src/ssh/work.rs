@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 #[derive(Debug, Clone)]
 pub struct ClientWork {
     part: Duration,
+    count: u32,
     threads: Arc<Semaphore>,
 }
 
@@ -26,8 +27,14 @@ impl ClientWork {
     pub fn new(connection: Duration, threads: u32) -> Option<Self> {
         (!connection.is_zero()).then(|| ClientWork {
             part: connection / PARTS,
+            count: threads.max(1),
             threads: Arc::new(Semaphore::new(threads.max(1) as usize)),
         })
+    }
+
+    /// One part of the work, and how many threads there are for it.
+    pub(crate) fn shape(&self) -> (Duration, u32) {
+        (self.part, self.count)
     }
 
     /// Waits for a thread, first come first served, and keeps it for one part of the work.

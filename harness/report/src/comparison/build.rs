@@ -92,7 +92,7 @@ pub fn compare(base: &RunReport, new: &RunReport, request: &CompareRequest) -> C
         exit_code: exit.code(),
         reasons,
         refused,
-        embedded_stand_in: base.embedded_stand_in || new.embedded_stand_in,
+        stand_in: base.stand_in.or(new.stand_in),
         differences,
         metrics,
     }
@@ -158,6 +158,7 @@ fn compared(report: &RunReport) -> ComparedRun {
         target: target.kind.as_str().to_owned(),
         release: match target.kind {
             ServerKind::Embedded => "stand-in".to_owned(),
+            ServerKind::Simulated => "model".to_owned(),
             _ => target
                 .release
                 .clone()

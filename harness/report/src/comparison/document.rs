@@ -11,6 +11,7 @@ use sshchurn_core::exit_code::ExitCode;
 use sshchurn_core::gate::Verdict;
 use sshchurn_core::gate::compare::{Difference, MetricComparison, MinimumEffect};
 use sshchurn_core::ids::RunId;
+use sshchurn_core::manifest::StandIn;
 
 /// Version of the document.
 pub const COMPARE_SCHEMA_VERSION: u32 = 1;
@@ -39,8 +40,8 @@ pub struct CompareReport {
     pub reasons: Vec<String>,
     /// The runs are different experiments, and nothing was compared.
     pub refused: bool,
-    /// Whether either run was made on the embedded stand-in and not on OpenSSH.
-    pub embedded_stand_in: bool,
+    /// What stood in for an OpenSSH server in either run.
+    pub stand_in: Option<StandIn>,
     /// What is not the same in both, the gravest first.
     pub differences: Vec<Difference>,
     /// Every metric either has: gating ones first, then by strategy.

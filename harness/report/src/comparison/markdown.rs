@@ -13,8 +13,8 @@ use sshchurn_core::gate::Verdict;
 #[must_use]
 pub fn render(report: &CompareReport) -> String {
     let mut out = String::new();
-    if report.embedded_stand_in {
-        out.push_str("**Embedded stand-in: not an OpenSSH server.** Refusals follow OpenSSH's rule, rates and latencies do not.\n\n");
+    if let Some(kind) = report.stand_in {
+        let _ = write!(out, "**{}**\n\n", kind.headline());
     }
     let word = match report.verdict {
         Verdict::Pass | Verdict::Measured => "pass",

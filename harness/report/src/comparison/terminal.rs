@@ -21,13 +21,8 @@ pub fn render(report: &CompareReport) -> String {
 pub fn render_with(report: &CompareReport, colour: bool) -> String {
     let paint = Paint { colour };
     let mut out = String::new();
-    if report.embedded_stand_in {
-        line(
-            &mut out,
-            &paint.warn(
-                "EMBEDDED STAND-IN: not an OpenSSH server; refusals follow OpenSSH's rule, rates and latencies do not",
-            ),
-        );
+    if let Some(kind) = report.stand_in {
+        line(&mut out, &paint.warn(kind.headline()));
     }
     line(&mut out, "Comparison");
     line(&mut out, &format!("  baseline  {}", run(&report.base)));

@@ -109,7 +109,7 @@ fn colour_is_only_there_on_request() {
 fn the_stand_in_against_sshd_is_refused_unless_it_is_allowed() {
     let (base, mut new) = (base(), base());
     new.target.kind = ServerKind::Embedded;
-    new.embedded_stand_in = true;
+    new.stand_in = new.target.kind.stand_in();
     let refused = compare(&base, &new, &CompareRequest::default());
     assert!(refused.refused && refused.metrics.is_empty());
     assert_eq!(refused.exit, ExitCode::Inconclusive);

@@ -108,7 +108,7 @@ pub(super) fn failing(report: &RunReport) -> Vec<String> {
         let each = counted(first.planned, "failing login");
         let totals = &strategy.totals;
         sentences.push(match (totals.unbanned_spacing_ns, totals.tasks_banned) {
-            _ if report.embedded_stand_in => format!(
+            _ if report.stand_in.is_some() => format!(
                 "{name}: the stand-in has no penalties, so nothing is known of a spacing that bans."
             ),
             (Some(spacing), Some(0)) => format!(

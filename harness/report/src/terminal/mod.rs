@@ -306,7 +306,7 @@ pub(super) fn next_step(report: &RunReport) -> &'static str {
         .iter()
         .any(|gate| gate.outcome == GateOutcome::Inconclusive);
     match report.exit {
-        ExitCode::Success if report.embedded_stand_in => {
+        ExitCode::Success if report.stand_in.is_some() => {
             "run it against a real sshd (`--target docker` or `--target local`) before relying on it."
         }
         ExitCode::Success if report.gates.is_empty() => {

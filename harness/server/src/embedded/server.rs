@@ -26,9 +26,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use sshchurn_core::scenario::SlowAuth;
+use sshchurn_core::server_log::wording::Line;
 
 use super::gauges::{Gauges, Served, Slot};
-use super::log::{Line, ServerLog};
+use super::log::ServerLog;
 use super::session::ServerSession;
 use super::settings::EmbeddedSettings;
 use super::stream::CuttableStream;

@@ -18,10 +18,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::exec::{self, Reply};
 use super::gauges::Slot;
-use super::log::Line;
 use super::server::Shared;
 use rand::RngExt as _;
 use sshchurn_core::scenario::SlowAuthShape;
+use sshchurn_core::server_log::wording::Line;
 
 /// One connection as russh sees it.
 #[derive(Debug)]

@@ -75,6 +75,7 @@ impl TargetArg {
             TargetArg::Local => "local",
             TargetArg::Embedded => "embedded",
             TargetArg::External => "external",
+            TargetArg::Simulated => "simulated",
         }
     }
 }
@@ -92,6 +93,8 @@ pub(super) enum TargetArg {
     Embedded,
     /// A running server (`--address`), if `--consent` names its host.
     External,
+    /// No server: a model of one and of its machine, on virtual time, in seconds instead of hours.
+    Simulated,
 }
 
 /// How a container's sshd is reached.

@@ -14,6 +14,7 @@ use super::report;
 use super::server_choice;
 use super::signals;
 use super::user_file::{self, Program, UserFile};
+use crate::session::simulate::Simulation;
 use crate::session::{
     Interrupts, MatrixDirectory, RunDirectory, RunOrder, SessionError, config_check, preflight,
     run_id,
@@ -74,6 +75,7 @@ pub(super) async fn command(args: CheckConfigArgs, console: Console) -> Result<E
             docker: server_choice::docker_options(&args.docker),
             external: None,
         },
+        simulation: Simulation::assumed(),
         run_id,
         directory,
         findings,
@@ -287,6 +289,7 @@ async fn ran(
             docker: server_choice::docker_options(&args.docker),
             external: None,
         },
+        simulation: Simulation::assumed(),
         run_id,
         directory,
         findings,

@@ -85,6 +85,8 @@ fn advice(error: &SessionError) -> String {
         | SessionError::PhaseOfClient { .. }
         | SessionError::ClientNeedsServer { .. }
         | SessionError::SourcesNeedServer { .. }
+        | SessionError::NotSimulated(_)
+        | SessionError::Stalled(_)
         | SessionError::Preflight(_)
         | SessionError::Io { .. }
         | SessionError::Unreadable { .. }
@@ -124,6 +126,7 @@ impl CliError {
                 | SessionError::PhaseOfClient { .. }
                 | SessionError::ClientNeedsServer { .. }
                 | SessionError::SourcesNeedServer { .. }
+                | SessionError::NotSimulated(_)
                 | SessionError::Unreadable { .. }
                 | SessionError::Document { .. }
                 | SessionError::NoRunDirectory(_)
@@ -132,6 +135,7 @@ impl CliError {
                 | SessionError::TooFewRounds { .. } => ExitCode::Usage,
                 // Consent is asked for on the command line.
                 SessionError::Server(ServerError::Consent(_)) => ExitCode::Usage,
+                SessionError::Stalled(_) => ExitCode::Inconclusive,
                 SessionError::Preflight(_)
                 | SessionError::Io { .. }
                 | SessionError::Ledger(_)

@@ -7,6 +7,7 @@ use super::overrides::{self, Resolved};
 use super::run::check_clients;
 use super::server_choice;
 use super::signals;
+use crate::session::simulate::Simulation;
 use crate::session::{
     Conclusion, MatrixDirectory, RunOrder, SessionError, check_thresholds, preflight, run_id,
 };
@@ -67,6 +68,7 @@ pub(super) async fn command(args: MatrixArgs, console: Console) -> Result<ExitCo
                     docker: docker(server.image()),
                     external: None,
                 },
+                simulation: Simulation::assumed(),
                 run_id: RunId(format!("{matrix_id}-{}", server.folder(index))),
                 directory: directory.run(&server.folder(index))?,
                 findings,

@@ -84,6 +84,7 @@ async fn order(
         None => None,
     };
     let options = server_choice::options(args)?;
+    let simulation = server_choice::simulation(args);
     check_clients(&scenario, server, &options.docker)?;
     server_choice::check_releases(
         server,
@@ -101,6 +102,7 @@ async fn order(
         origin,
         server,
         options,
+        simulation,
         run_id,
         directory,
         findings,
@@ -116,7 +118,7 @@ pub(super) fn check_clients(
     docker: &DockerOptions,
 ) -> Result<(), CliError> {
     let why = match server {
-        ServerChoice::External => {
+        ServerChoice::External | ServerChoice::Simulated => {
             "use `--target docker`, `local` or `embedded`, whose log can be read"
         }
         _ if docker.network == DockerNetwork::Published => {

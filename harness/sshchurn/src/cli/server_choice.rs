@@ -4,6 +4,7 @@
 
 use super::args::{DockerArgs, NetworkArg, RunArgs, TargetArg};
 use super::error::CliError;
+use crate::session::simulate::Simulation;
 use crate::shipped::RECIPE;
 use sshchurn_core::release::Release;
 use sshchurn_core::scenario::LoginShell;
@@ -27,6 +28,7 @@ pub(super) fn of(
         TargetArg::Local => ServerChoice::Local,
         TargetArg::Embedded => ServerChoice::Embedded,
         TargetArg::External => ServerChoice::External,
+        TargetArg::Simulated => ServerChoice::Simulated,
     }
 }
 
@@ -130,7 +132,11 @@ pub(super) fn check_releases(
                     "--release {release}: the release of this target cannot be chosen; use `--target docker`"
                 )));
             }
-            ServerChoice::Auto | ServerChoice::Docker | ServerChoice::Local => {}
+            // The model follows the release that it is given.
+            ServerChoice::Auto
+            | ServerChoice::Docker
+            | ServerChoice::Local
+            | ServerChoice::Simulated => {}
         }
         if let Some(least) = least
             && release < least
@@ -159,7 +165,8 @@ pub(super) fn check_login_shell(
         ServerChoice::Auto
         | ServerChoice::Docker
         | ServerChoice::Local
-        | ServerChoice::Embedded => Ok(()),
+        | ServerChoice::Embedded
+        | ServerChoice::Simulated => Ok(()),
     }
 }
 
@@ -198,6 +205,15 @@ pub(super) fn options(args: &RunArgs) -> Result<ServerOptions, CliError> {
         docker: docker_options(&args.docker),
         external,
     })
+}
+
+/// What a simulated server goes by.
+pub(super) fn simulation(args: &RunArgs) -> Simulation {
+    let mut simulation = Simulation::assumed();
+    if let Some(release) = args.release {
+        simulation.release = release;
+    }
+    simulation
 }
 
 pub(super) fn docker_options(DockerArgs { image, network }: &DockerArgs) -> DockerOptions {

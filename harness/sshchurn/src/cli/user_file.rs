@@ -145,7 +145,7 @@ pub(super) async fn programs(
     let here = match server {
         ServerChoice::Local => Some(config_reader::local_release().await?),
         ServerChoice::Auto | ServerChoice::Docker => None,
-        ServerChoice::Embedded | ServerChoice::External => {
+        ServerChoice::Embedded | ServerChoice::External | ServerChoice::Simulated => {
             return Err(CliError::Usage(
                 "a file is read by an sshd: use `--target docker` or `--target local`".to_owned(),
             ));

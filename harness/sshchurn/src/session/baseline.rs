@@ -107,5 +107,6 @@ fn kind(server: ServerChoice) -> Option<ServerKind> {
         ServerChoice::Local => Some(ServerKind::Local),
         ServerChoice::Embedded => Some(ServerKind::Embedded),
         ServerChoice::External => Some(ServerKind::External),
+        ServerChoice::Simulated => Some(ServerKind::Simulated),
     }
 }

@@ -45,7 +45,7 @@ pub fn of_run(
     let server = &report.target;
     Ok(ConfigCheck {
         server: format!("{} ({})", server.kind.as_str(), server.release_and_image(),),
-        embedded_stand_in: report.embedded_stand_in,
+        embedded_stand_in: report.stand_in.is_some(),
         substitution: server.substitution.clone(),
         effective: server.effective_max_startups.clone(),
         most_likely: report.most_likely_max_startups.clone(),

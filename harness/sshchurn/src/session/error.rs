@@ -54,6 +54,12 @@ pub enum SessionError {
         /// What is in the way, and the remedy.
         why: &'static str,
     },
+    /// The scenario asks for something that the model does not know.
+    #[error(transparent)]
+    NotSimulated(#[from] sshchurn_core::model::server::NotSimulated),
+    /// The model came to a standstill: a fault of the program's.
+    #[error(transparent)]
+    Stalled(#[from] sshchurn_engine::simulation::Stalled),
     /// The directory is in use.
     #[error("run directory {} is not empty; a run never overwrites another", .0.display())]
     DirectoryNotEmpty(PathBuf),

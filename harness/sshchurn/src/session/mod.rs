@@ -20,6 +20,7 @@ mod preflight;
 pub mod replay;
 mod round;
 mod run;
+pub mod simulate;
 mod sshd_files;
 mod stop;
 #[cfg(test)]

@@ -19,6 +19,7 @@ use super::baseline::Baseline;
 use super::clients;
 use super::directory::RunDirectory;
 use super::error::SessionError;
+use super::simulate::Simulation;
 use crate::doctor::{self, Finding};
 
 /// One run that is to be made.
@@ -32,6 +33,8 @@ pub struct RunOrder {
     pub server: ServerChoice,
     /// … and how it is made.
     pub options: ServerOptions,
+    /// What a simulated server goes by; of no use to a real one.
+    pub simulation: Simulation,
     /// Its name; also the label of everything that is made for it.
     pub run_id: RunId,
     /// Where it is recorded; nothing is in it.

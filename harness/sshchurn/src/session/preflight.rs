@@ -15,6 +15,10 @@ use crate::doctor::{self, Finding, Needs, Status};
 /// # Errors
 /// [`SessionError::Preflight`] when one of them forbids the run.
 pub fn preflight(scenario: &Scenario, server: ServerChoice) -> Result<Vec<Finding>, SessionError> {
+    if server == ServerChoice::Simulated {
+        // It opens nothing, and waits for nothing.
+        return Ok(Vec::new());
+    }
     let mut findings = doctor::check(connection_needs(scenario, server));
     if scenario.programs().next().is_some() {
         findings.push(doctor::client_bounds());
@@ -67,6 +71,7 @@ pub fn connection_needs(scenario: &Scenario, server: ServerChoice) -> Needs {
         descriptors_per_connection: match server {
             ServerChoice::Embedded | ServerChoice::Auto => 6,
             ServerChoice::Docker | ServerChoice::Local | ServerChoice::External => 2,
+            ServerChoice::Simulated => 0,
         },
         loopback: server != ServerChoice::External,
     }

@@ -18,7 +18,7 @@ use sshchurn_engine::ssh::RusshConnector;
 use sshchurn_engine::ssh::keys::KeyPair;
 use sshchurn_engine::{self as engine, Calibration, Engine, HealthSampler, Refusals, StopLevel};
 use sshchurn_server::{
-    self as server, Cores, Kept, ListenOn, LogWatch, RunningServer, ServerRequest,
+    self as server, Cores, Kept, ListenOn, LogWatch, RunningServer, ServerChoice, ServerRequest,
 };
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
@@ -51,6 +51,9 @@ impl RunOrder {
         interrupts: &Interrupts,
         observer: &dyn Observer,
     ) -> Result<Option<Conclusion>, SessionError> {
+        if self.server == ServerChoice::Simulated {
+            return self.simulate(&self.simulation, interrupts, observer).await;
+        }
         interrupts.enter(Stage::Preparing);
         let stop = RunStop::new();
         let following = interrupts.follow(&stop);

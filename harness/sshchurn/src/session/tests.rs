@@ -9,6 +9,7 @@ use sshchurn_core::ledger::{Event, LedgerReader, RoundEnd, RunEnd};
 use sshchurn_server::{ServerChoice, ServerOptions};
 use tokio::sync::mpsc;
 
+use super::simulate::Simulation;
 use super::*;
 use crate::shipped::{RECIPE, SCENARIOS};
 
@@ -22,6 +23,7 @@ fn order(folder: &Path) -> RunOrder {
         origin,
         server: ServerChoice::Embedded,
         options: ServerOptions::new(RECIPE),
+        simulation: Simulation::assumed(),
         run_id: RunId("session-test".to_owned()),
         directory: RunDirectory::create(Some(&folder.join("run")), "run").expect("made"),
         findings: Vec::new(),

@@ -403,7 +403,10 @@ impl Summarizer {
             );
         match server.kind {
             ServerKind::External => state.shared(),
-            ServerKind::Docker | ServerKind::Local | ServerKind::Embedded => state,
+            ServerKind::Docker
+            | ServerKind::Local
+            | ServerKind::Embedded
+            | ServerKind::Simulated => state,
         }
     }
 

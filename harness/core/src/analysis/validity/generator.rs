@@ -5,9 +5,10 @@
 use super::{
     BURST_BASE_NS, BURST_INVALID_FACTOR, BURST_PER_TASK_NS, CPU_MEAN_INVALID, CPU_PEAK_WARN, Check,
     CheckId, CheckStatus, LOOP_LAG_INVALID_NS, LOOP_LAG_WARN_NS, OPEN_FILES_WARN,
-    START_LAG_WARN_NS, is_embedded, make, time,
+    START_LAG_WARN_NS, make, stand_in, time,
 };
 use crate::analysis::summary::{BUSY_MACHINE, BUSY_THREAD, ClientLoad, RunSummary};
+use crate::manifest::StandIn;
 use crate::quantity::number;
 
 pub(super) fn start_spread(run: &RunSummary) -> Option<Check> {
@@ -109,7 +110,7 @@ pub(super) fn loop_lag(run: &RunSummary) -> Check {
 pub(super) fn generator_cpu(run: &RunSummary) -> Check {
     let mean = run.generator.cpu_share_mean.unwrap_or(0.0);
     let peak = run.generator.cpu_share_peak.unwrap_or(mean);
-    let embedded = is_embedded(run);
+    let embedded = stand_in(run) == Some(StandIn::Embedded);
     let status = match () {
         // The stand-in's server side runs in this process: its CPU time cannot be told from the client's.
         () if mean >= CPU_MEAN_INVALID && !embedded => CheckStatus::Invalid,

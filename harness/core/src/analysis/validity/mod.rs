@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::summary::RunSummary;
 use crate::ledger::{RoundEnd, RunEnd};
-use crate::manifest::ServerKind;
+use crate::manifest::StandIn;
 use crate::quantity::number;
 
 /// A burst's spread may be this long, plus [`BURST_PER_TASK_NS`] for each task. sshd's listener admits one
@@ -120,13 +120,16 @@ pub struct Check {
 pub fn check(run: &RunSummary) -> Vec<Check> {
     let mut checks = vec![run_complete(run), rounds(run)];
     checks.extend(admitted(run));
-    checks.extend(generator::start_spread(run));
-    checks.push(generator::start_lag(run));
-    checks.push(generator::loop_lag(run));
-    checks.push(generator::generator_cpu(run));
-    checks.extend(generator::client_load(run));
-    checks.push(generator::generator_faults(run));
-    checks.extend(generator::open_files(run));
+    // A model has no generator that could get in its own way.
+    if stand_in(run) != Some(StandIn::Simulated) {
+        checks.extend(generator::start_spread(run));
+        checks.push(generator::start_lag(run));
+        checks.push(generator::loop_lag(run));
+        checks.push(generator::generator_cpu(run));
+        checks.extend(generator::client_load(run));
+        checks.push(generator::generator_faults(run));
+        checks.extend(generator::open_files(run));
+    }
     checks.push(generator::slow_connects(run));
     checks.push(server::idle_target(run));
     checks.extend(server::target(run));
@@ -285,10 +288,8 @@ fn admitted(run: &RunSummary) -> Option<Check> {
     })
 }
 
-fn is_embedded(run: &RunSummary) -> bool {
-    run.manifest
-        .as_ref()
-        .is_some_and(|manifest| manifest.target.kind == ServerKind::Embedded)
+fn stand_in(run: &RunSummary) -> Option<StandIn> {
+    run.manifest.as_ref()?.target.kind.stand_in()
 }
 
 #[cfg(test)]

@@ -5,13 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Check, CheckId, CheckStatus, OTHER_CAUSES_INVALID, is_embedded, make};
+use super::{Check, CheckId, CheckStatus, OTHER_CAUSES_INVALID, make};
 use crate::analysis::admission::{self, CurveVerdict};
 use crate::analysis::burst;
 use crate::analysis::reconciliation::OtherClients;
 use crate::analysis::summary::RunSummary;
 use crate::join::Account;
-use crate::manifest::NetworkPath;
+use crate::manifest::{NetworkPath, StandIn};
 use crate::quantity::number;
 use crate::server_log::DropRule;
 
@@ -48,10 +48,17 @@ pub(super) fn target(run: &RunSummary) -> Vec<Check> {
         }
         _ => "latencies contain the network's; a firewall or balancer may refuse before sshd does",
     };
-    let server_status = if is_embedded(run) {
-        CheckStatus::Warn
-    } else {
-        CheckStatus::Ok
+    let (server_status, server_advice) = match manifest.target.kind.stand_in() {
+        None => (CheckStatus::Ok, ""),
+        Some(StandIn::Embedded) => (
+            CheckStatus::Warn,
+            "the embedded stand-in has OpenSSH's admission rule but none of its costs: refusals follow the rule, rates \
+             and latencies are not sshd's",
+        ),
+        Some(StandIn::Simulated) => (
+            CheckStatus::Warn,
+            "a model computed this: it is as good as the costs that it was given",
+        ),
     };
     vec![
         make(
@@ -66,8 +73,7 @@ pub(super) fn target(run: &RunSummary) -> Vec<Check> {
             server_status,
             manifest.target.kind.as_str().to_owned(),
             "an OpenSSH server",
-            "the embedded stand-in has OpenSSH's admission rule but none of its costs: refusals follow the rule, rates \
-             and latencies are not sshd's",
+            server_advice,
         ),
     ]
 }

@@ -133,13 +133,15 @@ fn strategy_missing(name: &StrategyName, in_base: bool) -> Difference {
 /// The difference of two servers of the kinds given, as far as the kind tells.
 #[must_use]
 pub fn kind_difference(base: ServerKind, new: ServerKind) -> Option<Difference> {
-    let weight = match (base == ServerKind::Embedded, new == ServerKind::Embedded) {
-        (true, false) | (false, true) => Weight::Experiment,
-        _ => Weight::Conditions,
+    let none = |kind| matches!(kind, ServerKind::Embedded | ServerKind::Simulated);
+    let weight = match none(base) || none(new) {
+        true => Weight::Experiment,
+        false => Weight::Conditions,
     };
     (base != new).then(|| {
         let text = |kind: ServerKind| match kind {
             ServerKind::Embedded => "embedded (a stand-in, not OpenSSH)".to_owned(),
+            ServerKind::Simulated => "simulated (a model, nothing measured)".to_owned(),
             kind => kind.as_str().to_owned(),
         };
         Difference::new(weight, "target", Some(text(base)), Some(text(new)))

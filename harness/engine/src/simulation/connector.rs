@@ -1,0 +1,459 @@
+//! The simulated side of the connector seam: what a strategy asks for becomes a question to the simulated server.
+//!
+//! A connection costs its task one wake, and so does a command: the server computes the stages in between. Owns what the
+//! simulated jobs do, too: their log grows and they end as those of the real shell script.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::board::Board;
+use super::log::Witness;
+use super::time::VirtualTime;
+use crate::clock::RunClock;
+use crate::collector::Collector;
+use crate::round::RoundPlan;
+use crate::ssh::{
+    Command, CommandOutput, ConnectLimits, Connector, Held, Job, Session, Tap, log_share,
+};
+use sshchurn_core::instant::RunInstant;
+use sshchurn_core::model::server::{
+    Answer, Asker, ConnectionId, Costs, Deadlines, Dial, OwnWork, Peer, ServerBooks,
+    ServerSettings, SimulatedServer, Stamps,
+};
+use sshchurn_core::vocabulary::{AttemptOutcome, Close, CommandOutcome, StageFailure};
+
+/// First port that connections come from.
+const FIRST_PORT: u32 = 1024;
+const PORTS: u32 = 65_536 - FIRST_PORT;
+/// What sshd says in place of its identification string, from 8.2 to 9.7.
+const REFUSAL: &str = "Exceeded MaxStartups";
+
+/// Makes the server of each round: every round begins on an idle one.
+pub struct SimulatedServers {
+    /// Its limits.
+    pub settings: ServerSettings,
+    /// What things take on it.
+    pub costs: Costs,
+    /// What it says that it is.
+    pub identification: String,
+    /// Its draws follow from this, and from the repetition.
+    pub seed: u64,
+    /// Whether its log and its gauge are told of.
+    pub witnessed: bool,
+    /// The run's.
+    pub collector: Collector,
+}
+
+/// The jobs that are on the simulated server.
+#[derive(Clone, Default)]
+pub struct Leftovers(Arc<Mutex<BTreeSet<String>>>);
+
+impl Leftovers {
+    /// Names of the directories that are there, sorted.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.lock().iter().cloned().collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The server of one round, and the way to it.
+pub struct SimulatedRound {
+    shared: Arc<Shared>,
+    clients: AtomicU32,
+}
+
+struct Shared {
+    board: Board,
+    identification: String,
+    exec: Duration,
+    job: Duration,
+    connections: AtomicU32,
+    jobs: Leftovers,
+}
+
+impl SimulatedServers {
+    /// The server of a round.
+    #[must_use]
+    pub fn of_round(&self, plan: &RoundPlan) -> SimulatedRound {
+        self.of_round_in_grains(plan, 1)
+    }
+
+    /// As [`SimulatedServers::of_round`]; what the server does reaches the clients at multiples of `grain`.
+    pub(super) fn of_round_in_grains(&self, plan: &RoundPlan, grain: u64) -> SimulatedRound {
+        let seed = self.seed ^ (u64::from(plan.repetition)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let server = SimulatedServer::new(self.settings.clone(), self.costs.clone(), seed);
+        let clock: RunClock = self.collector.clock().clone();
+        // The server's own time begins with the run's: it has been idle until now.
+        let witness = self.witnessed.then(|| {
+            Witness::start(
+                self.collector.clone(),
+                plan.round,
+                self.settings.max_startups,
+            )
+        });
+        SimulatedRound {
+            shared: Arc::new(Shared {
+                board: Board::new(clock, server, witness, grain),
+                identification: self.identification.clone(),
+                exec: Duration::from_nanos(self.costs.exec_cpu_ns),
+                job: Duration::from_nanos(self.costs.job_cpu_ns),
+                connections: AtomicU32::new(0),
+                jobs: Leftovers::default(),
+            }),
+            clients: AtomicU32::new(0),
+        }
+    }
+}
+
+impl SimulatedRound {
+    /// For one more task, or one more holder: in the order of their making, events of one instant are handled.
+    pub fn connector(&self) -> SimulatedConnector {
+        SimulatedConnector {
+            shared: Arc::clone(&self.shared),
+            client: Arc::new(Client {
+                number: self.clients.fetch_add(1, Relaxed),
+                questions: AtomicU32::new(0),
+                job_began: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    /// The way to the server, for the executor.
+    #[must_use]
+    pub fn board(&self) -> &Board {
+        &self.shared.board
+    }
+
+    /// What the server has counted.
+    #[must_use]
+    pub fn books(&self) -> ServerBooks {
+        self.shared.board.books()
+    }
+
+    /// The jobs that are still on it.
+    #[must_use]
+    pub fn leftovers(&self) -> Leftovers {
+        self.shared.jobs.clone()
+    }
+
+    /// Lets the server finish what it does when everybody has gone, for so long at most; whether it is idle then.
+    #[must_use]
+    pub fn wind_up(&self, time: &VirtualTime, within: Duration) -> bool {
+        let board = &self.shared.board;
+        let by = time.now() + within;
+        while !board.is_idle() {
+            match board.next() {
+                Some(next) if next <= by.0 => {
+                    time.move_to(next);
+                    board.advance();
+                }
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    /// Ends the witness's account of the round, which took so long.
+    pub fn finish(&self, took: Duration) {
+        self.shared.board.finish(took);
+    }
+}
+
+/// One task's way to the simulated server.
+#[derive(Clone)]
+pub struct SimulatedConnector {
+    shared: Arc<Shared>,
+    client: Arc<Client>,
+}
+
+struct Client {
+    number: u32,
+    questions: AtomicU32,
+    /// When its job began, and one: 0 while there is none.
+    job_began: AtomicU64,
+}
+
+/// A connection to the simulated server.
+pub struct SimulatedSession {
+    of: SimulatedConnector,
+    connection: ConnectionId,
+}
+
+/// A silent one.
+pub struct SimulatedHeld {
+    of: SimulatedConnector,
+    /// `None` once it was taken to log in.
+    connection: Option<ConnectionId>,
+}
+
+impl SimulatedConnector {
+    fn asker(&self) -> Asker {
+        Asker {
+            client: self.client.number,
+            question: self.client.questions.fetch_add(1, Relaxed),
+        }
+    }
+
+    fn dial(&self, limits: &ConnectLimits, silent: bool) -> Dial {
+        let source = match limits.source {
+            Some(IpAddr::V4(address)) => address,
+            _ => Ipv4Addr::LOCALHOST,
+        };
+        let port = FIRST_PORT + self.shared.connections.fetch_add(1, Relaxed) % PORTS;
+        Dial {
+            silent,
+            asks_methods: limits.asks_methods,
+            unknown_key: limits.unknown_key,
+            within: Deadlines {
+                connect: Some(limits.connect),
+                banner: Some(limits.banner),
+                login: Some(limits.login),
+                whole: limits.whole,
+            },
+            own_work: limits.work.as_ref().map(|work| {
+                let (part, threads) = work.shape();
+                OwnWork {
+                    part_ns: u64::try_from(part.as_nanos()).unwrap_or(u64::MAX),
+                    threads,
+                }
+            }),
+            peer: Peer {
+                source: source.to_bits(),
+                port: u16::try_from(port).unwrap_or(u16::MAX),
+            },
+        }
+    }
+
+    async fn answered(
+        &self,
+        limits: &ConnectLimits,
+        silent: bool,
+        tap: &Tap,
+    ) -> Result<ConnectionId, AttemptOutcome> {
+        tap.connect_called();
+        let dial = self.dial(limits, silent);
+        let asker = self.asker();
+        let Peer { source, port } = dial.peer;
+        tap.tell(|trace| {
+            trace.local_address = Some(IpAddr::V4(Ipv4Addr::from_bits(source)));
+            trace.local_port = Some(port);
+        });
+        let answer = self
+            .shared
+            .board
+            .ask(|server, now| server.dial(now, asker, dial));
+        let (answer, stamps) = answer.await;
+        self.told(tap, &answer, &stamps);
+        outcome(answer, &stamps)
+    }
+
+    fn told(&self, tap: &Tap, answer: &Answer, stamps: &Stamps) {
+        let now = tap.now();
+        // A stage that the client had not come to before it gave up, it has not seen.
+        let seen = |stamp: Option<RunInstant>| stamp.filter(|at| *at <= now);
+        tap.tell(|trace| {
+            trace.connected = seen(stamps.connected);
+            trace.first_byte = seen(stamps.identified);
+            trace.identified = seen(stamps.identified);
+            trace.keyed = seen(stamps.keyed);
+            trace.authenticated = seen(stamps.authenticated);
+            if trace.identified.is_some() {
+                trace.identification = Some(self.shared.identification.clone());
+            }
+            match answer {
+                Answer::Refused => {
+                    trace.first_byte = Some(now);
+                    trace.text_before = Some(REFUSAL.to_owned());
+                    trace.saw_eof = true;
+                }
+                Answer::Lost => trace.saw_eof = true,
+                _ => {}
+            }
+        });
+    }
+}
+
+fn outcome(answer: Answer, stamps: &Stamps) -> Result<ConnectionId, AttemptOutcome> {
+    let failed = |failure| match stamps.keyed {
+        Some(_) => AttemptOutcome::AuthFailed { failure },
+        None => AttemptOutcome::KexFailed { failure },
+    };
+    Err(match answer {
+        Answer::In(connection) => return Ok(connection),
+        Answer::Refused => AttemptOutcome::BannerEof { close: Close::Eof },
+        Answer::Rejected => AttemptOutcome::AuthFailed {
+            failure: StageFailure::Rejected,
+        },
+        Answer::Lost => failed(StageFailure::Lost { close: Close::Eof }),
+        Answer::TimedOut => match (stamps.connected, stamps.identified) {
+            (None, _) => AttemptOutcome::ConnectTimeout,
+            (Some(_), None) => AttemptOutcome::BannerTimeout,
+            (Some(_), Some(_)) => failed(StageFailure::TimedOut),
+        },
+        // Answers to commands.
+        Answer::Ran | Answer::ChannelRefused => AttemptOutcome::Interrupted,
+    })
+}
+
+impl Connector for SimulatedConnector {
+    type Session = SimulatedSession;
+    type Held = SimulatedHeld;
+
+    fn prepare(&self) -> Result<(), AttemptOutcome> {
+        Ok(())
+    }
+
+    async fn connect(
+        &self,
+        limits: &ConnectLimits,
+        tap: &Tap,
+    ) -> Result<SimulatedSession, AttemptOutcome> {
+        let connection = self.answered(limits, false, tap).await?;
+        Ok(SimulatedSession {
+            of: self.clone(),
+            connection,
+        })
+    }
+
+    async fn hold(
+        &self,
+        limits: &ConnectLimits,
+        tap: &Tap,
+    ) -> Result<SimulatedHeld, AttemptOutcome> {
+        let connection = self.answered(limits, true, tap).await?;
+        Ok(SimulatedHeld {
+            of: self.clone(),
+            connection: Some(connection),
+        })
+    }
+
+    async fn log_in(
+        &self,
+        mut held: SimulatedHeld,
+        limits: &ConnectLimits,
+        tap: &Tap,
+    ) -> Result<SimulatedSession, AttemptOutcome> {
+        let Some(connection) = held.connection.take() else {
+            return Err(AttemptOutcome::Interrupted);
+        };
+        let asker = self.asker();
+        let identified = tap.trace().identified;
+        let answer = self
+            .shared
+            .board
+            .ask(|server, now| server.log_in(now, asker, connection, limits.login));
+        let (answer, mut stamps) = answer.await;
+        // The identification string came when it came.
+        stamps.identified = identified;
+        self.told(tap, &answer, &stamps);
+        let connection = outcome(answer, &stamps)?;
+        Ok(SimulatedSession {
+            of: self.clone(),
+            connection,
+        })
+    }
+}
+
+impl Held for SimulatedHeld {
+    async fn ended(&mut self) -> AttemptOutcome {
+        let Some(connection) = self.connection else {
+            return AttemptOutcome::Interrupted;
+        };
+        let asker = self.of.asker();
+        let board = &self.of.shared.board;
+        board
+            .ask(|server, now| server.watch(now, asker, connection))
+            .await;
+        AttemptOutcome::KexFailed {
+            failure: StageFailure::Lost { close: Close::Eof },
+        }
+    }
+}
+
+impl Drop for SimulatedHeld {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection {
+            let board = &self.of.shared.board;
+            board.act(|server, now| server.close(now, connection));
+        }
+    }
+}
+
+impl Session for SimulatedSession {
+    async fn run(
+        &self,
+        command: Command<'_>,
+        within: Duration,
+    ) -> Result<CommandOutput, CommandOutcome> {
+        let SimulatedConnector { shared, client } = &self.of;
+        let (asker, connection) = (self.of.asker(), self.connection);
+        let answer = shared
+            .board
+            .ask(|server, now| server.run(now, asker, connection, shared.exec, within));
+        match answer.await.0 {
+            Answer::Ran => {}
+            Answer::ChannelRefused => return Err(CommandOutcome::ChannelRefused),
+            Answer::TimedOut => return Err(CommandOutcome::TimedOut),
+            _ => return Err(CommandOutcome::ConnectionLost { close: Close::Eof }),
+        }
+        let now = shared.board.now();
+        let mut output = CommandOutput::default();
+        let ran = |job: &Job| match client.job_began.load(Relaxed) {
+            0 => None,
+            began => Some((now.since(RunInstant(began - 1)), job.duration)),
+        };
+        match command {
+            Command::Detect => output.stdout.push(b"Linux\n"),
+            Command::Submit(job) => {
+                client.job_began.store(now.0 + 1, Relaxed);
+                shared.jobs.lock().insert(job.id.clone());
+                let asker = self.of.asker();
+                shared
+                    .board
+                    .act(|server, now| server.burden(now, asker, shared.job));
+                output.stdout.push(job.id.as_bytes());
+                output.stdout.push(b"\n");
+            }
+            Command::Check(job) => {
+                if ran(job).is_some_and(|(ran, takes)| ran >= takes) {
+                    output
+                        .stdout
+                        .push(format!("{}\n", job.exit_code).as_bytes());
+                }
+            }
+            Command::Size(job) => {
+                let size = ran(job).map_or(0, |(ran, _)| log_share(job, ran));
+                output.stdout.push(format!("{size}\n").as_bytes());
+            }
+            Command::Read { count, .. } => output.stdout.skip(count),
+            Command::Cleanup(job) => {
+                shared.jobs.lock().remove(&job.id);
+            }
+            Command::Run(_) => {}
+        }
+        Ok(output)
+    }
+
+    fn lost(&self) -> Option<Close> {
+        None
+    }
+
+    async fn close(self) {}
+}
+
+impl Drop for SimulatedSession {
+    fn drop(&mut self) {
+        let connection = self.connection;
+        self.of
+            .shared
+            .board
+            .act(|server, now| server.close(now, connection));
+    }
+}

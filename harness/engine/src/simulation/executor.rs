@@ -1,0 +1,73 @@
+//! The executor: one future on virtual time, on one thread.
+//!
+//! It polls until nothing can go on, then moves the clock to whatever happens next: a timer, or something on the simulated server.
+//! What the server has to say at an instant is said before the timers of that instant go off.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::task::{Context, Poll, Wake, Waker};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use super::board::Board;
+use super::time::VirtualTime;
+use crate::spawner::Spawner;
+
+/// Nothing will ever happen again, and the future is not done.
+#[derive(Debug, thiserror::Error)]
+#[error("the simulated run came to a standstill after {0} s of its own time")]
+pub struct Stalled(f64);
+
+/// Runs tasks inside the future that waits for them: their order is that of their waking, never the scheduler's.
+#[derive(Debug, Clone, Copy)]
+pub struct InPlace;
+
+impl Spawner for InPlace {
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> BoxFuture<'static, ()> {
+        task.boxed()
+    }
+}
+
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.store(true, SeqCst);
+    }
+}
+
+/// Drives `future` to its end; `board` is the server that it talks to.
+///
+/// # Errors
+/// [`Stalled`] when it waits for something that never comes.
+pub fn run<F: Future>(time: &VirtualTime, board: &Board, future: F) -> Result<F::Output, Stalled> {
+    let woken = Arc::new(Woken(AtomicBool::new(true)));
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        while woken.0.swap(false, SeqCst) {
+            if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+                return Ok(output);
+            }
+        }
+        let next = match (time.next(), board.next()) {
+            (Some(timer), Some(event)) => timer.min(event),
+            (timer, event) => match timer.or(event) {
+                Some(next) => next,
+                None => return Err(Stalled(time.now().0 as f64 / 1e9)),
+            },
+        };
+        let next = next.max(time.now().0);
+        time.move_to(next);
+        board.advance();
+        time.wake();
+    }
+}

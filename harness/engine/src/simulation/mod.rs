@@ -1,0 +1,16 @@
+//! Virtual time: the same strategies, on a clock that jumps to whatever happens next, against the simulated server.
+//!
+//! `time` is the clock, `executor` drives one future on it, `board` stands between the futures and the server, `connector` is
+//! the seam's simulated side, `log` tells what the server would have logged. Nothing here waits for anything real: a round of an
+//! hour takes as long as its events take to compute, and the same seed gives the same events.
+
+mod board;
+mod connector;
+mod executor;
+mod log;
+mod time;
+
+pub use board::Board;
+pub use connector::{Leftovers, SimulatedConnector, SimulatedRound, SimulatedServers};
+pub use executor::{InPlace, Stalled, run};
+pub use time::VirtualTime;

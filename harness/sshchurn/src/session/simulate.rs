@@ -1,0 +1,358 @@
+//! Runs on the simulated server: the same rounds, the same ledger, on virtual time.
+//!
+//! Owns what a round is made of when nobody has to be started, waited for or looked at. How strategies and server behave is the
+//! engine's and the model's.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use futures::future::{Either, select};
+use sshchurn_core::analysis::summary::{RunSummary, Summarizer};
+use sshchurn_core::instant::RunInstant;
+use sshchurn_core::ledger::{Event, RoundEnd, RunEnd};
+use sshchurn_core::manifest::{Manifest, NetworkPath, ServerDescription, ServerKind};
+use sshchurn_core::model::server::{Costs, ServerBooks, ServerSettings};
+use sshchurn_core::release::Release;
+use sshchurn_core::scenario::Scenario;
+use sshchurn_engine::clock::RunClock;
+use sshchurn_engine::collector::{Collector, LedgerWriter};
+use sshchurn_engine::simulation::{SimulatedServers, VirtualTime, run};
+use sshchurn_engine::{Engine, Leaving, RoundPlan, StopLevel, plan_rounds};
+
+use super::conclude::{Conclusion, conclude};
+use super::directory::RunFile;
+use super::error::SessionError;
+use super::live::Live;
+use super::notice::{Notice, Observer, RoundTitle};
+use super::order::RunOrder;
+use super::stop::{Interrupts, RunStop, Stage, StopCause};
+
+/// Where jobs live on the simulated server.
+const JOBS: &str = "/simulated";
+/// The release whose behaviour a simulated server has unless another is asked for.
+pub const DEFAULT_RELEASE: Release = Release::new(9, 2);
+/// How long a simulated server may take to wind up after a round.
+const IDLE_WITHIN: Duration = Duration::from_secs(30);
+
+/// What a simulation goes by, beside the scenario.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Simulation {
+    /// What things take.
+    pub costs: Costs,
+    /// Whose behaviour the server has.
+    pub release: Release,
+    /// Where the costs come from; `None` where they are assumed.
+    pub calibration: Option<PathBuf>,
+}
+
+impl Simulation {
+    /// With assumed costs.
+    #[must_use]
+    pub fn assumed() -> Self {
+        Simulation {
+            costs: Costs::assumed(),
+            release: DEFAULT_RELEASE,
+            calibration: None,
+        }
+    }
+
+    /// The server as it is described in the manifest.
+    fn describe(&self, settings: &ServerSettings) -> ServerDescription {
+        let source = match &self.calibration {
+            Some(path) => format!("costs measured before, from {}", path.display()),
+            None => String::from("assumed costs of a machine that nobody measured"),
+        };
+        let mut warnings = Vec::new();
+        if self.calibration.is_none() {
+            warnings.push(String::from(
+                "the costs of this simulation are assumed, not measured: give it those of your machine with `--calibration FILE` \
+                 (`sshchurn plan --save-calibration FILE` makes one)",
+            ));
+        }
+        ServerDescription {
+            kind: ServerKind::Simulated,
+            address: String::from("nowhere"),
+            network_path: NetworkPath::Direct,
+            identification: self.identification(),
+            release: Some(format!("a model of OpenSSH_{}", self.release)),
+            substitution: None,
+            image: None,
+            cores: None,
+            login_shell: None,
+            packages: None,
+            effective_max_startups: Some(settings.max_startups.to_string()),
+            effective_config: vec![
+                (
+                    String::from("logingracetime"),
+                    settings
+                        .login_grace
+                        .map_or(0, |grace| grace.as_secs())
+                        .to_string(),
+                ),
+                (
+                    String::from("maxsessions"),
+                    settings.max_sessions.to_string(),
+                ),
+            ],
+            sshd_config: None,
+            jobs_directory: JOBS.to_owned(),
+            inventory_available: true,
+            log_available: true,
+            log_has_every_drop: true,
+            kernel: None,
+            choice: format!("as asked for, with {source}"),
+            round_trip_ns: Some(self.costs.round_trip_ns),
+            exec_cost_ns: Some(self.costs.exec_cpu_ns),
+            login_shell_cost_ns: None,
+            restart_ns: None,
+            warnings,
+        }
+    }
+
+    fn identification(&self) -> String {
+        format!("SSH-2.0-OpenSSH_{} (simulated)", self.release)
+    }
+}
+
+/// The rounds of one scenario on one model.
+#[derive(Clone)]
+struct Model {
+    scenario: Arc<Scenario>,
+    settings: ServerSettings,
+    simulation: Simulation,
+    collector: Collector,
+    time: VirtualTime,
+    stop: RunStop,
+    engine: Arc<Engine>,
+    witnessed: bool,
+}
+
+impl Model {
+    fn new(
+        scenario: &Scenario,
+        simulation: &Simulation,
+        collector: Collector,
+        time: VirtualTime,
+        witnessed: bool,
+    ) -> Result<Self, SessionError> {
+        let stop = RunStop::new();
+        let engine = Engine::new(
+            scenario.clone(),
+            JOBS.to_owned(),
+            collector.clone(),
+            stop.signal().clone(),
+        );
+        Ok(Model {
+            settings: ServerSettings::of_scenario(&scenario.sshd, simulation.release)?,
+            scenario: Arc::new(scenario.clone()),
+            simulation: simulation.clone(),
+            collector,
+            time,
+            stop,
+            engine: Arc::new(engine),
+            witnessed,
+        })
+    }
+
+    /// One round, from the first event to the last; it takes as long as it takes to compute.
+    fn round(&self, plan: &RoundPlan) -> Result<(RoundEnd, ServerBooks), SessionError> {
+        let begun = self.time.now();
+        self.collector.record(Event::RoundStarted {
+            round: plan.round,
+            repetition: plan.repetition,
+            strategy: plan.strategy.name.clone(),
+            cleanup: plan.strategy.tunables.cleanup,
+            tasks: self.scenario.tasks,
+            proven_idle: true,
+        });
+        let servers = SimulatedServers {
+            settings: self.settings.clone(),
+            costs: self.simulation.costs.clone(),
+            identification: self.simulation.identification(),
+            seed: self.scenario.seed,
+            witnessed: self.witnessed,
+            collector: self.collector.clone(),
+        };
+        let round = servers.of_round(plan);
+        let connector = || round.connector();
+        let tasks =
+            self.engine
+                .run_round_on(&sshchurn_engine::simulation::InPlace, plan, connector);
+        let tasks = self
+            .engine
+            .beside_holders(plan.round, Leaving::Closing, connector, tasks);
+        let most = RunInstant::default() + self.scenario.max_duration;
+        let bounded = async {
+            let deadline = Box::pin(self.time.sleep_until(most));
+            match select(Box::pin(tasks), deadline).await {
+                Either::Left((end, _)) => end,
+                Either::Right(((), tasks)) => {
+                    self.stop.ask(StopCause::OutOfTime, StopLevel::Abort);
+                    tasks.await
+                }
+            }
+        };
+        let end = run(&self.time, round.board(), bounded)?;
+        let end = match (end, self.stop.cause()) {
+            (RoundEnd::Complete, _) => RoundEnd::Complete,
+            (_, Some(StopCause::OutOfTime)) => RoundEnd::OutOfTime,
+            (end, _) => end,
+        };
+        if let (true, Some(cause)) = (end != RoundEnd::Complete, self.stop.cause()) {
+            self.collector.record(Event::StopRequested {
+                reason: cause.as_str().to_owned(),
+                abort: self.stop.level() == StopLevel::Abort,
+            });
+        }
+        let proven_idle = round.wind_up(&self.time, IDLE_WITHIN);
+        round.finish(self.time.now().since(begun));
+        for name in round.leftovers().names() {
+            self.collector.record(Event::DirectoryFound {
+                round: plan.round,
+                name,
+            });
+        }
+        self.collector.record(Event::RoundEnded {
+            round: plan.round,
+            end,
+            proven_idle,
+            inventory_taken: true,
+            log_taken: self.witnessed,
+        });
+        Ok((end, round.books()))
+    }
+}
+
+impl RunOrder {
+    /// Makes the run on a model instead of a server.
+    pub(super) async fn simulate(
+        &self,
+        simulation: &Simulation,
+        interrupts: &Interrupts,
+        observer: &dyn Observer,
+    ) -> Result<Option<Conclusion>, SessionError> {
+        interrupts.enter(Stage::Measuring);
+        let time = VirtualTime::starting_at(SystemTime::now());
+        let clock = RunClock::Virtual(time.clone());
+        let ledger = LedgerWriter::start(&self.directory.file(RunFile::Ledger), clock)
+            .inspect_err(|_| self.directory.discard())?;
+        let collector = ledger.collector().clone();
+        let model = Model::new(&self.scenario, simulation, collector.clone(), time, true)
+            .inspect_err(|_| self.directory.discard())?;
+        let following = interrupts.follow(&model.stop);
+        observer.notice(Notice::ScenarioBegins {
+            name: self.scenario.name.clone(),
+            description: self.scenario.description.clone(),
+        });
+        let description = simulation.describe(&model.settings);
+        observer.notice(Notice::ServerReady(Box::new(description.clone())));
+        for warning in &description.warnings {
+            observer.notice(Notice::Warning(warning.clone()));
+        }
+        let manifest = self.manifest(description, &[], collector.clock());
+        collector.record(Event::RunStarted {
+            manifest: Box::new(manifest),
+        });
+        let plans = plan_rounds(&self.scenario);
+        let mut complete = 0;
+        for plan in &plans {
+            if model.stop.level() > StopLevel::Run {
+                break;
+            }
+            let title = RoundTitle {
+                round: plan.round,
+                of: plans.len(),
+                strategy: plan.strategy.name.clone(),
+                tasks: self.scenario.tasks,
+                under_test: false,
+            };
+            let live = Live::of(&collector);
+            observer.notice(Notice::RoundStarted {
+                title: title.clone(),
+                live: live.clone(),
+            });
+            let started = Instant::now();
+            let (model, plan) = (model.clone(), plan.clone());
+            // It computes and never waits: a thread of its own, so that signals are still heard.
+            let (end, _) = tokio::task::spawn_blocking(move || model.round(&plan))
+                .await
+                .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+            observer.notice(Notice::RoundEnded {
+                title: title.clone(),
+                counts: live.at_end(false),
+                end,
+                took: started.elapsed(),
+            });
+            observer.notice(Notice::RoundRecorded { title });
+            complete += usize::from(end == RoundEnd::Complete);
+        }
+        collector.record(Event::RunEnded {
+            end: match model.stop.cause() {
+                _ if complete == plans.len() => RunEnd::Complete,
+                Some(StopCause::OutOfTime) => RunEnd::OutOfTime,
+                _ => RunEnd::Interrupted,
+            },
+        });
+        interrupts.enter(Stage::Closing);
+        drop(following);
+        ledger.close()?;
+        conclude(
+            &self.directory,
+            self.baseline.as_ref(),
+            interrupts,
+            observer,
+        )
+        .await
+    }
+}
+
+/// What the rounds of a scenario come to on a model, without a ledger: events are counted while they happen.
+///
+/// # Errors
+/// [`SessionError`] when the scenario asks for something that the model does not know.
+pub fn summary(
+    scenario: &Scenario,
+    simulation: &Simulation,
+    witnessed: bool,
+) -> Result<(RunSummary, Vec<ServerBooks>), SessionError> {
+    let time = VirtualTime::starting_at(SystemTime::UNIX_EPOCH);
+    let clock = RunClock::Virtual(time.clone());
+    let folded = Arc::new(Mutex::new(Summarizer::new()));
+    let fold = Arc::clone(&folded);
+    let collector = Collector::folding(clock, move |record| {
+        fold.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .fold(&record);
+    });
+    let model = Model::new(scenario, simulation, collector.clone(), time, witnessed)?;
+    let mut description = simulation.describe(&model.settings);
+    description.log_available = witnessed;
+    description.log_has_every_drop = witnessed;
+    collector.record(Event::RunStarted {
+        manifest: Box::new(Manifest {
+            run_id: super::order::run_id(&scenario.name),
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at_unix_ns: 0,
+            scenario: super::order::scenario_record(scenario, ""),
+            baseline: None,
+            target: description,
+            environment: crate::doctor::environment(&[]),
+            task_keys: Vec::new(),
+        }),
+    });
+    let mut books = Vec::new();
+    let mut end = RunEnd::Complete;
+    for plan in plan_rounds(scenario) {
+        let (ended, counted) = model.round(&plan)?;
+        books.push(counted);
+        if ended != RoundEnd::Complete {
+            end = RunEnd::OutOfTime;
+            break;
+        }
+    }
+    collector.record(Event::RunEnded { end });
+    collector.finish();
+    let folded = std::mem::take(&mut *folded.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok((folded.finish(), books))
+}
