@@ -14,6 +14,7 @@ pub mod ledger;
 pub mod manifest;
 pub mod model;
 mod nearest;
+pub mod planning;
 pub mod printable;
 pub mod quantity;
 pub mod reading;

@@ -27,6 +27,9 @@ pub struct ServerReading {
     /// CPU time of the listener and of every process it has waited for, nanoseconds (`/proc/PID/stat`, in ticks of
     /// 10 ms).
     pub tree_cpu_ns: Option<u64>,
+    /// CPU time of the listener itself, in the same ticks: taking connections, deciding over them and making processes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listener_cpu_ns: Option<u64>,
     /// CPU time of the container's control group, nanoseconds.
     pub group_cpu_ns: Option<u64>,
     /// Processes below the listener, itself included.

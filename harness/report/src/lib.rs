@@ -19,6 +19,7 @@ pub mod junit;
 pub mod markdown;
 pub mod matrix;
 pub mod openmetrics;
+pub mod plan;
 mod plot;
 mod ruled_table;
 pub mod schema;

@@ -12,10 +12,12 @@ use super::document::RunReport;
 use super::fidelity::FidelityReport;
 use super::json::pretty;
 use super::matrix::MatrixReport;
+use super::plan::PlanReport;
+use sshchurn_core::model::calibration::Calibration;
 
 /// Every document with a schema: its file in `reports/`, and the schema, pretty, with one final newline.
 #[must_use]
-pub fn all() -> [(&'static str, String); 7] {
+pub fn all() -> [(&'static str, String); 9] {
     [
         ("report.schema.json", of::<RunReport>()),
         ("matrix.schema.json", of::<MatrixReport>()),
@@ -24,6 +26,8 @@ pub fn all() -> [(&'static str, String); 7] {
         ("check-config-file.schema.json", of::<ConfigFileCheck>()),
         ("fidelity.schema.json", of::<FidelityReport>()),
         ("diagnose.schema.json", of::<DiagnoseReport>()),
+        ("plan.schema.json", of::<PlanReport>()),
+        ("calibration.schema.json", of::<Calibration>()),
     ]
 }
 

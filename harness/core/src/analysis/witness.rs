@@ -54,6 +54,9 @@ pub struct ServerCost {
     pub cpu_ns: u64,
     /// CPU time of the container's control group, detached jobs included, nanoseconds; `null` without a container.
     pub group_cpu_ns: Option<u64>,
+    /// CPU time of the listener itself, nanoseconds: taking connections, deciding over them and making processes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listener_cpu_ns: Option<u64>,
     /// CPU time per handshake, nanoseconds; `null` without handshakes.
     pub cpu_per_handshake_ns: Option<u64>,
     /// CPU time per scheduled task, nanoseconds.
@@ -254,6 +257,7 @@ impl WitnessBuilder {
             source,
             cpu_ns,
             group_cpu_ns: self.grown(|reading| reading.group_cpu_ns),
+            listener_cpu_ns: self.grown(|reading| reading.listener_cpu_ns),
             cpu_per_handshake_ns: cpu_ns.checked_div(handshakes),
             cpu_per_task_ns: cpu_ns.checked_div(tasks),
             processes_peak: self.processes_peak,

@@ -4,6 +4,7 @@
 //! reports hold measured refusals against it.
 
 mod admission;
+pub mod calibration;
 mod penalties;
 pub mod server;
 mod sharing;

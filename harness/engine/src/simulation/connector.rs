@@ -16,7 +16,7 @@ use crate::clock::RunClock;
 use crate::collector::Collector;
 use crate::round::RoundPlan;
 use crate::ssh::{
-    Command, CommandOutput, ConnectLimits, Connector, Held, Job, Session, Tap, log_share,
+    Command, CommandOutput, ConnectLimits, Connector, Held, Session, Tap, log_pieces, log_share,
 };
 use sshchurn_core::instant::RunInstant;
 use sshchurn_core::model::server::{
@@ -73,7 +73,7 @@ struct Shared {
     board: Board,
     identification: String,
     exec: Duration,
-    job: Duration,
+    process: Duration,
     connections: AtomicU32,
     jobs: Leftovers,
 }
@@ -103,7 +103,7 @@ impl SimulatedServers {
                 board: Board::new(clock, server, witness, grain),
                 identification: self.identification.clone(),
                 exec: Duration::from_nanos(self.costs.exec_cpu_ns),
-                job: Duration::from_nanos(self.costs.job_cpu_ns),
+                process: Duration::from_nanos(self.costs.process_cpu_ns),
                 connections: AtomicU32::new(0),
                 jobs: Leftovers::default(),
             }),
@@ -198,6 +198,29 @@ impl SimulatedConnector {
         Asker {
             client: self.client.number,
             question: self.client.questions.fetch_add(1, Relaxed),
+        }
+    }
+
+    /// Processes that a command starts beside the login shell, which does the rest by itself (`ssh::shell` has the texts).
+    fn processes(&self, command: Command<'_>) -> u32 {
+        match command {
+            // `uname`, `wc`, `rm`.
+            Command::Detect | Command::Size(_) | Command::Cleanup(_) => 1,
+            // `mkdir`.
+            Command::Submit(_) => 1,
+            // `cat`, once there is something.
+            Command::Check(job) => u32::from(self.job_ran().is_some_and(|ran| ran >= job.duration)),
+            // `tail` and `head`.
+            Command::Read { .. } => 2,
+            Command::Run(text) => u32::from(!matches!(text.trim(), "true" | ":" | "")),
+        }
+    }
+
+    /// For how long its job has been there.
+    fn job_ran(&self) -> Option<Duration> {
+        match self.client.job_began.load(Relaxed) {
+            0 => None,
+            began => Some(self.shared.board.now().since(RunInstant(began - 1))),
         }
     }
 
@@ -394,9 +417,10 @@ impl Session for SimulatedSession {
     ) -> Result<CommandOutput, CommandOutcome> {
         let SimulatedConnector { shared, client } = &self.of;
         let (asker, connection) = (self.of.asker(), self.connection);
+        let work = shared.exec + shared.process * self.of.processes(command);
         let answer = shared
             .board
-            .ask(|server, now| server.run(now, asker, connection, shared.exec, within));
+            .ask(|server, now| server.run(now, asker, connection, work, within));
         match answer.await.0 {
             Answer::Ran => {}
             Answer::ChannelRefused => return Err(CommandOutcome::ChannelRefused),
@@ -405,31 +429,29 @@ impl Session for SimulatedSession {
         }
         let now = shared.board.now();
         let mut output = CommandOutput::default();
-        let ran = |job: &Job| match client.job_began.load(Relaxed) {
-            0 => None,
-            began => Some((now.since(RunInstant(began - 1)), job.duration)),
-        };
         match command {
             Command::Detect => output.stdout.push(b"Linux\n"),
             Command::Submit(job) => {
                 client.job_began.store(now.0 + 1, Relaxed);
                 shared.jobs.lock().insert(job.id.clone());
                 let asker = self.of.asker();
+                // Its shell and the group leader it is started by, a pause for each piece of its log, and the last `mv`.
+                let work = shared.process * (3 + log_pieces(job));
                 shared
                     .board
-                    .act(|server, now| server.burden(now, asker, shared.job));
+                    .act(|server, now| server.burden(now, asker, work));
                 output.stdout.push(job.id.as_bytes());
                 output.stdout.push(b"\n");
             }
             Command::Check(job) => {
-                if ran(job).is_some_and(|(ran, takes)| ran >= takes) {
+                if self.of.job_ran().is_some_and(|ran| ran >= job.duration) {
                     output
                         .stdout
                         .push(format!("{}\n", job.exit_code).as_bytes());
                 }
             }
             Command::Size(job) => {
-                let size = ran(job).map_or(0, |(ran, _)| log_share(job, ran));
+                let size = self.of.job_ran().map_or(0, |ran| log_share(job, ran));
                 output.stdout.push(format!("{size}\n").as_bytes());
             }
             Command::Read { count, .. } => output.stdout.skip(count),

@@ -26,8 +26,8 @@ pub use classify::{Severity, severity_of_attempt, severity_of_command};
 pub use client::{ClientError, RusshConnector, RusshSession};
 pub use command::{Captured, Command, CommandOutput, Job, OUTPUT_LIMIT};
 pub use held::HeldConnection;
-pub(crate) use shell::log_share;
 pub use shell::quoted;
+pub(crate) use shell::{log_pieces, log_share};
 pub use tap::Tap;
 pub use work::ClientWork;
 

@@ -62,7 +62,7 @@ fn file(job: &Job, name: &str) -> String {
 fn script(job: &Job) -> String {
     let directory = quoted(&job.directory);
     let mut script = format!("echo $$ > {directory}/pid; ");
-    let pieces = job.log_lines.clamp(1, LOG_PIECES);
+    let pieces = log_pieces(job);
     let pause = job.duration.as_secs_f64() / f64::from(pieces);
     for piece in 0..pieces {
         let lines = share(u64::from(job.log_lines), pieces, piece);
@@ -94,9 +94,14 @@ fn script(job: &Job) -> String {
     script
 }
 
+/// Pieces that a job's log is written in.
+pub(crate) fn log_pieces(job: &Job) -> u32 {
+    job.log_lines.clamp(1, LOG_PIECES)
+}
+
 /// How much of its log a job has written after `ran`: the piece at its start, and one after each pause.
 pub(crate) fn log_share(job: &Job, ran: std::time::Duration) -> u64 {
-    let pieces = job.log_lines.clamp(1, LOG_PIECES);
+    let pieces = log_pieces(job);
     let begun = match job.duration.is_zero() {
         true => pieces,
         false => {

@@ -26,7 +26,8 @@ pub(super) fn read(listener: u32, cpu_group: Option<&Path>) -> ServerReading {
     let counters = fs::read_to_string(format!("/proc/{listener}/net/netstat")).ok();
     let kernel = kernel_counters(counters.as_deref());
     ServerReading {
-        tree_cpu_ns: stat.as_deref().and_then(cpu_of_stat),
+        tree_cpu_ns: stat.as_deref().and_then(|stat| cpu_of_stat(stat, 4)),
+        listener_cpu_ns: stat.as_deref().and_then(|stat| cpu_of_stat(stat, 2)),
         group_cpu_ns: cpu_group.and_then(group_cpu),
         processes,
         memory_bytes,
@@ -56,7 +57,8 @@ pub(super) fn of_dump(text: &str) -> ServerReading {
             .and_then(|value| value.trim().parse::<u64>().ok())
     };
     ServerReading {
-        tree_cpu_ns: text.lines().next().and_then(cpu_of_stat),
+        tree_cpu_ns: text.lines().next().and_then(|stat| cpu_of_stat(stat, 4)),
+        listener_cpu_ns: text.lines().next().and_then(|stat| cpu_of_stat(stat, 2)),
         group_cpu_ns: counted("usage_usec ")
             .and_then(|usec| usec.checked_mul(1000))
             .or_else(|| counted("usage_nsec ")),
@@ -67,22 +69,21 @@ pub(super) fn of_dump(text: &str) -> ServerReading {
     }
 }
 
-/// `utime`, `stime`, `cutime` and `cstime`: its own CPU time and that of every child it has waited for, with theirs.
-fn cpu_of_stat(stat: &str) -> Option<u64> {
+/// The first `count` of `utime`, `stime`, `cutime` and `cstime`: its own CPU time, and that of every child it has waited for, with
+/// theirs.
+fn cpu_of_stat(stat: &str, count: usize) -> Option<u64> {
     let ticks_per_s = sysconf(SysconfVar::CLK_TCK).ok().flatten()?;
     let ticks_per_s = u64::try_from(ticks_per_s).ok().filter(|ticks| *ticks > 0)?;
     let (_, rest) = stat.rsplit_once(')')?;
     // The state is field 3 of proc(5); utime is field 14.
-    let fields: Vec<&str> = rest.split_whitespace().skip(11).take(4).collect();
-    let ticks: u64 = match fields[..] {
-        [user, system, children_user, children_system] => {
-            [user, system, children_user, children_system]
-                .into_iter()
-                .map(|field| field.parse::<u64>().ok())
-                .sum::<Option<u64>>()?
-        }
-        _ => return None,
-    };
+    let fields: Vec<&str> = rest.split_whitespace().skip(11).take(count).collect();
+    if fields.len() < count {
+        return None;
+    }
+    let ticks = fields
+        .into_iter()
+        .map(|field| field.parse::<u64>().ok())
+        .sum::<Option<u64>>()?;
     Some(ticks * (NS_PER_S / ticks_per_s))
 }
 
@@ -233,8 +234,8 @@ mod tests {
         let stat = "77 (sshd) (x) S 1 77 77 0 -1 4194560 1 2 3 4 10 20 30 40 20 0 1 0 5 6 7";
         let ticks = u64::try_from(sysconf(SysconfVar::CLK_TCK).expect("known").expect("set"))
             .expect("positive");
-        assert_eq!(cpu_of_stat(stat), Some(100 * (NS_PER_S / ticks)));
-        assert_eq!(cpu_of_stat("77 (sshd) S 1"), None);
+        assert_eq!(cpu_of_stat(stat, 4), Some(100 * (NS_PER_S / ticks)));
+        assert_eq!(cpu_of_stat("77 (sshd) S 1", 4), None);
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub(super) enum Command {
     Init(InitArgs),
     /// Run a scenario over OpenSSH releases, one after the other, and compare them.
     Matrix(Box<MatrixArgs>),
+    // Its description is that of its arguments, which says more.
+    Plan(Box<PlanArgs>),
     CheckConfig(Box<CheckConfigArgs>),
     /// Render the report of a run directory again, from its ledger and log.
     Report(ReportArgs),
@@ -222,6 +224,12 @@ pub(super) struct RunArgs {
     /// Run directory [default: sshchurn-runs/<scenario>-<UTC time>].
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
+    /// simulated: costs that were measured before, by `sshchurn plan --save-calibration FILE` [default: assumed ones].
+    #[arg(long, value_name = "FILE", help_heading = "Simulated target")]
+    pub(super) calibration: Option<PathBuf>,
+    /// simulated: where the clients compute [default: elsewhere].
+    #[arg(long, value_enum, help_heading = "Simulated target")]
+    pub(super) clients: Option<ClientsArg>,
     /// What goes to stdout.
     #[arg(long, value_enum, default_value_t = FormatArg::Text)]
     pub(super) format: FormatArg,
@@ -352,6 +360,100 @@ impl From<StartedTargetArg> for TargetArg {
             StartedTargetArg::Embedded => TargetArg::Embedded,
         }
     }
+}
+
+/// What a plan looks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum SettingArg {
+    /// The smallest `start` of MaxStartups.
+    Start,
+    /// The largest number of tasks.
+    Tasks,
+    /// The shortest time over which the tasks begin.
+    Stagger,
+    /// The shortest poll interval.
+    PollInterval,
+    /// The fewest connect attempts before a client gives up.
+    Attempts,
+}
+
+/// Where the clients of a plan compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ClientsArg {
+    /// On machines of their own.
+    Elsewhere,
+    /// On the server's machine, whose cores they share.
+    Here,
+}
+
+/// What goes to stdout of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum PlanFormatArg {
+    /// The answer, and what speaks for it.
+    Text,
+    /// The document.
+    Json,
+}
+
+/// Find the MaxStartups, the number of tasks or the pace that meets a goal: calibrate the server for some seconds, then simulate.
+///
+/// The workload is a scenario, the goals are thresholds or `--goal` [default: no task fails]. The answer comes first, then what
+/// speaks for it; it is computed and not measured, unless `--verify` runs it. Exit code 0: there is an answer; 1: no value meets
+/// the goals; 2: usage; 3: cannot say (the machine was busy, the calibration is too old or of another machine); 4: no server.
+#[derive(Debug, Args)]
+pub(super) struct PlanArgs {
+    /// A scenario file, or the name of a shipped one (`sshchurn scenario list`).
+    #[arg(default_value = crate::shipped::DEFAULT)]
+    pub(super) scenario: String,
+    /// What is looked for; everything else is as the scenario and the options say.
+    #[arg(long, value_enum, default_value_t = SettingArg::Start)]
+    pub(super) find: SettingArg,
+    /// Share of rounds in which the goals must hold, such as `99%`.
+    #[arg(long, value_parser = reliability, default_value = "99%")]
+    pub(super) reliability: f64,
+    /// `full` of MaxStartups, as a multiple of `start`.
+    #[arg(long, value_name = "FACTOR", value_parser = at_least_one, default_value = "2")]
+    pub(super) full_by_start: f64,
+    /// Where the clients compute.
+    #[arg(long, value_enum, default_value_t = ClientsArg::Elsewhere)]
+    pub(super) clients: ClientsArg,
+    /// The server to calibrate, and to verify on.
+    #[arg(long, value_enum, default_value_t = StartedTargetArg::Auto)]
+    pub(super) target: StartedTargetArg,
+    /// OpenSSH release of that server, such as 9.2; means docker.
+    #[arg(long, value_name = "RELEASE")]
+    pub(super) release: Option<Release>,
+    #[command(flatten)]
+    pub(super) overrides: OverrideArgs,
+    #[command(flatten)]
+    pub(super) docker: DockerArgs,
+    /// A calibration that was made before, for a machine that cannot be loaded now. One that is older than a day, was disturbed,
+    /// or is of another machine while it is asked about this one, is refused.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "assume",
+        help_heading = "Calibration"
+    )]
+    pub(super) calibration: Option<PathBuf>,
+    /// Write the calibration to this file, for later plans and for `run --target simulated --calibration`.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["assume", "calibration"], help_heading = "Calibration")]
+    pub(super) save_calibration: Option<PathBuf>,
+    /// Calibrate nothing and assume the costs of some machine: to try the command out.
+    #[arg(long, help_heading = "Calibration")]
+    pub(super) assume: bool,
+    /// Run the answer for real afterwards, and the value that the goals meet in half of the rounds: so many rounds of each.
+    #[arg(long, value_name = "ROUNDS", num_args = 0..=1, default_missing_value = "5", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) verify: Option<u32>,
+    /// Leave out what longer paths and slower logins would change.
+    #[arg(long)]
+    pub(super) no_sensitivity: bool,
+    /// Show the arithmetic behind the answer.
+    #[arg(long)]
+    pub(super) explain: bool,
+    /// What goes to stdout.
+    #[arg(long, value_enum, default_value_t = PlanFormatArg::Text)]
+    pub(super) format: PlanFormatArg,
 }
 
 /// Check that a MaxStartups, or a whole sshd_config, does what it was meant to: as written, as `sshd -T` prints it, and as the
@@ -700,6 +802,25 @@ fn time_scale(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(scale) if scale > 0.0 && scale <= 10.0 => Ok(scale),
         _ => Err("a number above 0 and at most 10 is needed".to_owned()),
+    }
+}
+
+/// `99%` or `0.99`, as a share.
+fn reliability(text: &str) -> Result<f64, String> {
+    let share = match text.trim().strip_suffix('%') {
+        Some(percent) => percent.trim().parse::<f64>().map(|percent| percent / 100.0),
+        None => text.trim().parse::<f64>(),
+    };
+    match share {
+        Ok(share) if share > 0.0 && share < 1.0 => Ok(share),
+        _ => Err("a share above 0 and below 100% is needed, such as `99%`; no number of rounds shows 100%".to_owned()),
+    }
+}
+
+fn at_least_one(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(factor) if (1.0..=100.0).contains(&factor) => Ok(factor),
+        _ => Err("a number from 1 to 100 is needed".to_owned()),
     }
 }
 

@@ -86,6 +86,7 @@ fn advice(error: &SessionError) -> String {
         | SessionError::ClientNeedsServer { .. }
         | SessionError::SourcesNeedServer { .. }
         | SessionError::NotSimulated(_)
+        | SessionError::NoCalibration { .. }
         | SessionError::Stalled(_)
         | SessionError::Preflight(_)
         | SessionError::Io { .. }
@@ -127,6 +128,7 @@ impl CliError {
                 | SessionError::ClientNeedsServer { .. }
                 | SessionError::SourcesNeedServer { .. }
                 | SessionError::NotSimulated(_)
+                | SessionError::NoCalibration { .. }
                 | SessionError::Unreadable { .. }
                 | SessionError::Document { .. }
                 | SessionError::NoRunDirectory(_)

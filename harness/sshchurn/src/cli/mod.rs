@@ -14,6 +14,7 @@ mod live;
 mod manual;
 mod matrix;
 mod overrides;
+mod plan;
 mod report;
 mod run;
 mod scenario;
@@ -59,6 +60,7 @@ pub fn main() -> ProcessExitCode {
         Command::Run(args) => in_runtime(|| run::run(*args, console.clone())),
         Command::Init(args) => in_runtime(|| init::command(args, console.clone())),
         Command::Matrix(args) => in_runtime(|| matrix::command(*args, console.clone())),
+        Command::Plan(args) => in_runtime(|| plan::command(*args, console.clone())),
         Command::CheckConfig(args) => in_runtime(|| check_config::command(*args, console.clone())),
         Command::Report(args) => in_runtime(|| report::command(args, console.clone())),
         Command::Compare(args) => compare::command(&args, &console),

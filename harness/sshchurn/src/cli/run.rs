@@ -84,7 +84,7 @@ async fn order(
         None => None,
     };
     let options = server_choice::options(args)?;
-    let simulation = server_choice::simulation(args);
+    let simulation = server_choice::simulation(args)?;
     check_clients(&scenario, server, &options.docker)?;
     server_choice::check_releases(
         server,

@@ -2,10 +2,12 @@
 //!
 //! Owns that translation. What this machine lacks is the server's to say.
 
-use super::args::{DockerArgs, NetworkArg, RunArgs, TargetArg};
+use super::args::{ClientsArg, DockerArgs, NetworkArg, RunArgs, TargetArg};
 use super::error::CliError;
+use crate::session::calibrate;
 use crate::session::simulate::Simulation;
 use crate::shipped::RECIPE;
+use sshchurn_core::model::server::ClientPlace;
 use sshchurn_core::release::Release;
 use sshchurn_core::scenario::LoginShell;
 use sshchurn_engine::ssh::keys::HostKeyCheck;
@@ -64,6 +66,15 @@ pub(super) fn check_options(args: &RunArgs, server: ServerChoice) -> Result<(), 
         && server != ServerChoice::External
     {
         return without(option, "--target external");
+    }
+    let simulated = [
+        (args.calibration.is_some(), "--calibration"),
+        (args.clients.is_some(), "--clients"),
+    ];
+    if let Some((_, option)) = simulated.into_iter().find(|(given, _)| *given)
+        && server != ServerChoice::Simulated
+    {
+        return without(option, "--target simulated");
     }
     let looks_up = [
         (args.lookup.config_root.is_some(), "--config-root"),
@@ -208,12 +219,22 @@ pub(super) fn options(args: &RunArgs) -> Result<ServerOptions, CliError> {
 }
 
 /// What a simulated server goes by.
-pub(super) fn simulation(args: &RunArgs) -> Simulation {
-    let mut simulation = Simulation::assumed();
+///
+/// # Errors
+/// A calibration that cannot be read.
+pub(super) fn simulation(args: &RunArgs) -> Result<Simulation, CliError> {
+    let mut simulation = match &args.calibration {
+        Some(path) => calibrate::simulation(&calibrate::load(path)?, Some(path.clone())),
+        None => Simulation::assumed(),
+    };
+    simulation.costs.clients = match args.clients {
+        Some(ClientsArg::Here) => ClientPlace::Here,
+        Some(ClientsArg::Elsewhere) | None => ClientPlace::Elsewhere,
+    };
     if let Some(release) = args.release {
         simulation.release = release;
     }
-    simulation
+    Ok(simulation)
 }
 
 pub(super) fn docker_options(DockerArgs { image, network }: &DockerArgs) -> DockerOptions {

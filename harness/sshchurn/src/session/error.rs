@@ -54,6 +54,14 @@ pub enum SessionError {
         /// What is in the way, and the remedy.
         why: &'static str,
     },
+    /// A file is no calibration of this version.
+    #[error("{} is no calibration of this version of sshchurn", path.display())]
+    NoCalibration {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
     /// The scenario asks for something that the model does not know.
     #[error(transparent)]
     NotSimulated(#[from] sshchurn_core::model::server::NotSimulated),

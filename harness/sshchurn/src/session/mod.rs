@@ -7,6 +7,7 @@
 //! an argument of the command line.
 
 mod baseline;
+pub mod calibrate;
 mod clients;
 mod conclude;
 pub mod config_check;
@@ -16,6 +17,7 @@ mod live;
 pub mod logs;
 mod notice;
 mod order;
+pub mod plan;
 mod preflight;
 pub mod replay;
 mod round;

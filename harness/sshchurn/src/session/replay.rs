@@ -54,6 +54,14 @@ pub fn replay(directory: &RunDirectory) -> Result<Replayed, SessionError> {
     judged(&manifest, &run)
 }
 
+/// The numbers of a run directory, nothing judged.
+///
+/// # Errors
+/// As [`replay`].
+pub fn summary(directory: &RunDirectory) -> Result<RunSummary, SessionError> {
+    fold(directory, Summarizer::new(), |_| {}).map(|(_, run)| run)
+}
+
 /// The same, and the server's log as it is to be written beside it.
 pub(super) fn replay_with_log(
     directory: &RunDirectory,

@@ -37,6 +37,10 @@ use crate::scenario::SlowAuthShape;
 
 /// First wait before a SYN comes again; each further one is twice as long (RFC 6298, section 5).
 const SYN_AGAIN: u64 = 1_000_000_000;
+/// Requests of a login that are about its key: whether it would do, and the signature.
+const KEY_REQUESTS: u64 = 2;
+/// Beyond that a request is answered at once (auth2.c:ensure_minimum_time_since, 9.5).
+const MOST_PATIENCE: u64 = 5_000_000_000;
 /// A process whose client is gone finds out when it next reads or writes.
 const LEAVING_WORK: f64 = 200_000.0;
 
@@ -180,10 +184,14 @@ enum Stage {
     ClientKeys,
     /// The server computes its own.
     ServerKeys,
-    /// The server makes the client wait, and looks its keys up.
-    Waiting,
-    /// The server checks the signature.
-    Authenticating,
+    /// The client prepares to log in.
+    Preparing,
+    /// The server looks the client's keys up, in its so-manieth request.
+    Looking(u8),
+    /// It computes over the request.
+    Authenticating(u8),
+    /// It takes its time over the answer.
+    Waiting(u8),
     /// Logged in as far as the client knows; the slot is still held.
     Releasing,
     /// Silent on purpose.
@@ -211,6 +219,8 @@ struct Connection {
     /// The client is gone.
     gone: bool,
     called: u64,
+    /// When its request reached the server.
+    asked: u64,
     sessions: u32,
     /// Commands that wait for the session to be made.
     early: Vec<u32>,
@@ -365,6 +375,7 @@ impl SimulatedServer {
             slot: None,
             gone: false,
             called: self.now,
+            asked: 0,
             sessions: 0,
             early: Vec::new(),
             ready: false,
@@ -773,9 +784,9 @@ impl SimulatedServer {
             Stage::Dialling if gone => self.free(index),
             Stage::Dialling => self.at(self.now + half, asker, Due::Syn(self.here(index))),
             Stage::Starting | Stage::ClientKeys => self.wait(index, half),
-            Stage::ServerKeys | Stage::Authenticating if gone => self.wind_up(index),
+            Stage::ServerKeys | Stage::Authenticating(_) if gone => self.wind_up(index),
             Stage::ServerKeys => self.keyed(index),
-            Stage::Authenticating => self.authenticated(index),
+            Stage::Authenticating(request) => self.take_time(index, request),
             Stage::Releasing => {
                 self.give_slot_back(index);
                 let connection = &mut self.connections[index as usize];
@@ -792,7 +803,9 @@ impl SimulatedServer {
             }
             Stage::Knocking(_)
             | Stage::Queued
-            | Stage::Waiting
+            | Stage::Preparing
+            | Stage::Looking(_)
+            | Stage::Waiting(_)
             | Stage::Held
             | Stage::Open
             | Stage::Ended => {}
@@ -828,10 +841,20 @@ impl SimulatedServer {
                 connection.stage = Stage::ServerKeys;
                 self.server_work(index, self.costs.kex_cpu_ns);
             }
-            Stage::Waiting => {
-                connection.stage = Stage::Authenticating;
-                self.server_work(index, self.costs.auth_cpu_ns);
+            Stage::Preparing => self.request(index, 0),
+            Stage::Looking(request) => {
+                connection.stage = Stage::Authenticating(request);
+                // Which methods there are is known without looking.
+                let work = match self.is_about_keys(index, request) {
+                    true => self.costs.auth_cpu_ns / KEY_REQUESTS,
+                    false => 0,
+                };
+                self.server_work(index, work);
             }
+            Stage::Waiting(request) => match request + 1 < self.requests(index) {
+                true => self.request(index, request + 1),
+                false => self.authenticated(index),
+            },
             _ => {}
         }
     }
@@ -871,32 +894,65 @@ impl SimulatedServer {
         until - self.now
     }
 
-    /// The server has done its part of the key exchange; what follows are requests that it takes its time over.
+    /// The server has done its part of the key exchange; the client asks to log in.
     fn keyed(&mut self, index: u32) {
         let half = self.half_trip();
-        let slow = self.settings.slow_auth.map_or(0, |slow| {
-            let mean = nanoseconds(slow.mean);
-            match slow.shape {
-                SlowAuthShape::Fixed => mean,
-                SlowAuthShape::Exponential => {
-                    let unit: f64 = self.draws.random();
-                    (-(1.0 - unit).ln() * mean as f64) as u64
+        let connection = &mut self.connections[index as usize];
+        connection.stage = Stage::Preparing;
+        connection.stamps.keyed = Some(RunInstant(self.now + half));
+        let parts = 1 + u32::from(connection.dial.asks_methods);
+        let own = self.own_parts(index, parts);
+        // The answer comes back, the service request goes out, back and out again with the first request.
+        self.wait(index, 4 * half + own);
+    }
+
+    /// Requests that this client's login consists of.
+    fn requests(&self, index: u32) -> u8 {
+        KEY_REQUESTS as u8 + u8::from(self.connections[index as usize].dial.asks_methods)
+    }
+
+    fn is_about_keys(&self, index: u32, request: u8) -> bool {
+        request > 0 || !self.connections[index as usize].dial.asks_methods
+    }
+
+    /// A request to log in reaches the server.
+    fn request(&mut self, index: u32, request: u8) {
+        let connection = &mut self.connections[index as usize];
+        connection.stage = Stage::Looking(request);
+        connection.asked = self.now;
+        let looks = match (self.is_about_keys(index, request), self.settings.slow_auth) {
+            (true, Some(slow)) => {
+                let mean = nanoseconds(slow.mean) / KEY_REQUESTS;
+                match slow.shape {
+                    SlowAuthShape::Fixed => mean,
+                    SlowAuthShape::Exponential => {
+                        let unit: f64 = self.draws.random();
+                        (-(1.0 - unit).ln() * mean as f64) as u64
+                    }
                 }
             }
-        });
-        let connection = &mut self.connections[index as usize];
-        connection.stage = Stage::Waiting;
-        connection.stamps.keyed = Some(RunInstant(self.now + half));
-        let asking = if connection.dial.asks_methods {
-            self.costs.methods_wait_ns + self.costs.round_trip_ns
-        } else {
-            0
+            _ => 0,
         };
-        let parts = 1 + u32::from(connection.dial.asks_methods);
-        // The service request and the signed request go out and come back once each.
-        let wait = self.costs.auth_wait_ns + slow + asking + 4 * half;
-        let own = self.own_parts(index, parts);
-        self.wait(index, wait + own);
+        self.wait(index, looks);
+    }
+
+    /// A request is answered after the least time for it, or twice that, or four times: whatever it took is hidden so.
+    fn take_time(&mut self, index: u32, request: u8) {
+        let half = self.half_trip();
+        let least = self.costs.auth_request_ns;
+        let connection = &mut self.connections[index as usize];
+        connection.stage = Stage::Waiting(request);
+        let took = self.now - connection.asked;
+        let mut answered = least;
+        while answered > 0 && answered < took {
+            answered *= 2;
+        }
+        let patience = match took > MOST_PATIENCE {
+            true => 0,
+            false => answered.saturating_sub(took),
+        };
+        let last = request + 1 == self.requests(index);
+        self.wait(index, patience + if last { 0 } else { 2 * half });
     }
 
     /// The signature was checked: the client hears of it, and a moment later the slot is free.
@@ -1074,7 +1130,9 @@ impl SimulatedServer {
         }
         match connection.stage {
             // A process that waits notices at once, one that computes when it is done.
-            Stage::Held | Stage::Waiting => self.wind_up(index),
+            Stage::Held | Stage::Preparing | Stage::Looking(_) | Stage::Waiting(_) => {
+                self.wind_up(index);
+            }
             Stage::Open => self.end_if_gone(index),
             Stage::Ended => self.free(index),
             // Nothing was made for it yet: a SYN under way finds nobody, and what is accepted is let go again.

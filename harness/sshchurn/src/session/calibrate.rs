@@ -1,0 +1,425 @@
+//! Calibrating: a few short runs on a server that nobody limits, and from their ledgers the costs of the model.
+//!
+//! Owns which runs these are, and the search for the one cost that cannot be read off. The runs are runs like any other, with a
+//! ledger, laws and checks: what is wrong with them is wrong with the calibration.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use sha2::{Digest, Sha256};
+use sshchurn_core::analysis::latency::Stage;
+use sshchurn_core::analysis::summary::{RunSummary, Scope};
+use sshchurn_core::model::calibration::{
+    CALIBRATION_VERSION, Calibration, Fit, Readings, StageMeans, Unusable, undisturbed,
+};
+use sshchurn_core::model::server::Costs;
+use sshchurn_core::release::Release;
+use sshchurn_core::scenario::Scenario;
+use sshchurn_server::{ServerChoice, ServerOptions};
+
+use super::directory::RunDirectory;
+use super::error::SessionError;
+use super::notice::{Notice, Observer};
+use super::order::{RunOrder, run_id};
+use super::replay;
+use super::simulate::{DEFAULT_RELEASE, Simulation, summary};
+use super::stop::Interrupts;
+
+/// Clients at once for each core: enough that no core ever waits for one, and fewer than sshd's default `start`.
+const CROWD_PER_CORE: u32 = 4;
+const LARGEST_CROWD: u32 = 64;
+/// Logins one after the other.
+const ALONE: u32 = 16;
+/// Logins of the crowd, for each core.
+const LOGINS_PER_CORE: u32 = 100;
+/// Commands for each connection, where they are counted against logins.
+const SHARING: u32 = 10;
+/// Tries of the model.
+const TRIES: u32 = 12;
+
+/// What is to be calibrated.
+#[derive(Debug, Clone)]
+pub struct CalibrationOrder {
+    /// On which server.
+    pub server: ServerChoice,
+    /// … and how it is made.
+    pub options: ServerOptions,
+    /// Cores of the server's machine.
+    pub cores: u32,
+}
+
+/// What a calibration came to.
+#[derive(Debug)]
+pub enum Calibrated {
+    /// It can be used.
+    Usable(Box<Calibration>),
+    /// It can not.
+    Not(Unusable),
+    /// The user stopped it.
+    Stopped,
+}
+
+/// Which of the runs.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    name: &'static str,
+    tasks: u32,
+    at_once: u32,
+    strategy: &'static str,
+}
+
+impl CalibrationOrder {
+    /// Measures, and fits the model.
+    ///
+    /// # Errors
+    /// [`SessionError`] when the server cannot be had.
+    pub async fn calibrate(
+        &self,
+        interrupts: &Interrupts,
+        observer: &dyn Observer,
+    ) -> Result<Calibrated, SessionError> {
+        let folder = tempfile::tempdir()
+            .map_err(|source| SessionError::io("make a folder", Path::new("."), source))?;
+        let crowd = (CROWD_PER_CORE * self.cores).min(LARGEST_CROWD);
+        let logins = LOGINS_PER_CORE * self.cores.min(8);
+        let true_command = "kind = \"one-shot\"\ncommand = \"true\"";
+        let parts = [
+            Part {
+                name: "alone",
+                tasks: ALONE,
+                at_once: 1,
+                strategy: true_command,
+            },
+            Part {
+                name: "crowd",
+                tasks: logins,
+                at_once: crowd,
+                strategy: true_command,
+            },
+            Part {
+                name: "commands",
+                tasks: 2 * logins,
+                at_once: crowd * SHARING,
+                strategy: "kind = \"multiplexed\"\ncommand = \"true\"\nsessions_per_connection = 10",
+            },
+            Part {
+                name: "processes",
+                tasks: logins / 2,
+                at_once: crowd,
+                strategy: "kind = \"one-shot\"\ncommand = \"for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0; done\"",
+            },
+        ];
+        let mut runs = Vec::new();
+        for part in parts {
+            observer.notice(Notice::ServerBeingMade(format!(
+                "calibrating: {} logins, {} at once ({})",
+                part.tasks, part.at_once, part.name
+            )));
+            let Some(run) = self.measure(part, folder.path(), interrupts).await? else {
+                return Ok(Calibrated::Stopped);
+            };
+            let refused: u64 = run
+                .strategies
+                .iter()
+                .map(|strategy| strategy.numbers.total.counts.banner_eof)
+                .sum();
+            if refused > 0 {
+                return Ok(Calibrated::Not(Unusable::Refused(refused)));
+            }
+            runs.push(run);
+        }
+        let [alone, crowded, commands, processes] = &runs[..] else {
+            return Ok(Calibrated::Stopped);
+        };
+        let Some(readings) = self.readings(crowd, alone, crowded, commands, processes) else {
+            return Ok(Calibrated::Not(Unusable::Disturbed {
+                share: 0,
+                least: 85,
+            }));
+        };
+        tracing::info!(?readings, "calibrated");
+        if let Err(unusable) = undisturbed(&readings) {
+            return Ok(Calibrated::Not(unusable));
+        }
+        let (costs, fit) = fitted(&readings)?;
+        let target = alone.manifest.as_ref().map(|manifest| &manifest.target);
+        Ok(Calibrated::Usable(Box::new(Calibration {
+            schema_version: CALIBRATION_VERSION,
+            taken_at_unix_s: now(),
+            machine: machine(),
+            target: target.map_or("", |target| target.kind.as_str()).to_owned(),
+            release: target
+                .and_then(|target| target.release.clone())
+                .unwrap_or_default(),
+            readings,
+            costs,
+            fit,
+        })))
+    }
+
+    async fn measure(
+        &self,
+        part: Part,
+        folder: &Path,
+        interrupts: &Interrupts,
+    ) -> Result<Option<RunSummary>, SessionError> {
+        let scenario = scenario(part);
+        let order = RunOrder {
+            origin: String::from("calibration"),
+            server: self.server,
+            options: self.options.clone(),
+            simulation: Simulation::assumed(),
+            run_id: run_id(part.name),
+            directory: RunDirectory::create(Some(&folder.join(part.name)), part.name)?,
+            findings: Vec::new(),
+            baseline: None,
+            scenario,
+        };
+        let quiet = |_: Notice| {};
+        if order.run(interrupts, &quiet).await?.is_none() || interrupts.requested() {
+            return Ok(None);
+        }
+        replay::summary(&order.directory).map(Some)
+    }
+
+    fn readings(
+        &self,
+        crowd: u32,
+        alone: &RunSummary,
+        crowded: &RunSummary,
+        commands: &RunSummary,
+        processes: &RunSummary,
+    ) -> Option<Readings> {
+        let of = |run: &RunSummary| {
+            let strategy = run.strategies.first()?;
+            let round = strategy.rounds.first()?;
+            Some((strategy.numbers.total.clone(), round.clone()))
+        };
+        let (one, _) = of(alone)?;
+        let (many, round) = of(crowded)?;
+        let logins = many.counts.handshakes;
+        let cost = round.server_cost.as_ref()?;
+        let each = |cpu: u64| cpu as f64 / logins.max(1) as f64;
+        let seconds = round.ended.since(round.started).as_secs_f64();
+        let cpus = crowded.manifest.as_ref()?.environment.cpus;
+        // Over the run, which is the round and a little before it.
+        let run_seconds = crowded.ended.0 as f64 / 1e9;
+        let client = crowded.generator.cpu_share_mean? * f64::from(cpus) * run_seconds * 1e9;
+        let (shared, shared_round) = of(commands)?;
+        let per_command =
+            shared_round.server_cost.as_ref()?.cpu_ns as f64 / shared.counts.commands.max(1) as f64;
+        let connections_a_command =
+            shared.counts.handshakes as f64 / shared.counts.commands.max(1) as f64;
+        // One login costs what it costs with its command, less that command.
+        let per_login = each(cost.cpu_ns);
+        let command =
+            (per_command - per_login * connections_a_command) / (1.0 - connections_a_command);
+        let (forked, forked_round) = of(processes)?;
+        let per_forked = forked_round.server_cost.as_ref()?.cpu_ns as f64
+            / forked.counts.handshakes.max(1) as f64;
+        let target = &alone.manifest.as_ref()?.target;
+        Some(Readings {
+            cores: self.cores,
+            round_trip_ns: target.round_trip_ns?,
+            alone: means(&one)?,
+            crowd,
+            crowded: means(&many)?,
+            logins_per_s: many.rate.mean()?,
+            logins,
+            server_cpu_ns: per_login,
+            listener_cpu_ns: each(cost.listener_cpu_ns?),
+            client_cpu_ns: client / logins.max(1) as f64,
+            slot_ns: round
+                .startups
+                .as_ref()
+                .map(|startups| startups.mean * seconds * 1e9 / logins.max(1) as f64),
+            command_cpu_ns: command.max(0.0),
+            processes_cpu_ns: per_forked - per_login + command,
+            // The listener apart, at its most.
+            memory_per_login_bytes: cost
+                .memory_peak_bytes
+                .map(|bytes| bytes / u64::from(crowd.max(1))),
+            spread: spread(&one),
+        })
+    }
+}
+
+/// The run of a part: no limit is met, every task begins when another ends.
+fn scenario(part: Part) -> Scenario {
+    let Part {
+        name,
+        tasks,
+        at_once,
+        strategy,
+    } = part;
+    let text = format!(
+        "name = \"{name}\"\ndescription = \"calibration\"\ntasks = {tasks}\nrounds = 1\nmax_duration = \"5m\"\n\
+         [arrival]\nshape = \"burst\"\nmax_in_flight = {}\n[sshd]\nmax_startups = \"1000:30:1000\"\n[[strategy]]\n{strategy}\n",
+        at_once.min(tasks)
+    );
+    Scenario::parse(name, &text).expect("the calibration's own scenario is valid")
+}
+
+fn means(scope: &Scope) -> Option<StageMeans> {
+    let mean = |stage| scope.latencies.get(stage).mean_ns().map(|ns| ns as f64);
+    Some(StageMeans {
+        tcp_ns: mean(Stage::Tcp)?,
+        banner_ns: mean(Stage::Banner)?,
+        kex_ns: mean(Stage::Kex)?,
+        auth_ns: mean(Stage::Auth)?,
+        exec_ns: mean(Stage::Exec)?,
+    })
+}
+
+/// How the time to the identification string varies between logins that have the machine for themselves; of a normal
+/// distribution half of the values lie within 0.67 standard deviations.
+fn spread(alone: &Scope) -> f64 {
+    let banner = alone.latencies.get(Stage::Banner);
+    let quartile = |percent| banner.percentile_ns(percent).unwrap_or(0) as f64;
+    let mean = banner.mean_ns().unwrap_or(1).max(1) as f64;
+    ((quartile(75.0) - quartile(25.0)) / 1.35 / mean).clamp(0.02, 0.5)
+}
+
+/// The costs under which the model's crowd takes as long to log in as the real one did, and how well all of it fits then.
+fn fitted(readings: &Readings) -> Result<(Costs, Fit), SessionError> {
+    let (mut low, mut high) = (0.0, readings.after_keys());
+    let mut best = readings.costs(high / 2.0);
+    for _ in 0..TRIES {
+        let middle = f64::midpoint(low, high);
+        best = readings.costs(middle);
+        let run = crowd_of(readings, &best)?;
+        let auth = means_of(&run).map_or(0.0, |means| means.auth_ns);
+        if auth < readings.crowded.auth_ns {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    let run = crowd_of(readings, &best)?;
+    let none = Fit {
+        logins: 0.0,
+        banner: 0.0,
+        kex: 0.0,
+        auth: 0.0,
+        slot: None,
+    };
+    let fit = means_of(&run).map_or(none, |means| {
+        let round = &run.strategies[0].rounds[0];
+        let total = &run.strategies[0].numbers.total;
+        let seconds = round.ended.since(round.started).as_secs_f64();
+        let slot = round
+            .startups
+            .as_ref()
+            .map(|startups| startups.mean * seconds * 1e9 / total.counts.handshakes.max(1) as f64);
+        Fit {
+            logins: total.rate.mean().unwrap_or(0.0) / readings.logins_per_s,
+            banner: means.banner_ns / readings.crowded.banner_ns,
+            kex: means.kex_ns / readings.crowded.kex_ns,
+            auth: means.auth_ns / readings.crowded.auth_ns,
+            slot: slot.zip(readings.slot_ns).map(|(model, real)| model / real),
+        }
+    });
+    Ok((best, fit))
+}
+
+/// The crowd again, on the model.
+fn crowd_of(readings: &Readings, costs: &Costs) -> Result<RunSummary, SessionError> {
+    let scenario = scenario(Part {
+        name: "crowd",
+        tasks: u32::try_from(readings.logins).unwrap_or(u32::MAX).max(1),
+        at_once: readings.crowd,
+        strategy: "kind = \"one-shot\"\ncommand = \"true\"",
+    });
+    let simulation = Simulation {
+        costs: costs.clone(),
+        release: DEFAULT_RELEASE,
+        calibration: None,
+    };
+    Ok(summary(&scenario, &simulation, true)?.0)
+}
+
+fn means_of(run: &RunSummary) -> Option<StageMeans> {
+    means(&run.strategies.first()?.numbers.total)
+}
+
+/// A digest of what tells this machine from others.
+#[must_use]
+pub fn machine() -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let model = read("/proc/cpuinfo")
+        .lines()
+        .find(|line| line.starts_with("model name"))
+        .unwrap_or_default()
+        .to_owned();
+    let mut digest = Sha256::new();
+    for part in [
+        read("/etc/machine-id"),
+        read("/proc/sys/kernel/osrelease"),
+        model,
+        crate::doctor::environment(&[]).cpus.to_string(),
+    ] {
+        digest.update(part.as_bytes());
+        digest.update([0]);
+    }
+    digest
+        .finalize()
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// Unix time in seconds.
+#[must_use]
+pub fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO)
+        .as_secs()
+}
+
+/// Reads a calibration.
+///
+/// # Errors
+/// [`SessionError::Unreadable`] and [`SessionError::Document`].
+pub fn load(path: &Path) -> Result<Calibration, SessionError> {
+    let text = fs::read_to_string(path).map_err(|source| SessionError::Unreadable {
+        path: path.to_path_buf(),
+        source,
+    })?;
+    let calibration: Calibration =
+        serde_json::from_str(&text).map_err(|source| SessionError::NoCalibration {
+            path: path.to_path_buf(),
+            source,
+        })?;
+    Ok(calibration)
+}
+
+/// Writes a calibration, all of it or nothing.
+///
+/// # Errors
+/// [`SessionError::Io`].
+pub fn save(calibration: &Calibration, path: &Path) -> Result<(), SessionError> {
+    let failed = |source| SessionError::io("write the calibration", path, source);
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    let text = serde_json::to_string_pretty(calibration).unwrap_or_default();
+    writeln!(file, "{text}").map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
+/// A simulation by this calibration.
+#[must_use]
+pub fn simulation(calibration: &Calibration, path: Option<PathBuf>) -> Simulation {
+    Simulation {
+        costs: calibration.costs.clone(),
+        release: Release::find(&calibration.release).unwrap_or(DEFAULT_RELEASE),
+        calibration: path,
+    }
+}

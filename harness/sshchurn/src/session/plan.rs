@@ -1,0 +1,600 @@
+//! Planning: the search over one setting, its rounds simulated side by side, and the answer run for real where that is asked for.
+//!
+//! Owns what a value of a setting makes of a scenario. The search is the core's, the words are the report's.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
+
+use sshchurn_core::analysis::latency::Stage;
+use sshchurn_core::analysis::summary::{RunSummary, StrategySummary};
+use sshchurn_core::exit_code::ExitCode;
+use sshchurn_core::gate::{self, GateOutcome, Threshold};
+use sshchurn_core::model::calibration::Calibration;
+use sshchurn_core::model::server::{ClientPlace, ServerBooks};
+use sshchurn_core::planning::{Demand, Found, Trials, Wanted, search};
+use sshchurn_core::scenario::{ArrivalShape, MaxStartups, Scenario, SlowAuth, SlowAuthShape};
+use sshchurn_report::plan::{
+    Answer, Expected, Metric, Neighbour, PLAN_VERSION, PlanReport, Regime, Sensitivity, Setting,
+    StrategyPlan, Verified,
+};
+use sshchurn_server::{ServerChoice, ServerOptions};
+
+use super::directory::RunDirectory;
+use super::error::SessionError;
+use super::notice::{Notice, Observer};
+use super::order::{RunOrder, parse_thresholds, run_id};
+use super::replay;
+use super::simulate::{Simulation, summary};
+use super::stop::Interrupts;
+
+/// Rounds that decide over a value, and those that are enough to pass over one.
+const ROUNDS: u32 = 200;
+const GLANCE: u32 = 40;
+/// Rounds for what is only to be compared.
+const FEW_ROUNDS: u32 = 40;
+/// Of the attempts, refused at most: below the first there is headroom, below the second the knee is near.
+const HEADROOM: f64 = 0.05;
+const KNEE: f64 = 0.30;
+/// Longest stagger and poll interval that are looked at.
+const LONGEST_MS: u64 = 3_600_000;
+const STEP_MS: u64 = 100;
+const MOST_ATTEMPTS: u64 = 50;
+const MOST_TASKS: u64 = 100_000;
+
+/// What is to be planned.
+#[derive(Debug, Clone)]
+pub struct PlanOrder {
+    /// The workload; its gates are the goals.
+    pub scenario: Scenario,
+    /// What is looked for.
+    pub setting: Setting,
+    /// In which share of rounds the goals must hold.
+    pub reliability: f64,
+    /// By what the model goes.
+    pub simulation: Simulation,
+    /// The same as it was measured; `None` where it is assumed.
+    pub calibration: Option<Calibration>,
+    /// `full` by `start`.
+    pub full_by_start: f64,
+    /// Whether other assumptions are tried too.
+    pub sensitivity: bool,
+}
+
+/// Real rounds of a plan's answer.
+#[derive(Debug, Clone)]
+pub struct Verification {
+    /// On which server.
+    pub server: ServerChoice,
+    /// … and how it is made.
+    pub options: ServerOptions,
+    /// Rounds with each value.
+    pub rounds: u32,
+}
+
+/// One simulated round.
+#[derive(Debug, Clone, Copy)]
+struct Round {
+    held: bool,
+    attempts: f64,
+    handshakes: f64,
+    banner_eof: f64,
+    tasks_failed: f64,
+    startups_peak: f64,
+    submit_p99_ns: f64,
+    syns_dropped: f64,
+}
+
+/// Every round that was simulated, by value and number.
+type Rounds = BTreeMap<(u64, u32), Round>;
+
+impl PlanOrder {
+    /// Finds the answer of each strategy.
+    ///
+    /// # Errors
+    /// [`SessionError`] when the scenario asks for something that the model does not know, or a goal is none.
+    pub fn plan(&self, observer: &dyn Observer) -> Result<PlanReport, SessionError> {
+        let mut strategies = Vec::new();
+        for strategy in &self.scenario.strategies {
+            let mut alone = self.scenario.clone();
+            alone.strategies = vec![strategy.clone()];
+            observer.notice(Notice::ServerBeingMade(format!(
+                "simulating {}",
+                strategy.name
+            )));
+            strategies.push(self.plan_of(&alone)?);
+        }
+        let answered = strategies.iter().all(|plan| plan.answer.is_some());
+        let exit = match answered {
+            true => ExitCode::Success,
+            false => ExitCode::GateFailed,
+        };
+        Ok(PlanReport {
+            schema_version: PLAN_VERSION,
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            scenario: self.scenario.name.clone(),
+            tasks: self.scenario.tasks,
+            setting: self.setting,
+            goals: self.scenario.gate.clone(),
+            reliability: self.reliability,
+            clients: self.simulation.costs.clients,
+            calibration: self.calibration.clone(),
+            release: self.simulation.release.to_string(),
+            rate: self.scenario.sshd.max_startups.rate,
+            full_by_start: self.full_by_start,
+            max_startups: self.scenario.sshd.max_startups.to_string(),
+            strategies,
+            exit,
+            exit_code: exit.code(),
+        })
+    }
+
+    fn plan_of(&self, scenario: &Scenario) -> Result<StrategyPlan, SessionError> {
+        let mut rounds = Rounds::new();
+        let found = self.search(scenario, &self.simulation, self.demand(ROUNDS), &mut rounds)?;
+        let strategy = scenario.strategies[0].name.0.clone();
+        let Some(value) = found.value else {
+            let easiest = match self.wanted() {
+                Wanted::Smallest => found.tried.last_key_value(),
+                Wanted::Largest => found.tried.first_key_value(),
+            };
+            return Ok(StrategyPlan {
+                strategy,
+                answer: None,
+                missed: easiest.map(|(value, trials)| Neighbour {
+                    value: *value,
+                    trials: *trials,
+                }),
+            });
+        };
+        let neighbour = |value: u64, rounds: &mut Rounds| {
+            self.all(scenario, value, ROUNDS, rounds)
+                .map(|trials| Neighbour { value, trials })
+        };
+        let (from, to) = self.bounds(scenario);
+        let harder = match self.wanted() {
+            Wanted::Smallest => (value > from).then(|| value - self.step()),
+            Wanted::Largest => (value < to).then(|| value + self.step()),
+        };
+        let next = harder
+            .map(|value| neighbour(value, &mut rounds))
+            .transpose()?;
+        let half = PlanOrder {
+            reliability: 0.5,
+            ..self.clone()
+        };
+        let even = half
+            .search(
+                scenario,
+                &self.simulation,
+                half.demand(FEW_ROUNDS),
+                &mut rounds,
+            )?
+            .value
+            .filter(|even| *even != value)
+            .map(|value| neighbour(value, &mut rounds))
+            .transpose()?;
+        let trials = self.all(scenario, value, ROUNDS, &mut rounds)?;
+        let expected = expected(&rounds, value);
+        let refused = expected.banner_eof.mean / expected.attempts.mean.max(1.0);
+        let regime = match refused {
+            _ if expected.syns_dropped.mean >= 1.0 => Regime::ListenQueue,
+            refused if refused <= HEADROOM => Regime::Headroom,
+            refused if refused <= KNEE => Regime::NearTheKnee,
+            _ => Regime::Saturated,
+        };
+        let sensitivity = match self.sensitivity {
+            true => self.sensitivity(scenario)?,
+            false => Vec::new(),
+        };
+        let max_startups = match self.setting {
+            Setting::Start => self.max_startups(scenario, value),
+            _ => None,
+        };
+        Ok(StrategyPlan {
+            strategy,
+            answer: Some(Answer {
+                value,
+                sshd_config: max_startups.map(|value| format!("MaxStartups {value}")),
+                trials,
+                next,
+                even,
+                regime,
+                expected,
+                sensitivity,
+                memory_bytes: self.memory(value),
+                verified: Vec::new(),
+            }),
+            missed: None,
+        })
+    }
+
+    fn demand(&self, rounds: u32) -> Demand {
+        Demand {
+            reliability: self.reliability,
+            rounds,
+            glance: GLANCE.min(rounds),
+        }
+    }
+
+    fn wanted(&self) -> Wanted {
+        match self.setting {
+            Setting::Tasks => Wanted::Largest,
+            Setting::Start | Setting::StaggerMs | Setting::PollIntervalMs | Setting::Attempts => {
+                Wanted::Smallest
+            }
+        }
+    }
+
+    /// Units of the setting in one step of the search.
+    fn step(&self) -> u64 {
+        match self.setting {
+            Setting::StaggerMs | Setting::PollIntervalMs => STEP_MS,
+            Setting::Start | Setting::Tasks | Setting::Attempts => 1,
+        }
+    }
+
+    fn bounds(&self, scenario: &Scenario) -> (u64, u64) {
+        match self.setting {
+            // More slots than connections at once are never in use.
+            Setting::Start => (1, u64::from(scenario.tasks).max(10)),
+            Setting::Tasks => (1, MOST_TASKS),
+            Setting::StaggerMs => (0, LONGEST_MS),
+            Setting::PollIntervalMs => (STEP_MS, LONGEST_MS),
+            Setting::Attempts => (1, MOST_ATTEMPTS),
+        }
+    }
+
+    fn search(
+        &self,
+        scenario: &Scenario,
+        simulation: &Simulation,
+        demand: Demand,
+        rounds: &mut Rounds,
+    ) -> Result<Found, SessionError> {
+        let (from, to) = self.bounds(scenario);
+        let step = self.step();
+        let mut found = search(
+            self.wanted(),
+            (from / step, to / step),
+            demand,
+            |value, numbers| self.simulate(scenario, simulation, value * step, numbers, rounds),
+        )?;
+        found.value = found.value.map(|value| value * step);
+        found.tried = found
+            .tried
+            .into_iter()
+            .map(|(value, trials)| (value * step, trials))
+            .collect();
+        Ok(found)
+    }
+
+    /// All rounds with a value.
+    fn all(
+        &self,
+        scenario: &Scenario,
+        value: u64,
+        count: u32,
+        rounds: &mut Rounds,
+    ) -> Result<Trials, SessionError> {
+        let held = self.simulate(scenario, &self.simulation, value, 0..count, rounds)?;
+        Ok(Trials {
+            rounds: count,
+            held,
+        })
+    }
+
+    /// Simulates rounds with a value, side by side on all cores; how many of them met the goals.
+    fn simulate(
+        &self,
+        scenario: &Scenario,
+        simulation: &Simulation,
+        value: u64,
+        numbers: Range<u32>,
+        rounds: &mut Rounds,
+    ) -> Result<u32, SessionError> {
+        let missing: Vec<u32> = numbers
+            .clone()
+            .filter(|number| !rounds.contains_key(&(value, *number)))
+            .collect();
+        let thresholds = parse_thresholds(&scenario.gate, &scenario.strategy_names())?;
+        let with = self.applied(scenario, value);
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let (next, results) = (Mutex::new(missing.into_iter()), Mutex::new(Vec::new()));
+        thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    loop {
+                        let Some(number) = next.lock().ok().and_then(|mut next| next.next()) else {
+                            return;
+                        };
+                        let mut one = with.clone();
+                        one.rounds = 1;
+                        one.seed = scenario.seed.wrapping_add(u64::from(number)) & i64::MAX as u64;
+                        let round = summary(&one, simulation, true)
+                            .map(|(run, books)| round_of(&run, &books, &thresholds));
+                        if let Ok(mut results) = results.lock() {
+                            results.push((number, round));
+                        }
+                    }
+                });
+            }
+        });
+        for (number, round) in results.into_inner().unwrap_or_default() {
+            rounds.insert((value, number), round?);
+        }
+        let held = numbers.filter(|number| {
+            rounds
+                .get(&(value, *number))
+                .is_some_and(|round| round.held)
+        });
+        Ok(u32::try_from(held.count()).unwrap_or(u32::MAX))
+    }
+
+    /// The scenario with a value of the setting.
+    #[must_use]
+    pub fn applied(&self, scenario: &Scenario, value: u64) -> Scenario {
+        let mut with = scenario.clone();
+        let number = u32::try_from(value).unwrap_or(u32::MAX);
+        match self.setting {
+            Setting::Start => {
+                if let Some(max_startups) = self.max_startups(scenario, value) {
+                    with.sshd.max_startups = max_startups;
+                }
+            }
+            Setting::Tasks => with.tasks = number,
+            Setting::StaggerMs => {
+                let over = Duration::from_millis(value);
+                with.arrival.shape = match over.is_zero() {
+                    true => ArrivalShape::Burst,
+                    false => ArrivalShape::Ramp { over },
+                };
+            }
+            Setting::PollIntervalMs => {
+                for strategy in &mut with.strategies {
+                    strategy.tunables.poll_interval = Duration::from_millis(value);
+                }
+            }
+            Setting::Attempts => {
+                for strategy in &mut with.strategies {
+                    strategy.tunables.conn_retry_attempts = number;
+                }
+            }
+        }
+        with
+    }
+
+    fn max_startups(&self, scenario: &Scenario, start: u64) -> Option<MaxStartups> {
+        let full = (start as f64 * self.full_by_start)
+            .round()
+            .max(start as f64);
+        MaxStartups::new(
+            u32::try_from(start).ok()?,
+            scenario.sshd.max_startups.rate,
+            full as u32,
+        )
+        .ok()
+    }
+
+    /// The same question on longer paths and with slower logins. A small number of rounds: only the direction is meant.
+    fn sensitivity(&self, scenario: &Scenario) -> Result<Vec<Sensitivity>, SessionError> {
+        let mut answers = Vec::new();
+        let longer = [20_u64, 100].map(|ms| {
+            let mut simulation = self.simulation.clone();
+            simulation.costs.round_trip_ns += ms * 1_000_000;
+            (format!("{ms} ms more round trip"), simulation, None, false)
+        });
+        let slower = [100_u64, 1000].map(|ms| {
+            (
+                format!("logins that take {ms} ms longer"),
+                self.simulation.clone(),
+                Some(Duration::from_millis(ms)),
+                true,
+            )
+        });
+        for (assumption, simulation, slow, validated) in longer.into_iter().chain(slower) {
+            let mut scenario = scenario.clone();
+            if let Some(more) = slow {
+                let mean = scenario
+                    .sshd
+                    .slow_auth
+                    .map_or(more, |slow| slow.mean + more);
+                scenario.sshd.slow_auth = Some(SlowAuth {
+                    mean,
+                    shape: SlowAuthShape::Fixed,
+                });
+            }
+            let demand = Demand {
+                reliability: self.reliability,
+                rounds: GLANCE,
+                glance: GLANCE,
+            };
+            let found = self.search(&scenario, &simulation, demand, &mut Rounds::new())?;
+            answers.push(Sensitivity {
+                assumption,
+                value: found.value,
+                validated,
+            });
+        }
+        Ok(answers)
+    }
+
+    fn memory(&self, start: u64) -> Option<u64> {
+        let each = self.calibration.as_ref()?.readings.memory_per_login_bytes?;
+        Some((start as f64 * self.full_by_start) as u64 * each)
+    }
+
+    /// Runs the answers for real, and the values that meet the goals in half of the rounds; what came of it goes into the plan.
+    /// `false` when the user stopped it.
+    ///
+    /// # Errors
+    /// [`SessionError`] when the server cannot be had.
+    pub async fn verify(
+        &self,
+        report: &mut PlanReport,
+        verification: &Verification,
+        interrupts: &Interrupts,
+        observer: &dyn Observer,
+    ) -> Result<bool, SessionError> {
+        for (index, strategy) in self.scenario.strategies.iter().enumerate() {
+            let mut alone = self.scenario.clone();
+            alone.strategies = vec![strategy.clone()];
+            let Some(answer) = &report.strategies[index].answer else {
+                continue;
+            };
+            let values: Vec<(u64, Trials)> = std::iter::once((answer.value, answer.trials))
+                .chain(answer.even.map(|even| (even.value, even.trials)))
+                .collect();
+            let mut verified = Vec::new();
+            for (value, trials) in values {
+                observer.notice(Notice::ServerBeingMade(format!(
+                    "running {} rounds of {} for real",
+                    verification.rounds, strategy.name
+                )));
+                let run = self.run(&alone, value, verification, interrupts).await?;
+                let Some(run) = run else {
+                    return Ok(false);
+                };
+                verified.push(self.compared(&alone, value, trials, &run)?);
+            }
+            if let Some(answer) = &mut report.strategies[index].answer {
+                answer.verified = verified;
+            }
+        }
+        Ok(true)
+    }
+
+    async fn run(
+        &self,
+        scenario: &Scenario,
+        value: u64,
+        verification: &Verification,
+        interrupts: &Interrupts,
+    ) -> Result<Option<RunSummary>, SessionError> {
+        let folder = tempfile::tempdir().map_err(|source| {
+            SessionError::io("make a folder", std::path::Path::new("."), source)
+        })?;
+        let mut scenario = self.applied(scenario, value);
+        scenario.rounds = verification.rounds;
+        scenario.max_duration = Duration::from_secs(3600);
+        let order = RunOrder {
+            origin: String::from("plan"),
+            server: verification.server,
+            options: verification.options.clone(),
+            simulation: self.simulation.clone(),
+            run_id: run_id(&scenario.name),
+            directory: RunDirectory::create(Some(&folder.path().join("run")), "run")?,
+            findings: Vec::new(),
+            baseline: None,
+            scenario,
+        };
+        let quiet = |_: Notice| {};
+        if order.run(interrupts, &quiet).await?.is_none() || interrupts.requested() {
+            return Ok(None);
+        }
+        replay::summary(&order.directory).map(Some)
+    }
+
+    fn compared(
+        &self,
+        scenario: &Scenario,
+        value: u64,
+        trials: Trials,
+        run: &RunSummary,
+    ) -> Result<Verified, SessionError> {
+        let thresholds = parse_thresholds(&scenario.gate, &scenario.strategy_names())?;
+        let real: Vec<Round> = rounds_of(run)
+            .iter()
+            .map(|round| round_of(round, &[], &thresholds))
+            .collect();
+        let mut rounds = Rounds::new();
+        self.all(scenario, value, FEW_ROUNDS, &mut rounds)?;
+        let mean = |of: fn(&Round) -> f64| {
+            let simulated = rounds.values().map(of).sum::<f64>() / rounds.len().max(1) as f64;
+            [
+                simulated,
+                real.iter().map(of).sum::<f64>() / real.len().max(1) as f64,
+            ]
+        };
+        Ok(Verified {
+            value,
+            measured: Trials {
+                rounds: real.len() as u32,
+                held: real.iter().filter(|round| round.held).count() as u32,
+            },
+            predicted: trials.share(),
+            attempts: mean(|round| round.attempts),
+            banner_eof: mean(|round| round.banner_eof),
+            startups_peak: mean(|round| round.startups_peak),
+        })
+    }
+}
+
+/// The rounds of a run, each as if it were the only one.
+fn rounds_of(run: &RunSummary) -> Vec<RunSummary> {
+    run.strategies
+        .iter()
+        .flat_map(|strategy| {
+            strategy.rounds.iter().map(|round| RunSummary {
+                strategies: vec![StrategySummary {
+                    strategy: strategy.strategy.clone(),
+                    numbers: round.numbers.clone(),
+                    rounds: vec![round.clone()],
+                }],
+                ..run.clone()
+            })
+        })
+        .collect()
+}
+
+fn round_of(run: &RunSummary, books: &[ServerBooks], thresholds: &[Threshold]) -> Round {
+    let numbers = &run.strategies[0].numbers;
+    let counts = &numbers.total.counts;
+    let held = gate::judge(thresholds, run)
+        .iter()
+        .all(|result| result.outcome == GateOutcome::Pass);
+    Round {
+        held,
+        attempts: counts.attempts as f64,
+        handshakes: counts.handshakes as f64,
+        banner_eof: counts.banner_eof as f64,
+        tasks_failed: numbers.tasks.tasks_failed as f64,
+        startups_peak: numbers.startups_peak.unwrap_or(0) as f64,
+        submit_p99_ns: numbers
+            .total
+            .latencies
+            .get(Stage::Submit)
+            .percentile_ns(99.0)
+            .unwrap_or(0) as f64,
+        syns_dropped: books.iter().map(|books| books.syns_dropped as f64).sum(),
+    }
+}
+
+fn expected(rounds: &Rounds, value: u64) -> Expected {
+    let of = |metric: fn(&Round) -> f64| {
+        Metric::of(
+            rounds
+                .range((value, 0)..=(value, u32::MAX))
+                .map(|(_, round)| metric(round))
+                .collect(),
+        )
+    };
+    Expected {
+        attempts: of(|round| round.attempts),
+        handshakes: of(|round| round.handshakes),
+        banner_eof: of(|round| round.banner_eof),
+        tasks_failed: of(|round| round.tasks_failed),
+        startups_peak: of(|round| round.startups_peak),
+        submit_p99_ns: of(|round| round.submit_p99_ns),
+        syns_dropped: of(|round| round.syns_dropped),
+    }
+}
+
+/// The same simulation with the clients somewhere else.
+#[must_use]
+pub fn with_clients(mut simulation: Simulation, clients: ClientPlace) -> Simulation {
+    simulation.costs.clients = clients;
+    simulation
+}
