@@ -26,16 +26,33 @@ pub(crate) enum Purpose {
     Order,
 }
 
-/// A stream of draws.
+/// A stream of draws: which one, and how far it is. The generator itself is ten times as large and is made for each draw, since
+/// every task of a round keeps a stream and hardly ever draws.
 #[derive(Debug, Clone)]
-pub(crate) struct Draws(ChaCha8Rng);
+pub(crate) struct Draws {
+    seed: u64,
+    stream: u64,
+    /// Words of the stream that are used up.
+    drawn: u128,
+}
 
 impl Draws {
     /// The stream of one task for one purpose in one repetition.
     pub(crate) fn for_task(seed: u64, repetition: u32, task: TaskId, purpose: Purpose) -> Self {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream((u64::from(repetition) << 40) | (u64::from(task.0) << 8) | purpose as u64);
-        Draws(rng)
+        Draws {
+            seed,
+            stream: (u64::from(repetition) << 40) | (u64::from(task.0) << 8) | purpose as u64,
+            drawn: 0,
+        }
+    }
+
+    fn draw<T>(&mut self, of: impl FnOnce(&mut ChaCha8Rng) -> T) -> T {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        rng.set_stream(self.stream);
+        rng.set_word_pos(self.drawn);
+        let drawn = of(&mut rng);
+        self.drawn = rng.get_word_pos();
+        drawn
     }
 
     /// The stream of a whole repetition for one purpose.
@@ -45,7 +62,7 @@ impl Draws {
 
     /// Uniform in `[0, 1)`.
     pub(crate) fn unit(&mut self) -> f64 {
-        self.0.random()
+        self.draw(|rng| rng.random())
     }
 
     /// Uniform in `[0, below)`.
@@ -55,7 +72,7 @@ impl Draws {
 
     /// Uniform integer in `[0, below)`; `below` must be positive.
     pub(crate) fn index(&mut self, below: usize) -> usize {
-        self.0.random_range(0..below)
+        self.draw(|rng| rng.random_range(0..below))
     }
 
     /// Exponentially distributed with mean `1 / rate_per_s` seconds (gaps of a Poisson process).
@@ -67,8 +84,10 @@ impl Draws {
     /// `count` characters of `a-z0-9`.
     pub(crate) fn token(&mut self, count: usize) -> String {
         const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
-        (0..count)
-            .map(|_| char::from(ALPHABET[self.index(ALPHABET.len())]))
-            .collect()
+        self.draw(|rng| {
+            (0..count)
+                .map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())]))
+                .collect()
+        })
     }
 }

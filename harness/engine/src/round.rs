@@ -144,7 +144,8 @@ impl Engine {
             .map(|limit| Arc::new(Semaphore::new(limit as usize)));
         let release = Arc::new(Word::new());
         let kills = kill_times(&self.scenario, plan.repetition);
-        let strategy = Strategy::new(&self.scenario, &plan.strategy).penalised_too(self.may_ban);
+        let strategy =
+            Arc::new(Strategy::new(&self.scenario, &plan.strategy).penalised_too(self.may_ban));
         let mut parts = parts::<C::Session>(&self.scenario, &plan.strategy);
 
         let mut tasks = FuturesUnordered::new();
@@ -163,7 +164,7 @@ impl Engine {
             let task_plan = TaskPlan {
                 task,
                 job,
-                strategy: strategy.clone(),
+                strategy: Arc::clone(&strategy),
                 cleanup: plan.strategy.tunables.cleanup,
                 kill_after: kills[index],
                 waits: Draws::for_task(self.scenario.seed, plan.repetition, task, Purpose::Waits),

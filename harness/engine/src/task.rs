@@ -1,6 +1,7 @@
 //! One task from its start to its end: a job submitted, watched and cleaned up by policy, slots held, or one command run;
 //! killed on purpose or interrupted.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::draws::Draws;
@@ -19,7 +20,7 @@ use sshchurn_core::vocabulary::{CleanupPolicy, CleanupResult, Phase, TaskFailure
 pub(crate) struct TaskPlan<S: Session> {
     pub(crate) task: TaskId,
     pub(crate) job: Job,
-    pub(crate) strategy: Strategy,
+    pub(crate) strategy: Arc<Strategy>,
     pub(crate) cleanup: CleanupPolicy,
     /// Killed this long after submission; always before the job can complete.
     pub(crate) kill_after: Option<Duration>,

@@ -8,6 +8,8 @@ mod board;
 mod connector;
 mod executor;
 mod log;
+#[cfg(test)]
+mod tests;
 mod time;
 
 pub use board::Board;

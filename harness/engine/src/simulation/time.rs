@@ -19,6 +19,8 @@ pub struct VirtualTime(Arc<Shared>);
 struct Shared {
     now: AtomicU64,
     anchor: SystemTime,
+    /// Timers go off at multiples of this, nanoseconds.
+    grain: u64,
     timers: Mutex<Timers>,
 }
 
@@ -63,6 +65,18 @@ impl VirtualTime {
         VirtualTime(Arc::new(Shared {
             now: AtomicU64::new(0),
             anchor,
+            grain: 1,
+            timers: Mutex::default(),
+        }))
+    }
+
+    /// A clock whose timers are as coarse as another one's.
+    #[cfg(test)]
+    pub(super) fn in_grains(self, grain: u64) -> Self {
+        VirtualTime(Arc::new(Shared {
+            now: AtomicU64::new(0),
+            anchor: self.0.anchor,
+            grain,
             timers: Mutex::default(),
         }))
     }
@@ -84,7 +98,7 @@ impl VirtualTime {
     pub fn sleep_until(&self, at: RunInstant) -> VirtualSleep {
         VirtualSleep {
             time: self.clone(),
-            at: at.0,
+            at: at.0.div_ceil(self.0.grain) * self.0.grain,
             set_for: None,
         }
     }

@@ -439,6 +439,9 @@ pub(super) struct PlanArgs {
     /// Write the calibration to this file, for later plans and for `run --target simulated --calibration`.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["assume", "calibration"], help_heading = "Calibration")]
     pub(super) save_calibration: Option<PathBuf>,
+    /// Calibrate, write the calibration to this file, and plan nothing.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["assume", "calibration", "save_calibration"], help_heading = "Calibration")]
+    pub(super) calibrate_only: Option<PathBuf>,
     /// Calibrate nothing and assume the costs of some machine: to try the command out.
     #[arg(long, help_heading = "Calibration")]
     pub(super) assume: bool,

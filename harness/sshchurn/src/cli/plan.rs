@@ -51,8 +51,15 @@ pub(super) async fn command(args: PlanArgs, console: Console) -> Result<ExitCode
         Got::Assumed => None,
         Got::Exit(exit) => return Ok(exit),
     };
-    if let (Some(path), Some(calibration)) = (&args.save_calibration, &calibration) {
+    let path = args
+        .save_calibration
+        .as_ref()
+        .or(args.calibrate_only.as_ref());
+    if let (Some(path), Some(calibration)) = (path, &calibration) {
         calibrate::save(calibration, path)?;
+    }
+    if args.calibrate_only.is_some() {
+        return Ok(ExitCode::Success);
     }
     let mut simulation = match &calibration {
         Some(calibration) => calibrate::simulation(calibration, args.calibration.clone()),

@@ -1210,3 +1210,6 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
