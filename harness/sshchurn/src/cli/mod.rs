@@ -19,6 +19,7 @@ mod run;
 mod scenario;
 mod server_choice;
 mod signals;
+mod sweep;
 mod user_file;
 
 use std::process::ExitCode as ProcessExitCode;
@@ -59,6 +60,7 @@ pub fn main() -> ProcessExitCode {
         Command::Run(args) => in_runtime(|| run::run(*args, console.clone())),
         Command::Init(args) => in_runtime(|| init::command(args, console.clone())),
         Command::Matrix(args) => in_runtime(|| matrix::command(*args, console.clone())),
+        Command::Sweep(args) => in_runtime(|| sweep::command(*args, console.clone())),
         Command::CheckConfig(args) => in_runtime(|| check_config::command(*args, console.clone())),
         Command::Report(args) => in_runtime(|| report::command(args, console.clone())),
         Command::Compare(args) => compare::command(&args, &console),

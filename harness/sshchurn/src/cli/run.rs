@@ -83,7 +83,7 @@ async fn order(
         Some(path) => Some(baseline(path, args, &scenario, &origin, server, console)?),
         None => None,
     };
-    let options = server_choice::options(args)?;
+    let options = server_choice::options(args.target, args.release, &args.docker, &args.external)?;
     check_clients(&scenario, server, &options.docker)?;
     server_choice::check_releases(
         server,
