@@ -38,4 +38,4 @@ pub use order::{RunOrder, check_thresholds, parse_thresholds, run_id, scenario_r
 pub use preflight::{connection_needs, preflight};
 pub use sshd_files::{SshdFileError, read_sshd_config};
 pub use stop::{DRAIN_WITHIN, Interrupts, Signal, SignalAnswer, Stage};
-pub use sweep::{Sweep, SweepDirectory, SweepPoint, SweepProgress, SweepStop, gather};
+pub use sweep::{Sweep, SweepDirectory, SweepPoint, SweepProgress, SweepStop, Told, gather};
