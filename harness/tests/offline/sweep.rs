@@ -393,7 +393,7 @@ fn list_of_points_with_thresholds_and_kept_runs_and_another_sweep_is_refused_its
         assert!(kept.join("report.json").exists(), "{run}");
     }
     let other = sweep(folder.path(), "out", &["--vary", "tasks=2,3"]).code(2);
-    for words in ["is of another sweep", "the scenario's settings", "point 1"] {
+    for words in ["is of another sweep", "the scenario's settings", "point 2"] {
         assert!(other.stderr.contains(words), "{words}: {}", other.stderr);
     }
     let foreign = folder.path().join("foreign");

@@ -47,7 +47,7 @@ pub(crate) fn figure(
     let mut figure = Figure::new(
         id,
         title,
-        "Medians of the repeats; the larger, the darker. A number with `?` is not to be relied on.",
+        "Medians of the repeats; the larger, the darker, by the smallest and the largest of this plot. A number with a question mark is not to be relied on.",
     );
     figure.data.head = std::iter::once(format!("{} \\ {}", y.key, x.key))
         .chain(x.texts.iter().cloned())

@@ -8,6 +8,7 @@ use crate::plot::Figure;
 use crate::plot::curves::{self, Curve, MOST_CURVES, Mark, Ticks};
 use crate::plot::heat_map::{self, Cell, Side};
 use sshchurn_core::ids::StrategyName;
+use sshchurn_core::sweep::STRATEGY;
 
 /// A key and the values that it has in the sweep.
 struct Varied {
@@ -192,7 +193,12 @@ fn varied(report: &SweepReport) -> Vec<Varied> {
             values: pairs.into_iter().map(|(_, value)| value).collect(),
         }
     };
-    let keys = report.keys.iter().map(of_key);
+    // Each strategy has plots or curves of its own anyway.
+    let keys = report
+        .keys
+        .iter()
+        .filter(|key| *key != STRATEGY)
+        .map(of_key);
     let keys: Vec<Varied> = keys.filter(|key| key.values.len() > 1).collect();
     match (keys.is_empty(), report.keys.first()) {
         // One point is a curve of one mark.

@@ -84,48 +84,34 @@ pub(super) fn notes(report: &SweepReport) -> Vec<String> {
             all - NAMED
         ),
     };
-    let mut notes = Vec::new();
-    let mut say = |found: &[String], what: &str| {
-        if !found.is_empty() {
-            notes.push(format!("{what}: {}.", list(found)));
-        }
-    };
-    say(&runs(&|run| run.state == RunState::Missing), "Not run");
-    say(
-        &runs(&RunCell::could_not_measure),
-        "Could not measure (exit code 3), so that these numbers are marked with `?` and not to be relied on",
-    );
-    say(
-        &runs(&|run| run.verdict == Some(Verdict::Fail)),
-        "A threshold does not hold",
-    );
     let first = |wanted: &dyn Fn(&RunCell) -> bool| {
-        report
-            .points
-            .iter()
-            .flat_map(|point| &point.runs)
-            .find(|run| wanted(run))
+        let mut all = report.points.iter().flat_map(|point| &point.runs);
+        all.find(|run| wanted(run))
     };
-    if let Some(run) = first(&RunCell::could_not_measure)
-        && let Some(reason) = run.reasons.first()
-    {
-        notes.push(format!("The first that could not measure says: {reason}"));
-    }
     let failed = |run: &RunCell| run.state == RunState::Failed;
-    let all_failed = runs(&failed);
-    if let Some(error) = first(&failed).and_then(|run| run.error.as_ref()) {
-        notes.push(format!(
-            "Could not be run: {}. The first says: {error}",
-            list(&all_failed)
-        ));
-    }
-    if report.shard.is_some() {
-        notes.push(
-            "This is one shard; `sshchurn sweep --report DIR…` puts all of them together."
-                .to_owned(),
-        );
-    }
-    notes
+    let error = first(&failed).and_then(|run| run.error.clone());
+    let reason = first(&RunCell::could_not_measure).and_then(|run| run.reasons.first().cloned());
+    let said = |first: Option<String>| {
+        first.map_or_else(String::new, |first| format!(" The first says: {first}"))
+    };
+    let unmeasured = "Could not measure (exit code 3), so that its numbers, marked with `?`, are not to be relied on";
+    [
+        ("Not run", runs(&|run| run.state == RunState::Missing), None),
+        ("Could not be run", runs(&failed), error),
+        (unmeasured, runs(&RunCell::could_not_measure), reason),
+        (
+            "A threshold does not hold",
+            runs(&|run| run.verdict == Some(Verdict::Fail)),
+            None,
+        ),
+    ]
+    .into_iter()
+    .filter(|(_, named, _)| !named.is_empty())
+    .map(|(what, named, first)| format!("{what}: {}.{}", list(&named), said(first)))
+    .chain(report.shard.as_ref().map(|_| {
+        "This is one shard; `sshchurn sweep --report DIR…` puts all of them together.".to_owned()
+    }))
+    .collect()
 }
 
 /// The exit code, and what it is of.
@@ -167,18 +153,21 @@ pub(super) fn value(column: &MetricColumn, value: &PointValue) -> String {
     let Some(spread) = value.spread else {
         return NO_DATA.to_owned();
     };
-    let all = value.values.len();
-    let there = value.values.iter().flatten().count();
     let mut text = number(column, spread.median);
+    let mut aside = Vec::new();
     if spread.min < spread.max {
-        text.push_str(&format!(
-            " ({}–{})",
-            number(column, spread.min),
-            number(column, spread.max)
+        aside.push(range(
+            &text,
+            &number(column, spread.min),
+            &number(column, spread.max),
         ));
     }
+    let (there, all) = (value.values.iter().flatten().count(), value.values.len());
     if there < all {
-        text.push_str(&format!(" {there}/{all}"));
+        aside.push(format!("{there} of {all}"));
+    }
+    if !aside.is_empty() {
+        text.push_str(&format!(" ({})", aside.join("; ")));
     }
     if value.doubtful {
         text.push('?');
@@ -186,24 +175,62 @@ pub(super) fn value(column: &MetricColumn, value: &PointValue) -> String {
     text
 }
 
-/// Why the metrics without data have none: each reason once, with what it is said of.
+/// From the smallest to the largest; a unit that the median has too is not written again.
+fn range(median: &str, least: &str, most: &str) -> String {
+    let parts = |text: &str| {
+        text.split_once(' ')
+            .map(|(number, unit)| (number.to_owned(), unit.to_owned()))
+    };
+    match (parts(median), parts(least), parts(most)) {
+        (Some((_, unit)), Some((least, same)), Some((most, too)))
+            if unit == same && unit == too =>
+        {
+            format!("{least}–{most}")
+        }
+        _ => format!("{least}–{most}"),
+    }
+}
+
+/// A strategy, and its metrics that lack data.
+type Lacking<'r> = (&'r str, Vec<&'r str>);
+
+/// Why the metrics without data have none: each reason once, with what it is said of. Runs that are missing or could not be made are
+/// in the notes.
 pub(super) fn no_data(report: &SweepReport) -> Vec<String> {
-    let mut said: Vec<(String, Vec<String>)> = Vec::new();
-    let strategies = report.points.iter().flat_map(|point| &point.strategies);
-    for strategy in strategies {
-        for value in &strategy.values {
-            for reason in value.missing.iter().flatten() {
-                let what = format!("{} of {}", value.metric, strategy.strategy);
-                match said.iter_mut().find(|(known, _)| known == reason) {
-                    Some((_, of)) if of.contains(&what) => {}
-                    Some((_, of)) => of.push(what),
-                    None => said.push((reason.clone(), vec![what])),
+    let mut said: Vec<(&str, Vec<Lacking>)> = Vec::new();
+    for point in &report.points {
+        for strategy in &point.strategies {
+            for value in &strategy.values {
+                let there = point.runs.iter().zip(&value.missing);
+                let of_runs = there.filter(|(run, _)| run.state == RunState::Ran);
+                for reason in of_runs.filter_map(|(_, reason)| reason.as_deref()) {
+                    let of = entry(&mut said, reason);
+                    let metrics = entry(of, &strategy.strategy.0);
+                    if !metrics.contains(&&*value.metric) {
+                        metrics.push(&value.metric);
+                    }
                 }
             }
         }
     }
-    said.into_iter()
-        .filter(|(reason, _)| !["it was not run", "it is another shard's run"].contains(&&**reason))
-        .map(|(reason, of)| format!("No data for {}: {reason}.", of.join(", ")))
-        .collect()
+    let line = |(reason, of): (&str, Vec<Lacking>)| {
+        let of: Vec<String> = of
+            .into_iter()
+            .map(|(strategy, metrics)| format!("{} of {strategy}", metrics.join(", ")))
+            .collect();
+        format!("No data for {}: {reason}.", of.join("; "))
+    };
+    said.into_iter().map(line).collect()
+}
+
+/// What is listed under a name, in the order in which the names came up.
+fn entry<'l, 'n, T>(list: &'l mut Vec<(&'n str, Vec<T>)>, name: &'n str) -> &'l mut Vec<T> {
+    let index = match list.iter().position(|(known, _)| *known == name) {
+        Some(index) => index,
+        None => {
+            list.push((name, Vec::new()));
+            list.len() - 1
+        }
+    };
+    &mut list[index].1
 }
