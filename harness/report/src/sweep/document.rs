@@ -43,7 +43,7 @@ pub struct SweepReport {
     pub shard: Option<String>,
     /// Runs that were to be made here.
     pub runs_asked: u32,
-    /// Those of them that have a report.
+    /// Those of them that are over and not to be made again.
     pub runs_done: u32,
     /// Exit code, as a word: the most severe of what is said here. A threshold that does not hold in a run is not.
     pub exit: ExitCode,
@@ -117,7 +117,7 @@ pub struct RunCell {
     pub server: Option<String>,
     /// Its verdict.
     pub verdict: Option<Verdict>,
-    /// Its own exit code, as a number; 3 is a run that could not measure.
+    /// Its own exit code, as a number; 3 is a run that could not measure, 4 one whose server or machine failed.
     pub exit_code: Option<u8>,
     /// Every reason against a pass, strongest first.
     pub reasons: Vec<String>,
@@ -126,10 +126,11 @@ pub struct RunCell {
 }
 
 impl RunCell {
-    /// It has numbers, and is not to be relied on.
+    /// It has numbers, and they are not to be relied on: it says itself that it could not measure, or its server failed in it.
     #[must_use]
     pub fn could_not_measure(&self) -> bool {
-        self.state == RunState::Ran && self.exit_code == Some(ExitCode::Inconclusive.code())
+        let failed = [ExitCode::Inconclusive, ExitCode::Environment].map(|exit| Some(exit.code()));
+        self.state == RunState::Ran && failed.contains(&self.exit_code)
     }
 }
 
@@ -155,7 +156,7 @@ pub struct PointValue {
     pub spread: Option<Spread>,
     /// Why each repeat that has no data has none; `null` where it has.
     pub missing: Vec<Option<String>>,
-    /// Whether a run behind it could not measure (exit code 3).
+    /// Whether a run behind it could not measure (exit codes 3 and 4).
     pub doubtful: bool,
 }
 

@@ -188,10 +188,10 @@ impl SweepRecord {
         }
     }
 
-    /// Whether it is not to be run again: a run that could not be made is.
+    /// Whether it is not to be run again. A run that could not be made is, and one whose server or machine failed in it.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.state == RecordState::Ran
+        self.state == RecordState::Ran && self.exit != ExitCode::Environment
     }
 
     /// A value, or why there is none.

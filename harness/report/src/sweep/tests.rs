@@ -1,5 +1,7 @@
 //! Sweeps from hand-built runs: what is missing, what could not measure, the exit code, every rendering, the schema.
 
+use std::sync::OnceLock;
+
 use super::*;
 use crate::RunReport;
 use crate::sample;
@@ -37,8 +39,14 @@ fn definition(vary: &[&str], repeats: u32) -> SweepDefinition {
     }
 }
 
+/// Made once: it takes most of the time of these tests.
+fn full() -> RunReport {
+    static FULL: OnceLock<RunReport> = OnceLock::new();
+    FULL.get_or_init(sample::full).clone()
+}
+
 fn names() -> Vec<StrategyName> {
-    sample::full()
+    full()
         .strategies
         .iter()
         .map(|strategy| strategy.strategy.clone())
@@ -59,7 +67,7 @@ fn record(definition: &SweepDefinition, job: Job, report: &RunReport) -> SweepRe
 
 /// The sample run with other numbers, which differ from job to job.
 fn other_run(job: Job) -> RunReport {
-    let mut report = sample::full();
+    let mut report = full();
     for strategy in &mut report.strategies {
         for round in &mut strategy.per_round {
             let refused = f64::from(job.point * 10 + job.repeat);
@@ -200,7 +208,7 @@ fn document_reads_back_and_is_what_its_schema_says() {
         definition
     );
     let job = definition.jobs(Shard::WHOLE)[0];
-    let record = record(&definition, job, &sample::full());
+    let record = record(&definition, job, &full());
     assert_eq!(
         parse_record(&record_json(&record)).expect("it reads back"),
         record
@@ -213,7 +221,7 @@ fn exit_code_is_the_most_severe_and_a_threshold_that_fails_is_none() {
     let definition = definition(&["tasks=1..3"], 1);
     let exit = |exits: &[ExitCode], interrupted| {
         let records = exits.iter().zip(1..).map(|(exit, point)| {
-            let mut report = sample::full();
+            let mut report = full();
             report.exit = *exit;
             report.exit_code = exit.code();
             record(&definition, Job { point, repeat: 1 }, &report)
@@ -234,13 +242,34 @@ fn exit_code_is_the_most_severe_and_a_threshold_that_fails_is_none() {
 }
 
 #[test]
+fn run_whose_server_failed_is_marked_and_made_again() {
+    let definition = definition(&["tasks=1"], 1);
+    let mut report = full();
+    report.exit = ExitCode::Environment;
+    report.exit_code = 4;
+    let job = definition.jobs(Shard::WHOLE)[0];
+    let record = record(&definition, job, &report);
+    assert!(!record.is_done());
+    let sources = Sources {
+        records: vec![record],
+        ..Sources::default()
+    };
+    let shown = SweepReport::new(
+        &definition,
+        Shard::WHOLE,
+        &selectors(&["attempts"]),
+        sources,
+    );
+    assert_eq!((shown.exit_code, shown.runs_done), (4, 0));
+    assert!(text(&shown).contains("24?"), "{}", text(&shown));
+}
+
+#[test]
 fn shard_counts_its_own_runs_only_and_shows_the_others() {
     let definition = definition(&["tasks=1..5"], 2);
     let shard: Shard = "2/3".parse().expect("a shard");
     let own = definition.jobs(shard);
-    let records = own
-        .iter()
-        .map(|job| record(&definition, *job, &sample::full()));
+    let records = own.iter().map(|job| record(&definition, *job, &full()));
     let sources = Sources {
         records: records.collect(),
         ..Sources::default()
@@ -253,7 +282,8 @@ fn shard_counts_its_own_runs_only_and_shows_the_others() {
         .filter(|run| run.state == RunState::OtherShard)
         .count();
     assert_eq!(others, 10 - own.len());
-    assert!(text(&report).contains("one shard"));
+    let told = format!("The {} runs of other shards are not here", 10 - own.len());
+    assert!(text(&report).contains(&told), "{}", text(&report));
 }
 
 #[test]
@@ -280,7 +310,7 @@ fn differences_of_two_sweeps_are_named() {
 /// Every value of a record is the one that the summary of the run has, as thresholds are judged by.
 #[test]
 fn values_are_those_of_the_report() {
-    let report = sample::full();
+    let report = full();
     let definition = definition(&["tasks=2"], 1);
     let record = record(
         &definition,

@@ -94,7 +94,10 @@ pub(super) fn notes(report: &SweepReport) -> Vec<String> {
     let said = |first: Option<String>| {
         first.map_or_else(String::new, |first| format!(" The first says: {first}"))
     };
-    let unmeasured = "Could not measure (exit code 3), so that its numbers, marked with `?`, are not to be relied on";
+    let all = report.points.iter().flat_map(|point| &point.runs);
+    let others = all.filter(|run| run.state == RunState::OtherShard).count();
+    let unmeasured =
+        "Could not measure, so that its numbers, marked with `?`, are not to be relied on";
     [
         ("Not run", runs(&|run| run.state == RunState::Missing), None),
         ("Could not be run", runs(&failed), error),
@@ -108,8 +111,11 @@ pub(super) fn notes(report: &SweepReport) -> Vec<String> {
     .into_iter()
     .filter(|(_, named, _)| !named.is_empty())
     .map(|(what, named, first)| format!("{what}: {}.{}", list(&named), said(first)))
-    .chain(report.shard.as_ref().map(|_| {
-        "This is one shard; `sshchurn sweep --report DIR…` puts all of them together.".to_owned()
+    .chain((others > 0).then(|| {
+        format!(
+            "The {} of other shards are not here; `sshchurn sweep --report DIR…` puts all of them together.",
+            counted(others as u64, "run")
+        )
     }))
     .collect()
 }
@@ -121,7 +127,7 @@ pub(super) fn exit(report: &SweepReport) -> String {
         ExitCode::Inconclusive if report.runs_done < report.runs_asked => "runs are missing",
         ExitCode::Inconclusive => "a run could not measure",
         ExitCode::Interrupted => "stopped by the user",
-        ExitCode::Environment => "a run could not be made",
+        ExitCode::Environment => "a run could not be made, or its server failed",
         ExitCode::GateFailed | ExitCode::Usage => "see above",
     };
     format!("{} ({why})", report.exit_code)
