@@ -24,4 +24,5 @@ pub mod scenario;
 pub mod server_log;
 pub mod socket_error;
 pub mod sshd_file;
+pub mod sweep;
 pub mod vocabulary;

@@ -70,7 +70,8 @@ pub fn parse_comparison(text: &str) -> Result<CompareReport, ReadError> {
     parse_as(text, "comparison", COMPARE_SCHEMA_VERSION)
 }
 
-fn parse_as<T: for<'de> Deserialize<'de>>(
+/// Reads a document of ours.
+pub(crate) fn parse_as<T: for<'de> Deserialize<'de>>(
     text: &str,
     document: &'static str,
     reads: u32,

@@ -2,7 +2,7 @@
 //!
 //! `document` is the versioned document; `build` makes it of a summary, laws, checks and gates; `terminal`, `json`,
 //! `html` (with `plot`), `markdown`, `junit` and `openmetrics` render it; `story` has the words they share; `matrix` puts
-//! the reports of several releases side by side, `comparison` those of two runs, `fidelity` a model beside the client that it models; `diagnose`
+//! the reports of several releases side by side, `sweep` those of many points of one scenario, `comparison` those of two runs, `fidelity` a model beside the client that it models; `diagnose`
 //! shows what a log says; `writer` is the only place that writes,
 //! and writes whole files or nothing.
 
@@ -24,6 +24,7 @@ mod plot;
 mod ruled_table;
 pub mod schema;
 mod story;
+pub mod sweep;
 pub mod terminal;
 mod writer;
 

@@ -13,14 +13,16 @@ use super::fidelity::FidelityReport;
 use super::json::pretty;
 use super::matrix::MatrixReport;
 use super::plan::PlanReport;
+use super::sweep::SweepReport;
 use sshchurn_core::model::calibration::Calibration;
 
 /// Every document with a schema: its file in `reports/`, and the schema, pretty, with one final newline.
 #[must_use]
-pub fn all() -> [(&'static str, String); 9] {
+pub fn all() -> [(&'static str, String); 10] {
     [
         ("report.schema.json", of::<RunReport>()),
         ("matrix.schema.json", of::<MatrixReport>()),
+        ("sweep.schema.json", of::<SweepReport>()),
         ("compare.schema.json", of::<CompareReport>()),
         ("check-config.schema.json", of::<ConfigCheck>()),
         ("check-config-file.schema.json", of::<ConfigFileCheck>()),

@@ -19,4 +19,5 @@ mod interrupted_report;
 mod reference_runs;
 mod runs;
 mod sshd_files;
+mod sweep;
 mod verdicts;

@@ -55,6 +55,8 @@ async fn run_and_list(order: &RunOrder) -> Result<BTreeMap<RoundId, Vec<String>>
         | Notice::RoundEnded { .. }
         | Notice::ServerLost(_)
         | Notice::LedgerLost
+        | Notice::SweepRunStarted { .. }
+        | Notice::SweepRunEnded(_)
         | Notice::Interrupted(_)
         | Notice::ReportGivenUp(_) => {}
     };

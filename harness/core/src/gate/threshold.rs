@@ -111,6 +111,27 @@ pub struct Selector {
     pub aggregate: Aggregate,
 }
 
+impl Selector {
+    /// Parses and checks `[strategy.][phase.]metric[.aggregate]`, as a threshold's left side is.
+    ///
+    /// # Errors
+    /// [`ThresholdError`] with the position of the first offending word.
+    pub fn parse(text: &str, strategies: &[StrategyName]) -> Result<Selector, ThresholdError> {
+        selector(trimmed(text, 0, text.len()), strategies).map_err(|fault| fault.in_text(text))
+    }
+
+    /// The metric of its phase with its aggregate, whichever the strategy: `submit.tcp.p99`; an aggregate that is the metric's
+    /// own is left out.
+    #[must_use]
+    pub fn column(&self) -> String {
+        let key = self.metric.key(self.phase);
+        match self.metric.default_aggregate() {
+            Some(aggregate) if aggregate == self.aggregate => key,
+            _ => format!("{key}.{}", self.aggregate),
+        }
+    }
+}
+
 /// What the metric is compared with.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Bound {
@@ -142,6 +163,17 @@ struct Fault {
     position: usize,
     length: usize,
     problem: ThresholdProblem,
+}
+
+impl Fault {
+    fn in_text(self, text: &str) -> ThresholdError {
+        ThresholdError {
+            text: text.to_owned(),
+            position: self.position,
+            length: self.length,
+            problem: self.problem,
+        }
+    }
 }
 
 /// A word and where it stands.
@@ -186,12 +218,7 @@ impl Threshold {
     /// # Errors
     /// [`ThresholdError`] with the position of the first offending word.
     pub fn parse(text: &str, strategies: &[StrategyName]) -> Result<Threshold, ThresholdError> {
-        parse(text, strategies).map_err(|fault| ThresholdError {
-            text: text.to_owned(),
-            position: fault.position,
-            length: fault.length,
-            problem: fault.problem,
-        })
+        parse(text, strategies).map_err(|fault| fault.in_text(text))
     }
 
     /// Parses all thresholds and reports every problem at once.

@@ -2,7 +2,7 @@
 //!
 //! `file` is the strict TOML mirror (every problem at once, with its place and the nearest valid key),
 //! `config` the validated types everything downstream uses, `client` those of a client under test, `machine` what the server's
-//! machine must have, `tunables` which of them a strategy uses, `library` the scenarios shipped with the program, `schema` the JSON Schema generated from the mirror. A scenario must not know the environment or the network.
+//! machine must have, `tunables` which of them a strategy uses, `library` the scenarios shipped with the program, `schema` the JSON Schema generated from the mirror, `vary` changes keys by their paths. A scenario must not know the environment or the network.
 
 pub mod client;
 mod config;
@@ -18,6 +18,7 @@ pub mod schema;
 mod tests;
 mod tunables;
 mod units;
+mod vary;
 
 pub use client::{ClientProgram, Per};
 pub use config::{
@@ -30,3 +31,4 @@ pub use library::Library;
 pub use machine::{InvalidLoginShell, InvalidPackageName, LoginShell, PackageName, Packages};
 pub use problem::{Problem, ScenarioErrors};
 pub use units::{UnitError, parse_duration};
+pub use vary::VaryError;

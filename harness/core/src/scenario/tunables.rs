@@ -58,6 +58,11 @@ fn uses(kind: StrategyKind, key: &str) -> bool {
     }
 }
 
+/// Whether a key is a tunable that means something to strategies of this kind.
+pub(super) fn is_used(kind: StrategyKind, key: &str) -> bool {
+    ALL.contains(&key) && uses(kind, key)
+}
+
 /// Tunables that mean nothing to strategies of this kind.
 pub(super) fn unused(kind: StrategyKind) -> impl Iterator<Item = &'static str> {
     ALL.into_iter().filter(move |key| !uses(kind, key))

@@ -6,7 +6,9 @@
 mod admission;
 mod bars;
 mod canvas;
+pub(crate) mod curves;
 mod fates;
+pub(crate) mod heat_map;
 mod latency;
 mod rate;
 mod timeline;

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use sshchurn_core::release::{InvalidRelease, Release};
 use sshchurn_core::scenario::{MaxStartups, PackageName};
 use sshchurn_core::server_log::Moment;
+use sshchurn_core::sweep::{Axis, AxisError, Shard};
 use sshchurn_server::docker::Suite;
 
 /// Load-test and reproduction harness for sshd's admission limits (MaxStartups).
@@ -45,6 +46,7 @@ pub(super) enum Command {
     Matrix(Box<MatrixArgs>),
     // Its description is that of its arguments, which says more.
     Plan(Box<PlanArgs>),
+    Sweep(Box<SweepArgs>),
     CheckConfig(Box<CheckConfigArgs>),
     /// Render the report of a run directory again, from its ledger and log.
     Report(ReportArgs),
@@ -224,12 +226,8 @@ pub(super) struct RunArgs {
     /// Run directory [default: sshchurn-runs/<scenario>-<UTC time>].
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
-    /// simulated: costs that were measured before, by `sshchurn plan --save-calibration FILE` [default: assumed ones].
-    #[arg(long, value_name = "FILE", help_heading = "Simulated target")]
-    pub(super) calibration: Option<PathBuf>,
-    /// simulated: where the clients compute [default: elsewhere].
-    #[arg(long, value_enum, help_heading = "Simulated target")]
-    pub(super) clients: Option<ClientsArg>,
+    #[command(flatten)]
+    pub(super) simulated: SimulatedArgs,
     /// What goes to stdout.
     #[arg(long, value_enum, default_value_t = FormatArg::Text)]
     pub(super) format: FormatArg,
@@ -243,34 +241,37 @@ pub(super) struct RunArgs {
     pub(super) compare: CompareSettingsArgs,
     #[command(flatten)]
     pub(super) docker: DockerArgs,
+    #[command(flatten)]
+    pub(super) external: ExternalArgs,
+}
+
+/// A server that somebody else runs.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "External target")]
+pub(super) struct ExternalArgs {
     /// external: address of the server.
-    #[arg(long, value_name = "IP:PORT", help_heading = "External target", value_parser = address)]
+    #[arg(long, value_name = "IP:PORT", value_parser = address)]
     pub(super) address: Option<SocketAddr>,
     /// external: user to log in as.
-    #[arg(long, help_heading = "External target")]
+    #[arg(long)]
     pub(super) user: Option<String>,
     /// external: private key file without passphrase.
-    #[arg(long, value_name = "FILE", help_heading = "External target")]
+    #[arg(long, value_name = "FILE")]
     pub(super) key: Option<PathBuf>,
     /// external: the host's address once more, to say that you may load it; always needed, since loopback may be a tunnel.
-    #[arg(long, value_name = "HOST", help_heading = "External target")]
+    #[arg(long, value_name = "HOST")]
     pub(super) consent: Option<String>,
     /// external: the server's host key: its fingerprint (`SHA256:…`), a public key, a line of known_hosts, or a file with either.
     /// Another key ends the run before any load. Without it the key is accepted as it comes, and named.
-    #[arg(long, value_name = "KEY", help_heading = "External target")]
+    #[arg(long, value_name = "KEY")]
     pub(super) host_key: Option<String>,
     /// external: the server's log, a file here; read from its end on and followed when rotated. Any form: plain `sshd -E`,
     /// syslog, journald's JSON, docker's.
-    #[arg(
-        long,
-        value_name = "FILE",
-        help_heading = "External target",
-        conflicts_with = "log_command"
-    )]
+    #[arg(long, value_name = "FILE", conflicts_with = "log_command")]
     pub(super) log: Option<PathBuf>,
     /// external: a shell command that prints the server's log as it grows, such as `journalctl -fu ssh -o json` or
     /// `ssh ADMIN@HOST tail -n0 -F /var/log/auth.log`; it is ended with the run.
-    #[arg(long, value_name = "COMMAND", help_heading = "External target")]
+    #[arg(long, value_name = "COMMAND")]
     pub(super) log_command: Option<String>,
 }
 
@@ -312,6 +313,90 @@ pub(super) struct MatrixArgs {
     /// How the containers are reached.
     #[arg(long, value_enum, default_value_t = NetworkArg::Host)]
     pub(super) network: NetworkArg,
+}
+
+/// What goes to stdout of a sweep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum SweepFormatArg {
+    /// Tables.
+    Text,
+    /// `sweep.json`.
+    Json,
+    /// `sweep.csv`: one row for each point, repeat, strategy and metric.
+    Csv,
+}
+
+/// Run a scenario at many points, and compare them: every combination of the values of `--vary`, or the points of a list.
+///
+/// A KEY is a dotted path of the scenario's file (`tasks`, `job.duration`, `arrival.over`, `sshd.options.LoginGraceTime`), a key of
+/// `[sshd]` alone (`max_startups`, `slow_auth`), a strategy's (`poll_interval` of every strategy that uses it,
+/// `per-command.poll_interval` of that one), `strategy`, which is the only one that runs then, or `release`, the OpenSSH release of a
+/// container. VALUES are separated by commas; `30..120:30` is 30, 60, 90, 120. All other keys stay as they are.
+///
+/// The runs are interleaved: every point once, in an order shuffled by the seed, then every point again with another seed, which is the
+/// same for all points. Each run is recorded when it is over. The same command with the same `--out` goes on with what is
+/// missing, whatever has stopped it.
+///
+/// Exit codes: 0 every run was made, whatever its thresholds say; 2 usage or configuration error, before anything is run; 3 a run could
+/// not measure or is missing; 4 a run could not be made; 130 interrupted: the first Ctrl-C lets the run under way end, the second
+/// gives it up.
+#[derive(Debug, Args)]
+pub(super) struct SweepArgs {
+    /// A scenario file, or the name of a shipped one (`sshchurn scenario list`).
+    #[arg(default_value = crate::shipped::DEFAULT)]
+    pub(super) scenario: String,
+    /// A key and its values, such as `tasks=30..120:30` or `max_startups=10:30:60,50:30:200`; repeat for every combination.
+    #[arg(long, value_name = "KEY=VALUES", value_parser = axis, required_unless_present_any = ["points", "report"])]
+    pub(super) vary: Vec<Axis>,
+    /// A list of points instead: comma-separated values, the keys in the first line, then one point a line. A cell that is
+    /// empty leaves its key alone; lines that begin with `#` are left out.
+    #[arg(long, value_name = "FILE", conflicts_with = "vary")]
+    pub(super) points: Option<PathBuf>,
+    /// Runs of each point.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(super) repeats: u32,
+    /// A metric to show, `[strategy.][phase.]metric[.aggregate]`; repeatable [default: tasks_failed, banner_eof, attempts,
+    /// handshakes, startups_peak, submit.p99]. All of them are recorded, so that `--report` can show others later.
+    #[arg(long = "metric", value_name = "SELECTOR")]
+    pub(super) metrics: Vec<String>,
+    /// Make only the i-th of K parts of the runs, such as 2/8; for array jobs.
+    #[arg(long, value_name = "i/K")]
+    pub(super) shard: Option<Shard>,
+    /// Keep the run directory of each run, in `runs`.
+    #[arg(long)]
+    pub(super) keep_runs: bool,
+    /// Run nothing: put together what is recorded in these directories, which may hold different shards of one sweep.
+    #[arg(
+        long,
+        value_name = "DIR",
+        num_args = 1..,
+        conflicts_with_all = ["scenario", "vary", "points", "repeats", "shard", "keep_runs"]
+    )]
+    pub(super) report: Vec<PathBuf>,
+    /// The server under test.
+    #[arg(long, value_enum, default_value_t = TargetArg::Auto)]
+    pub(super) target: TargetArg,
+    /// OpenSSH release of the server, such as 9.2; means docker. `--vary release=…` runs several.
+    #[arg(long, value_name = "RELEASE")]
+    pub(super) release: Option<Release>,
+    #[command(flatten)]
+    pub(super) overrides: OverrideArgs,
+    /// Directory of the sweep, to begin it or to go on with it [default: sshchurn-runs/sweep-<scenario>-<UTC time>]; with
+    /// `--report`, where `sweep.json`, `sweep.csv` and `sweep.html` go [default: DIR, if it is only one].
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
+    /// What goes to stdout.
+    #[arg(long, value_enum, default_value_t = SweepFormatArg::Text)]
+    pub(super) format: SweepFormatArg,
+    /// No progress display, even on a terminal.
+    #[arg(long)]
+    pub(super) no_progress: bool,
+    #[command(flatten)]
+    pub(super) docker: DockerArgs,
+    #[command(flatten)]
+    pub(super) external: ExternalArgs,
+    #[command(flatten)]
+    pub(super) simulated: SimulatedArgs,
 }
 
 /// Over what belongs to a user's own file.
@@ -360,6 +445,18 @@ impl From<StartedTargetArg> for TargetArg {
             StartedTargetArg::Embedded => TargetArg::Embedded,
         }
     }
+}
+
+/// The simulated server.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Simulated target")]
+pub(super) struct SimulatedArgs {
+    /// simulated: costs that were measured before, by `sshchurn plan --save-calibration FILE` [default: assumed ones].
+    #[arg(long, value_name = "FILE")]
+    pub(super) calibration: Option<PathBuf>,
+    /// simulated: where the clients compute [default: elsewhere].
+    #[arg(long, value_enum)]
+    pub(super) clients: Option<ClientsArg>,
 }
 
 /// What a plan looks for.
@@ -784,6 +881,10 @@ fn image_release(text: &str) -> Result<ImageReleaseArg, String> {
         "all" => Ok(ImageReleaseArg::All),
         release => suite(release).map(ImageReleaseArg::One),
     }
+}
+
+fn axis(text: &str) -> Result<Axis, AxisError> {
+    Axis::parse(text)
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {

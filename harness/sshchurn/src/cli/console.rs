@@ -4,18 +4,22 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use sshchurn_core::exit_code::ExitCode;
 use sshchurn_core::ledger::RoundEnd;
 
 use super::error::CliError;
 use super::live::RoundDisplay;
-use crate::session::{DRAIN_WITHIN, Notice, Observer, SignalAnswer};
+use crate::session::{DRAIN_WITHIN, Notice, Observer, SignalAnswer, SweepProgress};
 
 /// Prints. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Console {
     live: Arc<Mutex<Option<RoundDisplay>>>,
     progress: bool,
+    /// Of each run, only what goes wrong is told.
+    terse: bool,
     colour: bool,
 }
 
@@ -24,6 +28,7 @@ impl Console {
         Console {
             live: Arc::new(Mutex::new(None)),
             progress: io::stderr().is_terminal(),
+            terse: false,
             colour: takes_colour(&io::stdout()),
         }
     }
@@ -31,6 +36,12 @@ impl Console {
     /// The same console without a live display.
     pub(super) fn without_progress(mut self) -> Self {
         self.progress = false;
+        self
+    }
+
+    /// The same console for a command of many runs, which says of each what it came to.
+    pub(super) fn terse(mut self) -> Self {
+        self.terse = true;
         self
     }
 
@@ -74,6 +85,9 @@ impl Console {
 impl Observer for Console {
     fn notice(&self, notice: Notice) {
         match notice {
+            Notice::ScenarioBegins { .. } | Notice::ServerReady(_) | Notice::Warning(_)
+                if self.terse => {}
+            Notice::RoundEnded { .. } if self.terse => self.display(None),
             Notice::ScenarioBegins { name, description } => {
                 self.note(&format!("scenario {name}: {description}"));
             }
@@ -115,6 +129,10 @@ impl Observer for Console {
             Notice::ServerLost(death) => self.note(&format!("error: {death}")),
             Notice::LedgerLost => self.display(None),
             Notice::Interrupted(answer) => self.answered(answer),
+            Notice::SweepRunStarted { run, number, of } => {
+                self.note(&format!("run {number} of {of}: {run}"));
+            }
+            Notice::SweepRunEnded(progress) => self.note(&swept(&progress)),
             Notice::ReportGivenUp(directory) => self.note(&format!(
                 "no report was written; `sshchurn report {}` computes it",
                 directory.display()
@@ -139,7 +157,59 @@ impl Console {
                 .note("the report is written all the same; interrupt once more to do without it"),
             // Whoever waits for the report says what is missing.
             SignalAnswer::ReportGivenUp => {}
+            SignalAnswer::EndsAfterSweepRun => self.note(
+                "interrupted: the sweep stops after the run under way; press Ctrl-C again to give that up and stop now",
+            ),
+            SignalAnswer::AbandonsSweepRun => {
+                self.note("stopping now; the run under way is given up, the others are recorded");
+            }
         }
+    }
+}
+
+/// How a run of a sweep ended, and how long the others may take.
+fn swept(progress: &SweepProgress) -> String {
+    let SweepProgress {
+        run,
+        done,
+        of,
+        exit,
+        error,
+        took,
+        left: (left, timed),
+    } = progress;
+    let ended = match (exit, error) {
+        (_, Some(error)) => format!("could not be run: {error}"),
+        (ExitCode::Success, None) => format!("{:.1} s", took.as_secs_f64()),
+        (ExitCode::GateFailed, None) => {
+            format!("{:.1} s, a threshold does not hold", took.as_secs_f64())
+        }
+        (other, None) => format!(
+            "{:.1} s, could not measure (exit code {})",
+            took.as_secs_f64(),
+            other.code()
+        ),
+    };
+    let left = match (of - done, timed) {
+        (0, _) => String::new(),
+        (runs, 1) => format!("; {runs} left, {} if each takes as long", span(*left)),
+        (runs, timed) => format!(
+            "; {runs} left, {} if each takes the median of these {timed}",
+            span(*left)
+        ),
+    };
+    format!("{done} of {of} done ({run}): {ended}{left}")
+}
+
+/// A time that is only a guess.
+fn span(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..100 => format!("some {} s", seconds.max(1)),
+        seconds @ 100..6000 => format!("some {} min", (seconds + 30) / 60),
+        seconds => format!(
+            "some {:.1} h",
+            Duration::from_secs(seconds).as_secs_f64() / 3600.0
+        ),
     }
 }
 

@@ -47,6 +47,14 @@ pub(super) enum CliError {
     /// A page of the manual could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// A point of a sweep cannot be run.
+    #[error("point `{point}`: {source}")]
+    Point {
+        /// What it changes.
+        point: String,
+        /// Why.
+        source: Box<CliError>,
+    },
     /// A run, or the way back from its directory.
     #[error("{}{}", .0, advice(.0))]
     Session(#[source] SessionError),
@@ -97,7 +105,12 @@ fn advice(error: &SessionError) -> String {
         | SessionError::Clients(_)
         | SessionError::Write(_)
         | SessionError::NothingMeasured(_)
+        | SessionError::NoSweep(_)
+        | SessionError::SweepUnderWay(_)
         | SessionError::NoRunDirectory(_) => String::new(),
+        SessionError::OtherSweep { .. } => {
+            "\nchoose another `--out`, or the same sweep as there".to_owned()
+        }
     }
 }
 
@@ -106,6 +119,7 @@ impl CliError {
     pub(super) fn exit_code(&self) -> ExitCode {
         match self {
             CliError::Scenario(_) | CliError::Usage(_) => ExitCode::Usage,
+            CliError::Point { source, .. } => source.exit_code(),
             CliError::NoArrivals { source, .. } => match source {
                 NoArrivals::ZoneOfWindow
                 | NoArrivals::WindowWithoutZone
@@ -134,6 +148,9 @@ impl CliError {
                 | SessionError::NoRunDirectory(_)
                 | SessionError::DirectoryNotEmpty(_)
                 | SessionError::OtherExperiment(_)
+                | SessionError::OtherSweep { .. }
+                | SessionError::NoSweep(_)
+                | SessionError::SweepUnderWay(_)
                 | SessionError::TooFewRounds { .. } => ExitCode::Usage,
                 // Consent is asked for on the command line.
                 SessionError::Server(ServerError::Consent(_)) => ExitCode::Usage,
@@ -168,4 +185,12 @@ impl CliError {
         }
         text
     }
+}
+
+/// What a run failed with, for a table of several runs: the text in one line, and its own exit code.
+pub(super) fn in_one_line(error: SessionError) -> (String, ExitCode) {
+    let error = CliError::from(error);
+    let text = error.text();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    (text.replace('\n', " "), error.exit_code())
 }

@@ -2,7 +2,7 @@
 
 use super::args::{DockerArgs, MatrixArgs, MatrixFormatArg};
 use super::console::Console;
-use super::error::CliError;
+use super::error::{self, CliError};
 use super::overrides::{self, Resolved};
 use super::run::check_clients;
 use super::server_choice;
@@ -107,21 +107,15 @@ pub(super) async fn command(args: MatrixArgs, console: Console) -> Result<ExitCo
 
 /// What a run's end means for its row; a release that fails does not keep the others from being run.
 fn row(release: &str, ended: Result<Option<Conclusion>, SessionError>) -> MatrixRow {
-    match ended {
+    let report = ended.and_then(|ended| ended.map(Conclusion::into_report).transpose());
+    match report {
         Ok(None) => MatrixRow::not_run(release),
-        Ok(Some(mut concluded)) => match concluded.problems.pop() {
-            None => MatrixRow::ran(release, &concluded.report),
-            Some(problem) => failed(release, problem),
-        },
-        Err(error) => failed(release, error),
+        Ok(Some(report)) => MatrixRow::ran(release, &report),
+        Err(error) => {
+            let (error, exit) = error::in_one_line(error);
+            MatrixRow::failed(release, error, exit)
+        }
     }
-}
-
-fn failed(release: &str, error: SessionError) -> MatrixRow {
-    let error = CliError::from(error);
-    let text = error.text();
-    let text = text.strip_prefix("error: ").unwrap_or(&text);
-    MatrixRow::failed(release, text.replace('\n', " "), error.exit_code())
 }
 
 /// A server of the matrix.

@@ -20,6 +20,7 @@ mod run;
 mod scenario;
 mod server_choice;
 mod signals;
+mod sweep;
 mod user_file;
 
 use std::process::ExitCode as ProcessExitCode;
@@ -61,6 +62,7 @@ pub fn main() -> ProcessExitCode {
         Command::Init(args) => in_runtime(|| init::command(args, console.clone())),
         Command::Matrix(args) => in_runtime(|| matrix::command(*args, console.clone())),
         Command::Plan(args) => in_runtime(|| plan::command(*args, console.clone())),
+        Command::Sweep(args) => in_runtime(|| sweep::command(*args, console.clone())),
         Command::CheckConfig(args) => in_runtime(|| check_config::command(*args, console.clone())),
         Command::Report(args) => in_runtime(|| report::command(args, console.clone())),
         Command::Compare(args) => compare::command(&args, &console),

@@ -102,13 +102,7 @@ pub(super) fn resolve_with(
     }
     let mut left_out: Vec<Finding> = select_strategies(&mut scenario, &args.strategies)?
         .into_iter()
-        .map(|threshold| {
-            Finding::warning(
-                "threshold",
-                format!("not judged: `--strategy` leaves out one of its strategies: {threshold}"),
-                "omit `--strategy` to judge it",
-            )
-        })
+        .map(not_judged)
         .collect();
     set_keywords(&mut scenario, &args.sshd_options)?;
     changes.extend(
@@ -135,7 +129,7 @@ pub(super) fn resolve_with(
 
 /// An experiment that the command line has changed is not the one that the file describes: what that one is expected to
 /// show is not asked of it, and its description is not put over it.
-fn another_experiment(scenario: &mut Scenario, changes: &[String]) -> Vec<Finding> {
+pub(super) fn another_experiment(scenario: &mut Scenario, changes: &[String]) -> Vec<Finding> {
     if changes.is_empty() {
         return Vec::new();
     }
@@ -186,8 +180,20 @@ fn implied_gates(scenario: &Scenario) -> Vec<String> {
         .collect()
 }
 
+/// A threshold of a strategy that does not run, aloud.
+pub(super) fn not_judged(threshold: String) -> Finding {
+    Finding::warning(
+        "threshold",
+        format!("not judged: `--strategy` leaves out one of its strategies: {threshold}"),
+        "omit `--strategy` to judge it",
+    )
+}
+
 /// Leaves the wanted strategies, and the thresholds that need no other; returns the others.
-fn select_strategies(scenario: &mut Scenario, wanted: &[String]) -> Result<Vec<String>, CliError> {
+pub(super) fn select_strategies(
+    scenario: &mut Scenario,
+    wanted: &[String],
+) -> Result<Vec<String>, CliError> {
     let all: Vec<StrategyName> = scenario.strategy_names();
     for name in wanted {
         if !all.iter().any(|known| known.0 == *name) {

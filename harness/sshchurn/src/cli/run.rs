@@ -83,8 +83,8 @@ async fn order(
         Some(path) => Some(baseline(path, args, &scenario, &origin, server, console)?),
         None => None,
     };
-    let options = server_choice::options(args)?;
-    let simulation = server_choice::simulation(args)?;
+    let options = server_choice::options(args.target, args.release, &args.docker, &args.external)?;
+    let simulation = server_choice::simulation(&args.simulated, args.release)?;
     check_clients(&scenario, server, &options.docker)?;
     server_choice::check_releases(
         server,

@@ -2,7 +2,7 @@
 //!
 //! Owns that translation. What this machine lacks is the server's to say.
 
-use super::args::{ClientsArg, DockerArgs, NetworkArg, RunArgs, TargetArg};
+use super::args::{ClientsArg, DockerArgs, ExternalArgs, NetworkArg, OverrideArgs, RunArgs, SimulatedArgs, TargetArg};
 use super::error::CliError;
 use crate::session::calibrate;
 use crate::session::simulate::Simulation;
@@ -53,29 +53,8 @@ pub(super) fn check_options(args: &RunArgs, server: ServerChoice) -> Result<(), 
         return without(option, "--baseline");
     }
     check_container(server, &args.docker)?;
-    let external = [
-        (args.address.is_some(), "--address"),
-        (args.user.is_some(), "--user"),
-        (args.key.is_some(), "--key"),
-        (args.consent.is_some(), "--consent"),
-        (args.host_key.is_some(), "--host-key"),
-        (args.log.is_some(), "--log"),
-        (args.log_command.is_some(), "--log-command"),
-    ];
-    if let Some((_, option)) = external.into_iter().find(|(given, _)| *given)
-        && server != ServerChoice::External
-    {
-        return without(option, "--target external");
-    }
-    let simulated = [
-        (args.calibration.is_some(), "--calibration"),
-        (args.clients.is_some(), "--clients"),
-    ];
-    if let Some((_, option)) = simulated.into_iter().find(|(given, _)| *given)
-        && server != ServerChoice::Simulated
-    {
-        return without(option, "--target simulated");
-    }
+    check_external(server, &args.external)?;
+    check_simulated(server, &args.simulated)?;
     let looks_up = [
         (args.lookup.config_root.is_some(), "--config-root"),
         (args.lookup.connection.is_some(), "--connection"),
@@ -91,18 +70,60 @@ pub(super) fn check_options(args: &RunArgs, server: ServerChoice) -> Result<(), 
                 .to_owned(),
         ));
     }
-    let overrides = &args.overrides;
+    if args.sshd_config.is_some() {
+        check_configures(server, "--sshd-config")?;
+    }
+    check_overrides(server, &args.overrides)
+}
+
+/// What configures a server does nothing to one that is somebody else's.
+pub(super) fn check_overrides(
+    server: ServerChoice,
+    overrides: &OverrideArgs,
+) -> Result<(), CliError> {
     let configures = [
-        (args.sshd_config.is_some(), "--sshd-config"),
         (overrides.max_startups.is_some(), "--max-startups"),
         (!overrides.sshd_options.is_empty(), "--sshd-option"),
     ];
     match configures.into_iter().find(|(given, _)| *given) {
-        Some((_, option)) if server == ServerChoice::External => Err(CliError::Usage(format!(
+        Some((_, option)) => check_configures(server, option),
+        None => Ok(()),
+    }
+}
+
+/// The same of one option, which was given.
+pub(super) fn check_configures(server: ServerChoice, option: &str) -> Result<(), CliError> {
+    match server {
+        ServerChoice::External => Err(CliError::Usage(format!(
             "{option} does nothing with --target external: that server has a configuration of its own"
         ))),
         _ => Ok(()),
     }
+}
+
+/// Only a server that somebody else runs has an address to be named.
+pub(super) fn check_external(server: ServerChoice, args: &ExternalArgs) -> Result<(), CliError> {
+    match given_of_external(args).first() {
+        Some(option) if server != ServerChoice::External => Err(CliError::Usage(format!(
+            "{option} does nothing without --target external"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The options of an external server that were given.
+pub(super) fn given_of_external(args: &ExternalArgs) -> Vec<&'static str> {
+    let external = [
+        (args.address.is_some(), "--address"),
+        (args.user.is_some(), "--user"),
+        (args.key.is_some(), "--key"),
+        (args.consent.is_some(), "--consent"),
+        (args.host_key.is_some(), "--host-key"),
+        (args.log.is_some(), "--log"),
+        (args.log_command.is_some(), "--log-command"),
+    ];
+    let given = external.into_iter().filter(|(given, _)| *given);
+    given.map(|(_, option)| option).collect()
 }
 
 /// Only a container has an image, and a port to publish.
@@ -181,8 +202,13 @@ pub(super) fn check_login_shell(
     }
 }
 
-pub(super) fn options(args: &RunArgs) -> Result<ServerOptions, CliError> {
-    let external = match args.target {
+pub(super) fn options(
+    target: TargetArg,
+    release: Option<Release>,
+    docker: &DockerArgs,
+    args: &ExternalArgs,
+) -> Result<ServerOptions, CliError> {
+    let external = match target {
         TargetArg::External => match (args.address, &args.user, &args.key) {
             (Some(address), Some(user), Some(key)) => Some(ExternalOptions {
                 address,
@@ -212,17 +238,34 @@ pub(super) fn options(args: &RunArgs) -> Result<ServerOptions, CliError> {
         _ => None,
     };
     Ok(ServerOptions {
-        release: args.release,
-        docker: docker_options(&args.docker),
+        release,
+        docker: docker_options(docker),
         external,
     })
+}
+
+/// What only a simulated server has.
+pub(super) fn check_simulated(server: ServerChoice, args: &SimulatedArgs) -> Result<(), CliError> {
+    let given = [
+        (args.calibration.is_some(), "--calibration"),
+        (args.clients.is_some(), "--clients"),
+    ];
+    match given.into_iter().find(|(given, _)| *given) {
+        Some((_, option)) if server != ServerChoice::Simulated => Err(CliError::Usage(format!(
+            "{option} does nothing without --target simulated"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// What a simulated server goes by.
 ///
 /// # Errors
 /// A calibration that cannot be read.
-pub(super) fn simulation(args: &RunArgs) -> Result<Simulation, CliError> {
+pub(super) fn simulation(
+    args: &SimulatedArgs,
+    release: Option<Release>,
+) -> Result<Simulation, CliError> {
     let mut simulation = match &args.calibration {
         Some(path) => calibrate::simulation(&calibrate::load(path)?, Some(path.clone())),
         None => Simulation::assumed(),
@@ -231,7 +274,7 @@ pub(super) fn simulation(args: &RunArgs) -> Result<Simulation, CliError> {
         Some(ClientsArg::Here) => ClientPlace::Here,
         Some(ClientsArg::Elsewhere) | None => ClientPlace::Elsewhere,
     };
-    if let Some(release) = args.release {
+    if let Some(release) = release {
         simulation.release = release;
     }
     Ok(simulation)

@@ -9,8 +9,13 @@ use super::console::Console;
 use super::error::CliError;
 use crate::session::{Interrupts, Signal};
 
-/// Installs the handlers; from here on no signal ends the process before its teardown.
+/// Installs the handlers for a command that is one run, or several whose reports are kept however they end.
 pub(super) fn interrupts(console: &Console) -> Result<Interrupts, CliError> {
+    Ok(Interrupts::listen(stream()?, console.clone()))
+}
+
+/// Installs the handlers; from here on no signal ends the process before its teardown.
+pub(super) fn stream() -> Result<mpsc::UnboundedReceiver<Signal>, CliError> {
     let listen = |kind| signal(kind).map_err(CliError::Signals);
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut terminate = listen(SignalKind::terminate())?;
@@ -29,5 +34,5 @@ pub(super) fn interrupts(console: &Console) -> Result<Interrupts, CliError> {
             }
         }
     });
-    Ok(Interrupts::listen(signals, console.clone()))
+    Ok(signals)
 }

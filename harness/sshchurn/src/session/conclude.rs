@@ -39,6 +39,19 @@ impl Conclusion {
     }
 }
 
+impl Conclusion {
+    /// The report, where all of it could be written down.
+    ///
+    /// # Errors
+    /// The last of its problems.
+    pub fn into_report(mut self) -> Result<RunReport, SessionError> {
+        match self.problems.pop() {
+            None => Ok(self.report),
+            Some(problem) => Err(problem),
+        }
+    }
+}
+
 /// Computes and writes the report of a run directory. An interrupt does not change its outcome; a second one ends it,
 /// with no report (`None`) or a whole one. Without a baseline, the comparison that was made when the run ended counts.
 ///

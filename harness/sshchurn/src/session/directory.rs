@@ -14,7 +14,7 @@ use sshchurn_report::{self as report, RunReport, WriteError, json, write_file, w
 use super::error::SessionError;
 
 /// Where runs go that nobody named a directory for, below the working folder.
-const DEFAULT_PARENT: &str = "sshchurn-runs";
+pub(super) const DEFAULT_PARENT: &str = "sshchurn-runs";
 
 /// The folder of what clients under test print.
 const CLIENT_OUTPUTS: &str = "clients";
@@ -287,7 +287,7 @@ fn named(out: &Path) -> Result<PathBuf, SessionError> {
 }
 
 /// `name`, or `name-2` and so on. Two runs may start within one second: whoever makes the directory has it.
-fn free(parent: &Path, name: &str) -> Result<PathBuf, SessionError> {
+pub(super) fn free(parent: &Path, name: &str) -> Result<PathBuf, SessionError> {
     std::fs::create_dir_all(parent).map_err(|source| SessionError::io("create", parent, source))?;
     let mut number = 1_u32;
     loop {

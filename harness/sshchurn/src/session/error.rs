@@ -132,6 +132,20 @@ pub enum SessionError {
     /// Not a run directory.
     #[error("{} is no run directory: there is no {} in it", .0.display(), RunFile::Ledger.name())]
     NoRunDirectory(PathBuf),
+    /// Another sweep is kept there.
+    #[error("{} is of another sweep:{}", path.display(), differences.iter().map(|it| format!("\n  {it}")).collect::<String>())]
+    OtherSweep {
+        /// The directory, or a record in it.
+        path: PathBuf,
+        /// What differs.
+        differences: Vec<String>,
+    },
+    /// Nobody has begun a sweep there.
+    #[error("{} holds no sweep: there is no definition.json in it", .0.display())]
+    NoSweep(PathBuf),
+    /// Another process is at it.
+    #[error("another sshchurn runs this sweep in {}", .0.display())]
+    SweepUnderWay(PathBuf),
     /// The server does not let even one client in.
     #[error("the server under test refuses a single, undisturbed client ({outcome})")]
     ServerRefusesClient {

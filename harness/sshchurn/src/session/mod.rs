@@ -1,7 +1,8 @@
 //! The life of a run, as a library: whatever the command line can do, a program or a test can do.
 //!
 //! [`RunOrder`] says what is to be run; [`RunOrder::run`] starts the server, executes every round into the ledger of a
-//! [`RunDirectory`], and concludes it. [`replay`] takes the way back from such a directory to its report. [`logs`] reads logs
+//! [`RunDirectory`], and concludes it. [`replay`] takes the way back from such a directory to its report. [`Sweep`] makes
+//! many of them. [`logs`] reads logs
 //! that somebody else's sshd has written. [`Interrupts`]
 //! is the stop protocol, an [`Observer`] is told what happens. Nothing here prints, installs a signal handler or knows
 //! an argument of the command line.
@@ -25,6 +26,7 @@ mod run;
 pub mod simulate;
 mod sshd_files;
 mod stop;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod witness;
@@ -39,3 +41,4 @@ pub use order::{RunOrder, check_thresholds, parse_thresholds, run_id, scenario_r
 pub use preflight::{connection_needs, preflight};
 pub use sshd_files::{SshdFileError, read_sshd_config};
 pub use stop::{DRAIN_WITHIN, Interrupts, Signal, SignalAnswer, Stage};
+pub use sweep::{Sweep, SweepDirectory, SweepPoint, SweepProgress, SweepStop, Told, gather};

@@ -13,6 +13,7 @@ use sshchurn_core::manifest::ServerDescription;
 
 use super::live::Live;
 use super::stop::SignalAnswer;
+use super::sweep::SweepProgress;
 
 /// Watches a session. Called between rounds and never by the tasks of one; what it does delays the session.
 pub trait Observer: Send + Sync {
@@ -104,6 +105,17 @@ pub enum Notice {
     ServerLost(String),
     /// The ledger cannot be written: the round under way is abandoned. The error follows as the run's own.
     LedgerLost,
+    /// A run of a sweep begins.
+    SweepRunStarted {
+        /// Which, in words.
+        run: String,
+        /// Its number, from 1.
+        number: usize,
+        /// Of how many.
+        of: usize,
+    },
+    /// A run of a sweep is over and recorded.
+    SweepRunEnded(SweepProgress),
     /// A signal came.
     Interrupted(SignalAnswer),
     /// The report of this run directory was given up before it was computed.

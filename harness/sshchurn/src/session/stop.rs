@@ -52,6 +52,10 @@ pub enum SignalAnswer {
     ReportGoesOn,
     /// The report is given up.
     ReportGivenUp,
+    /// The sweep ends with the run under way.
+    EndsAfterSweepRun,
+    /// The sweep ends now; the run under way is abandoned and not recorded.
+    AbandonsSweepRun,
 }
 
 /// Why a run is stopped.

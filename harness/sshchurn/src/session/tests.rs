@@ -45,6 +45,8 @@ fn told(log: &NoticeLog) -> String {
             Notice::RoundRecorded { .. } => '.',
             Notice::ServerLost(_) => 'l',
             Notice::LedgerLost => 'x',
+            Notice::SweepRunStarted { .. } => '<',
+            Notice::SweepRunEnded(_) => '>',
             Notice::Interrupted(_) => '!',
             Notice::ReportGivenUp(_) => 'g',
         })
