@@ -15,6 +15,7 @@ pub mod manifest;
 pub mod model;
 mod nearest;
 pub mod printable;
+pub mod probing;
 pub mod quantity;
 pub mod reading;
 pub mod release;

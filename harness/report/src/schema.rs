@@ -12,10 +12,11 @@ use super::document::RunReport;
 use super::fidelity::FidelityReport;
 use super::json::pretty;
 use super::matrix::MatrixReport;
+use super::probe::ProbeReport;
 
 /// Every document with a schema: its file in `reports/`, and the schema, pretty, with one final newline.
 #[must_use]
-pub fn all() -> [(&'static str, String); 7] {
+pub fn all() -> [(&'static str, String); 8] {
     [
         ("report.schema.json", of::<RunReport>()),
         ("matrix.schema.json", of::<MatrixReport>()),
@@ -24,6 +25,7 @@ pub fn all() -> [(&'static str, String); 7] {
         ("check-config-file.schema.json", of::<ConfigFileCheck>()),
         ("fidelity.schema.json", of::<FidelityReport>()),
         ("diagnose.schema.json", of::<DiagnoseReport>()),
+        ("probe.schema.json", of::<ProbeReport>()),
     ]
 }
 

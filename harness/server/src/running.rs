@@ -176,6 +176,7 @@ fn reason(kind: &str, error: ServerError) -> Result<String, ServerError> {
         | ServerError::NoLoginShell { .. }
         | ServerError::ConfigDiffers { .. }
         | ServerError::WrongHostKey { .. }
+        | ServerError::LoginFailed { .. }
         | ServerError::LogCommandEnded { .. }
         | ServerError::Consent(_) => Err(error),
     }

@@ -14,6 +14,7 @@ mod live;
 mod manual;
 mod matrix;
 mod overrides;
+mod probe;
 mod report;
 mod run;
 mod scenario;
@@ -60,6 +61,7 @@ pub fn main() -> ProcessExitCode {
         Command::Init(args) => in_runtime(|| init::command(args, console.clone())),
         Command::Matrix(args) => in_runtime(|| matrix::command(*args, console.clone())),
         Command::CheckConfig(args) => in_runtime(|| check_config::command(*args, console.clone())),
+        Command::Probe(args) => in_runtime(|| probe::command(args, console.clone())),
         Command::Report(args) => in_runtime(|| report::command(args, console.clone())),
         Command::Compare(args) => compare::command(&args, &console),
         Command::Diagnose(args) => diagnose::command(&args, &console),

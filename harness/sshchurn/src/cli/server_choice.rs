@@ -2,6 +2,8 @@
 //!
 //! Owns that translation. What this machine lacks is the server's to say.
 
+use std::net::SocketAddr;
+
 use super::args::{DockerArgs, NetworkArg, RunArgs, TargetArg};
 use super::error::CliError;
 use crate::shipped::RECIPE;
@@ -171,14 +173,7 @@ pub(super) fn options(args: &RunArgs) -> Result<ServerOptions, CliError> {
                 user: user.clone(),
                 key: key.clone(),
                 consent: args.consent.clone(),
-                host_key: match &args.host_key {
-                    Some(text) => HostKeyCheck::pinned(text, address).map_err(|error| {
-                        let why = std::error::Error::source(&error);
-                        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-                        CliError::Usage(format!("{error}{why}"))
-                    })?,
-                    None => HostKeyCheck::any(),
-                },
+                host_key: host_key(args.host_key.as_deref(), address)?,
                 log: match (&args.log, &args.log_command) {
                     (Some(file), _) => Some(LogSource::File(file.clone())),
                     (None, Some(command)) => Some(LogSource::Command(command.clone())),
@@ -197,6 +192,18 @@ pub(super) fn options(args: &RunArgs) -> Result<ServerOptions, CliError> {
         release: args.release,
         docker: docker_options(&args.docker),
         external,
+    })
+}
+
+/// Which host key to accept of the server at `address`.
+pub(super) fn host_key(given: Option<&str>, address: SocketAddr) -> Result<HostKeyCheck, CliError> {
+    let Some(text) = given else {
+        return Ok(HostKeyCheck::any());
+    };
+    HostKeyCheck::pinned(text, address).map_err(|error| {
+        let why = std::error::Error::source(&error);
+        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+        CliError::Usage(format!("{error}{why}"))
     })
 }
 

@@ -2,7 +2,7 @@
 //!
 //! [`RunOrder`] says what is to be run; [`RunOrder::run`] starts the server, executes every round into the ledger of a
 //! [`RunDirectory`], and concludes it. [`replay`] takes the way back from such a directory to its report. [`logs`] reads logs
-//! that somebody else's sshd has written. [`Interrupts`]
+//! that somebody else's sshd has written. [`ProbeOrder`] asks a running server for its limits. [`Interrupts`]
 //! is the stop protocol, an [`Observer`] is told what happens. Nothing here prints, installs a signal handler or knows
 //! an argument of the command line.
 
@@ -17,6 +17,7 @@ pub mod logs;
 mod notice;
 mod order;
 mod preflight;
+mod probe;
 pub mod replay;
 mod round;
 mod run;
@@ -34,5 +35,6 @@ pub use live::Live;
 pub use notice::{Notice, NoticeLog, Observer, RoundCounts, RoundTitle};
 pub use order::{RunOrder, check_thresholds, parse_thresholds, run_id, scenario_record};
 pub use preflight::{connection_needs, preflight};
+pub use probe::{ProbeAccount, ProbeOrder};
 pub use sshd_files::{SshdFileError, read_sshd_config};
 pub use stop::{DRAIN_WITHIN, Interrupts, Signal, SignalAnswer, Stage};
