@@ -55,6 +55,7 @@ async fn run_and_list(order: &RunOrder) -> Result<BTreeMap<RoundId, Vec<String>>
         | Notice::ServerLost(_)
         | Notice::LedgerLost
         | Notice::Interrupted(_)
+        | Notice::ClimbEnded { .. }
         | Notice::ReportGivenUp(_) => {}
     };
     let concluded = order.run(&Interrupts::none(), &observer).await?.unwrap();
