@@ -18,7 +18,7 @@ use crate::stop::{StopLevel, StopSignal};
 use sshchurn_core::instant::RunInstant;
 use sshchurn_core::probing::{Bounds, End, Failure, Met, Prober, Step};
 use sshchurn_core::release::Release;
-use sshchurn_core::vocabulary::{AttemptOutcome, AttemptTrace};
+use sshchurn_core::vocabulary::{AttemptOutcome, AttemptTrace, StageFailure};
 
 /// For a connect, and for the identification string.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -36,6 +36,8 @@ const MOST_WORDLESS: u32 = 10;
 const MOST_FAILED_LOGINS: u32 = 3;
 /// Since here sshd has words for a refused client (sshd.c:drop_connection).
 const WORDS_SINCE: Release = Release::new(8, 2);
+/// Since here sshd bans addresses for logins that come to nothing (srclimit.c).
+const BANS_SINCE: Release = Release::new(9, 8);
 /// Kinds of words that are kept, and of each so many characters.
 const MOST_TEXTS: usize = 8;
 const MOST_CHARS: usize = 80;
@@ -81,6 +83,7 @@ pub async fn probe<C: Connector>(
         order: VecDeque::new(),
         next: 0,
         wordless: 0,
+        rejected: 0,
         met: Met::default(),
     };
     let mut prober = Prober::new(settings.bounds);
@@ -89,7 +92,7 @@ pub async fn probe<C: Connector>(
             prober.stop(End::Interrupted);
         } else if clock.now() >= deadline {
             prober.stop(End::Time);
-        } else if hands.met.logins_failed.0 >= MOST_FAILED_LOGINS {
+        } else if hands.must_not_go_on() {
             prober.stop(End::Failed);
         }
         match prober.step() {
@@ -143,6 +146,8 @@ struct ProbeHands<'a, C: Connector> {
     next: u64,
     /// In a row.
     wordless: u32,
+    /// Logins that the server did not want.
+    rejected: u32,
     met: Met,
 }
 
@@ -168,6 +173,19 @@ async fn kept<H: Held>(
 }
 
 impl<C: Connector> ProbeHands<'_, C> {
+    /// Logins fail, for good or so often that this address would be banned for it.
+    fn must_not_go_on(&self) -> bool {
+        let identification = self.met.identification.as_deref();
+        let bans = identification
+            .and_then(Release::find)
+            .is_none_or(|release| release >= BANS_SINCE);
+        let failed = match bans {
+            true => self.met.logins_failed.0,
+            false => self.rejected,
+        };
+        failed >= MOST_FAILED_LOGINS
+    }
+
     /// The oldest would be ended by the server soon.
     fn must_renew(&self) -> bool {
         let oldest = self.order.front();
@@ -352,10 +370,11 @@ impl<C: Connector> ProbeHands<'_, C> {
         match left {
             Left::LoggedIn => {}
             Left::Silent => self.met.left_silent += 1,
-            Left::NotLetIn(metric) => {
+            Left::NotLetIn { metric, by_server } => {
                 let (count, last) = &mut self.met.logins_failed;
                 *count += 1;
                 *last = Some(metric);
+                self.rejected += u32::from(by_server);
             }
         }
     }
@@ -365,7 +384,11 @@ impl<C: Connector> ProbeHands<'_, C> {
 enum Left {
     LoggedIn,
     Silent,
-    NotLetIn(&'static str),
+    NotLetIn {
+        metric: &'static str,
+        /// It was the server's decision, and no lack of time.
+        by_server: bool,
+    },
 }
 
 async fn logged_in<C: Connector>(connector: &C, held: C::Held, tap: Tap) -> Left {
@@ -376,7 +399,15 @@ async fn logged_in<C: Connector>(connector: &C, held: C::Held, tap: Tap) -> Left
             session.close().await;
             Left::LoggedIn
         }
-        Err(outcome) => Left::NotLetIn(outcome.metric()),
+        Err(outcome) => Left::NotLetIn {
+            metric: outcome.metric(),
+            by_server: matches!(
+                outcome,
+                AttemptOutcome::AuthFailed {
+                    failure: StageFailure::Rejected
+                }
+            ),
+        },
     }
 }
 

@@ -239,7 +239,15 @@ pub async fn introduce(
                 });
             }
             Ok(Introduction {
-                warnings: accepted_unseen(&endpoint.host_key).into_iter().collect(),
+                warnings: unseen_key(&endpoint.host_key)
+                    .map(|(key, fingerprint)| {
+                        format!(
+                            "The server's host key {key} was accepted as it came; with `--host-key '{fingerprint}'` another server is \
+                             not probed."
+                        )
+                    })
+                    .into_iter()
+                    .collect(),
                 endpoint,
                 identification: Some(introduced.line),
                 refused: introduced.refused,
@@ -379,11 +387,17 @@ fn check_host_key(options: &ExternalOptions) -> Result<(), ServerError> {
     })
 }
 
-/// Says which key was believed unseen, and how to name it.
-fn accepted_unseen(host_key: &HostKeyCheck) -> Option<String> {
+/// The key that was believed unseen, for a person, and its fingerprint.
+fn unseen_key(host_key: &HostKeyCheck) -> Option<(String, String)> {
     let shown = host_key.shown();
     let key = shown.first().filter(|_| host_key.accepts_any())?;
     let fingerprint = key.split_whitespace().next().unwrap_or_default();
+    Some((key.clone(), fingerprint.to_owned()))
+}
+
+/// Says which key was believed unseen, and how to name it.
+fn accepted_unseen(host_key: &HostKeyCheck) -> Option<String> {
+    let (key, fingerprint) = unseen_key(host_key)?;
     Some(format!(
         "the server's host key {key} was accepted as it came; name it with `--host-key '{fingerprint}'`, so that a run against \
          another server stops before any load"

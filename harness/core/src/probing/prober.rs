@@ -256,7 +256,7 @@ impl Prober {
             });
         }
         self.most_held = 0;
-        self.known = self.counted();
+        self.known = self.sum_of_counted();
         if self.end.is_none() {
             self.plan(end);
         }
@@ -297,7 +297,7 @@ impl Prober {
 
     /// What the climbs that are over and count have answered.
     #[must_use]
-    pub fn answers(&self) -> &Answers {
+    pub fn counted_answers(&self) -> &Answers {
         &self.known
     }
 
@@ -314,7 +314,7 @@ impl Prober {
         seen.refused += u64::from(refused);
     }
 
-    fn counted(&self) -> Answers {
+    fn sum_of_counted(&self) -> Answers {
         let mut all: Answers = BTreeMap::new();
         for climb in self.climbs.iter().filter(|climb| !climb.discarded) {
             for (level, seen) in &climb.answers {
@@ -457,6 +457,11 @@ impl Prober {
             }
             let level = u32::midpoint(low, high - 1);
             self.stay = Some(Stay { level, left });
+        }
+        if let Some(cap) = curve.cap {
+            // It is known, and each climb up against it costs tries.
+            self.ceiling = Some(cap.at);
+            return;
         }
         if !is_narrow(&curve.full, full_within(curve)) {
             return;

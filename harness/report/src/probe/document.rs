@@ -283,7 +283,7 @@ pub fn report(facts: &ProbeFacts<'_>) -> ProbeReport {
 }
 
 fn levels(prober: &Prober, curve: Option<CurveFit>) -> Vec<LevelReport> {
-    let seen = prober.answers().iter();
+    let seen = prober.counted_answers().iter();
     seen.map(|(held, seen)| LevelReport {
         held: *held,
         tries: seen.trials,

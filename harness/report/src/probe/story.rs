@@ -59,12 +59,14 @@ fn intervals(curve: &CurveFit) -> String {
 fn of_curve(facts: &ProbeFacts<'_>, curve: &CurveFit) -> Vec<String> {
     let setting = curve.setting();
     let Some(cap) = curve.cap else {
-        let about = match says_enough(curve) {
-            true => "",
-            false => " is not known closely; most likely",
-        };
+        if !says_enough(curve) {
+            return vec![format!(
+                "MaxStartups is not known closely; most likely {setting} ({}).",
+                intervals(curve)
+            )];
+        }
         return vec![
-            format!("MaxStartups{about} {setting} ({}).", intervals(curve)),
+            format!("MaxStartups {setting} ({}).", intervals(curve)),
             format!(
                 "The first {} connections that have not logged in yet always get in; from {} on {} % are refused, rising to \
                  all at {}.",

@@ -41,6 +41,7 @@ fn told(log: &NoticeLog) -> String {
             Notice::RoundStarted { .. } => '(',
             Notice::RoundEnded { .. } => ')',
             Notice::RoundRecorded { .. } => '.',
+            Notice::ClimbEnded { .. } => 'c',
             Notice::ServerLost(_) => 'l',
             Notice::LedgerLost => 'x',
             Notice::Interrupted(_) => '!',
