@@ -512,17 +512,25 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn stop_lets_what_is_held_log_in_and_an_abort_drops_it() {
-        for (level, script) in [
-            (StopLevel::Drain, Script::default()),
-            (StopLevel::Abort, Script::default()),
-        ] {
+        for (level, left_silent) in [(StopLevel::Drain, 0), (StopLevel::Abort, 6)] {
+            let script = Script {
+                connect_takes: Duration::from_secs(1),
+                ..Script::default()
+            };
             let clock = RunClock::start();
             let connector = FakeConnector::new(script, clock.clone());
             let (controller, stop) = StopController::new();
-            controller.raise(level);
-            let probed = probe(&clock, &connector, &settings(9), &stop, |_| {}).await;
+            let settings = settings(9);
+            // The connection that is under way is answered, and leaves as the others do.
+            let stopping = async {
+                clock.sleep(Duration::from_millis(5_500)).await;
+                controller.raise(level);
+            };
+            let probing = probe(&clock, &connector, &settings, &stop, |_| {});
+            let (probed, ()) = futures::future::join(probing, stopping).await;
             assert_eq!(probed.prober.end(), Some(End::Interrupted));
-            assert_eq!(probed.prober.begun(), 0);
+            assert_eq!(probed.prober.climbs()[0].most_held, 6);
+            assert_eq!(probed.met.left_silent, left_silent, "{level:?}");
         }
     }
 }
