@@ -236,6 +236,9 @@ fn nothing(facts: &ProbeFacts<'_>) -> Vec<String> {
 pub(super) fn notes(facts: &ProbeFacts<'_>, finding: &Finding) -> Vec<String> {
     let mut notes: Vec<String> = facts.warnings.to_vec();
     let answered = matches!(finding, Finding::Curve(_) | Finding::HardLimit(_));
+    if matches!(finding, Finding::Curve(curve) if !curve.misfit) {
+        notes.push("The intervals hold the truth in 95 of 100 probes.".to_owned());
+    }
     if answered {
         notes.push(
             "Connections of others that had not logged in yet count too: they make start and full look smaller by as many."
