@@ -16,6 +16,7 @@ pub mod model;
 mod nearest;
 pub mod planning;
 pub mod printable;
+pub mod probing;
 pub mod quantity;
 pub mod reading;
 pub mod release;

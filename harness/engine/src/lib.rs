@@ -1,7 +1,7 @@
 //! The engine: pacing × strategy × stop rule over N tasks, told as events.
 //!
 //! `arrival` says when tasks begin, `strategy` how each uses connections, `stop` when to end early: three
-//! values on separate axes, put together by `round`. `holders` are the silent clients beside the tasks. `clock` and `spawner` are time and threads for all of them. `link` is
+//! values on separate axes, put together by `round`. `holders` are the silent clients beside the tasks. `probe` is no run: one client that asks a server for its limits. `clock` and `spawner` are time and threads for all of them. `link` is
 //! the only door to the network and records every attempt and command that passes. The engine must not know targets, analysis or reports: it gets a
 //! `Connector` and a directory name, and its result is the ledger.
 
@@ -16,6 +16,7 @@ mod health;
 mod holders;
 mod job;
 mod link;
+mod probe;
 mod rendezvous;
 mod round;
 mod share;
@@ -29,6 +30,7 @@ pub use arrival::intended_starts;
 pub use calibration::{Calibration, LetsNobodyIn, Refusals, calibrate};
 pub use health::HealthSampler;
 pub use holders::Leaving;
+pub use probe::{ProbeSettings, Probed, probe};
 pub use round::{Engine, RoundPlan, plan_rounds};
 pub use spawner::{Spawner, TokioSpawner};
 pub use stop::{StopController, StopLevel, StopSignal};

@@ -190,6 +190,10 @@ impl Session for FakeSession {
         Ok(output)
     }
 
+    async fn answers(&self, _: Duration) -> bool {
+        true
+    }
+
     fn lost(&self) -> Option<Close> {
         None
     }

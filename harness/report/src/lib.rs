@@ -3,7 +3,7 @@
 //! `document` is the versioned document; `build` makes it of a summary, laws, checks and gates; `terminal`, `json`,
 //! `html` (with `plot`), `markdown`, `junit` and `openmetrics` render it; `story` has the words they share; `matrix` puts
 //! the reports of several releases side by side, `sweep` those of many points of one scenario, `comparison` those of two runs, `fidelity` a model beside the client that it models; `diagnose`
-//! shows what a log says; `writer` is the only place that writes,
+//! shows what a log says, `probe` what a server was found out to do, `plan` what was computed; `writer` is the only place that writes,
 //! and writes whole files or nothing.
 
 mod build;
@@ -21,6 +21,7 @@ pub mod matrix;
 pub mod openmetrics;
 pub mod plan;
 mod plot;
+pub mod probe;
 mod ruled_table;
 pub mod schema;
 mod story;

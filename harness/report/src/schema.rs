@@ -13,12 +13,13 @@ use super::fidelity::FidelityReport;
 use super::json::pretty;
 use super::matrix::MatrixReport;
 use super::plan::PlanReport;
+use super::probe::ProbeReport;
 use super::sweep::SweepReport;
 use sshchurn_core::model::calibration::Calibration;
 
 /// Every document with a schema: its file in `reports/`, and the schema, pretty, with one final newline.
 #[must_use]
-pub fn all() -> [(&'static str, String); 10] {
+pub fn all() -> [(&'static str, String); 11] {
     [
         ("report.schema.json", of::<RunReport>()),
         ("matrix.schema.json", of::<MatrixReport>()),
@@ -30,6 +31,7 @@ pub fn all() -> [(&'static str, String); 10] {
         ("diagnose.schema.json", of::<DiagnoseReport>()),
         ("plan.schema.json", of::<PlanReport>()),
         ("calibration.schema.json", of::<Calibration>()),
+        ("probe.schema.json", of::<ProbeReport>()),
     ]
 }
 

@@ -72,7 +72,7 @@ impl ExternalServer {
         request: &ServerRequest,
         options: &ExternalOptions,
     ) -> Result<Self, ServerError> {
-        check_consent(options)?;
+        check_consent(options.address, options.consent.as_deref())?;
         check_login_shell(request.sshd.login_shell.as_ref())?;
         Cores::refused(request.cores.as_ref(), "it is somebody else's")?;
         check_mode(&options.key)?;
@@ -195,6 +195,99 @@ impl ExternalServer {
     }
 }
 
+/// A server that a client asks for its limits.
+#[derive(Debug)]
+pub struct Introduction {
+    /// How to reach it, and to log in.
+    pub endpoint: Endpoint,
+    /// Its identification line; `None` where nobody has asked, or it refused to the end.
+    pub identification: Option<String>,
+    /// Logins that it refused until then.
+    pub refused: Refusals,
+    /// What whoever asked must know, each a full sentence.
+    pub warnings: Vec<String>,
+}
+
+/// Checks the consent, reads the key and logs in once, so that no client is held whose login fails in the end: that would earn
+/// its address a ban.
+///
+/// # Errors
+/// [`ServerError::Consent`] for a host that was not named; nothing is sent to it then. [`ServerError::Io`] when the key cannot be
+/// read or others can read it, [`ServerError::WrongHostKey`], [`ServerError::NotReady`] for a server that does not answer, and
+/// [`ServerError::LoginFailed`] for one that does not let this user in.
+pub async fn introduce(
+    options: &ExternalOptions,
+    within: Duration,
+) -> Result<Introduction, ServerError> {
+    check_consent(options.address, options.consent.as_deref())?;
+    check_mode(&options.key)?;
+    let key = KeyPair::read(&options.key).map_err(key_error)?;
+    let endpoint = Endpoint {
+        address: options.address,
+        user: options.user.clone(),
+        key: Arc::new(key),
+        host_key: options.host_key.clone(),
+    };
+    match introduced(&endpoint, within).await {
+        Ok(introduced) => {
+            check_host_key(options)?;
+            if let Some(outcome) = introduced.failed {
+                return Err(ServerError::LoginFailed {
+                    user: options.user.clone(),
+                    address: options.address,
+                    outcome: outcome.metric(),
+                });
+            }
+            Ok(Introduction {
+                warnings: unseen_key(&endpoint.host_key)
+                    .map(|(key, fingerprint)| {
+                        format!(
+                            "The server's host key {key} was accepted as it came; with `--host-key '{fingerprint}'` another server is \
+                             not probed."
+                        )
+                    })
+                    .into_iter()
+                    .collect(),
+                endpoint,
+                identification: Some(introduced.line),
+                refused: introduced.refused,
+            })
+        }
+        // What refuses is to be seen; only silence is no answer.
+        Err(met) if met.refused.count > 0 && met.refused.count == met.refused.tried => {
+            Ok(Introduction {
+                endpoint,
+                identification: None,
+                refused: met.refused,
+                warnings: Vec::new(),
+            })
+        }
+        Err(met) => Err(not_ready(options, within, met, None).await),
+    }
+}
+
+/// The way in for a client that never logs in: only the consent is checked, and nothing is sent.
+///
+/// # Errors
+/// [`ServerError::Consent`] for a host that was not named, [`ServerError::Io`] without randomness.
+pub fn without_login(
+    address: SocketAddr,
+    consent: Option<&str>,
+) -> Result<Introduction, ServerError> {
+    check_consent(address, consent)?;
+    Ok(Introduction {
+        endpoint: Endpoint {
+            address,
+            user: String::new(),
+            key: Arc::new(KeyPair::generate().map_err(key_error)?),
+            host_key: HostKeyCheck::any(),
+        },
+        identification: None,
+        refused: Refusals::default(),
+        warnings: Vec::new(),
+    })
+}
+
 async fn end(log: ExternalLog) -> Result<(), ServerError> {
     tokio::task::spawn_blocking(|| log.stop())
         .await
@@ -294,11 +387,17 @@ fn check_host_key(options: &ExternalOptions) -> Result<(), ServerError> {
     })
 }
 
-/// Says which key was believed unseen, and how to name it.
-fn accepted_unseen(host_key: &HostKeyCheck) -> Option<String> {
+/// The key that was believed unseen, for a person, and its fingerprint.
+fn unseen_key(host_key: &HostKeyCheck) -> Option<(String, String)> {
     let shown = host_key.shown();
     let key = shown.first().filter(|_| host_key.accepts_any())?;
     let fingerprint = key.split_whitespace().next().unwrap_or_default();
+    Some((key.clone(), fingerprint.to_owned()))
+}
+
+/// Says which key was believed unseen, and how to name it.
+fn accepted_unseen(host_key: &HostKeyCheck) -> Option<String> {
+    let (key, fingerprint) = unseen_key(host_key)?;
     Some(format!(
         "the server's host key {key} was accepted as it came; name it with `--host-key '{fingerprint}'`, so that a run against \
          another server stops before any load"
@@ -344,6 +443,8 @@ async fn not_ready(
 struct Introduced {
     line: String,
     refused: Refusals,
+    /// What became of the login, if it was not let in.
+    failed: Option<AttemptOutcome>,
 }
 
 /// One that has not.
@@ -383,9 +484,11 @@ async fn introduced(endpoint: &Endpoint, within: Duration) -> Result<Introduced,
         if matches!(attempt, Ok(Err(AttemptOutcome::BannerEof { .. }))) {
             met.refused.add(&trace);
         }
+        let mut failed = None;
         match attempt {
             Ok(Ok(session)) => session.close().await,
             Ok(Err(outcome)) => {
+                failed = Some(outcome.clone());
                 met.last = match (&trace.text_before, outcome) {
                     (Some(text), _) => format!("it says `{}`", readable(text)),
                     (None, AttemptOutcome::BannerEof { .. }) => {
@@ -406,6 +509,7 @@ async fn introduced(endpoint: &Endpoint, within: Duration) -> Result<Introduced,
             return Ok(Introduced {
                 line: readable(&line),
                 refused: met.refused,
+                failed,
             });
         }
         if Instant::now() + pause >= deadline {
@@ -446,18 +550,17 @@ fn packages_warning(packages: &Packages) -> Option<String> {
 
 /// Also for loopback: `ssh -L` and `kubectl port-forward` put somebody else's server on a port of this machine, and who
 /// listens there cannot always be seen, nor told from a forwarder that is called sshd.
-fn check_consent(options: &ExternalOptions) -> Result<(), ServerError> {
-    let host = options.address.ip().to_string();
-    match &options.consent {
-        Some(named) if *named == host || *named == options.address.to_string() => Ok(()),
+fn check_consent(address: SocketAddr, consent: Option<&str>) -> Result<(), ServerError> {
+    let host = address.ip().to_string();
+    match consent {
+        Some(named) if named == host || named == address.to_string() => Ok(()),
         Some(named) => Err(ServerError::Consent(format!(
             "the consent names {named}, but the target is {host}; a load test needs the consent of whoever runs \
              {host}: pass `--consent {host}` once you have it"
         ))),
-        None if options.address.ip().is_loopback() => Err(ServerError::Consent(format!(
-            "a load test can lock users out, and what answers on {} may be another machine's server (`ssh -L`, \
-             `kubectl port-forward`); pass `--consent {host}` if whoever runs it agrees, or use `--target local`",
-            options.address
+        None if address.ip().is_loopback() => Err(ServerError::Consent(format!(
+            "a load test can lock users out, and what answers on {address} may be another machine's server (`ssh -L`, \
+             `kubectl port-forward`); pass `--consent {host}` if whoever runs it agrees, or use `--target local`"
         ))),
         None => Err(ServerError::Consent(format!(
             "{host} is not this machine, and a load test can lock its users out; pass `--consent {host}` if whoever \
@@ -675,13 +778,13 @@ mod tests {
             ("127.9.9.9:22", "127.9.9.9"),
             ("[::1]:22", "::1"),
         ] {
-            let refused = check_consent(&options(address, None));
+            let refused = check_consent(address.parse().expect("an address"), None);
             assert!(
                 matches!(&refused, Err(ServerError::Consent(text)) if text.contains(&format!("--consent {host}"))),
                 "{address}: {refused:?}"
             );
             assert!(
-                check_consent(&options(address, Some(host))).is_ok(),
+                check_consent(address.parse().expect("an address"), Some(host)).is_ok(),
                 "{address}"
             );
         }
@@ -746,14 +849,15 @@ mod tests {
     #[test]
     fn another_host_is_refused_until_it_is_named() {
         for consent in [None, Some("yes"), Some("192.0.2.8"), Some("127.0.0.1")] {
-            let refused = check_consent(&options("192.0.2.7:22", consent));
+            let refused = check_consent("192.0.2.7:22".parse().expect("an address"), consent);
             assert!(
                 matches!(&refused, Err(ServerError::Consent(text)) if text.contains("--consent 192.0.2.7")),
                 "{consent:?}: {refused:?}"
             );
         }
         for consent in ["192.0.2.7", "192.0.2.7:22"] {
-            assert!(check_consent(&options("192.0.2.7:22", Some(consent))).is_ok());
+            let address = "192.0.2.7:22".parse().expect("an address");
+            assert!(check_consent(address, Some(consent)).is_ok());
         }
     }
 }

@@ -180,6 +180,18 @@ pub enum ServerError {
         /// Fingerprints that were named.
         wanted: String,
     },
+    /// A server that somebody else runs does not let the user in.
+    #[error(
+        "the server at {address} does not let {user} in ({outcome}); check user and key, and look into its log"
+    )]
+    LoginFailed {
+        /// The user.
+        user: String,
+        /// Address of the server.
+        address: SocketAddr,
+        /// What became of the login.
+        outcome: &'static str,
+    },
     /// The user's command that prints the server's log has ended before the run began.
     #[error(
         "the log command ({command}) ended at once ({how}){}",

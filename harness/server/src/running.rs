@@ -187,6 +187,7 @@ fn reason(kind: &str, error: ServerError) -> Result<String, ServerError> {
         | ServerError::NoLoginShell { .. }
         | ServerError::ConfigDiffers { .. }
         | ServerError::WrongHostKey { .. }
+        | ServerError::LoginFailed { .. }
         | ServerError::LogCommandEnded { .. }
         | ServerError::Consent(_) => Err(error),
     }

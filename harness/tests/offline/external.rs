@@ -44,7 +44,7 @@ impl Server {
     }
 
     /// The same with other settings.
-    fn start_with(address: IpAddr, folder: &Path, sshd: &SshdConfig) -> Option<Self> {
+    pub(crate) fn start_with(address: IpAddr, folder: &Path, sshd: &SshdConfig) -> Option<Self> {
         Server::start_for(&KeyPair::generate().unwrap(), address, folder, sshd)
     }
 

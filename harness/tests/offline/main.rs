@@ -16,6 +16,7 @@ mod external;
 mod external_log;
 mod html;
 mod interrupted_report;
+mod probe;
 mod reference_runs;
 mod runs;
 mod sshd_files;

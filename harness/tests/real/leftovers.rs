@@ -58,6 +58,7 @@ async fn run_and_list(order: &RunOrder) -> Result<BTreeMap<RoundId, Vec<String>>
         | Notice::SweepRunStarted { .. }
         | Notice::SweepRunEnded(_)
         | Notice::Interrupted(_)
+        | Notice::ClimbEnded { .. }
         | Notice::ReportGivenUp(_) => {}
     };
     let concluded = order.run(&Interrupts::none(), &observer).await?.unwrap();

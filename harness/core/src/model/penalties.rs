@@ -46,6 +46,32 @@ impl PenaltyRule {
         })
     }
 
+    /// sshd's defaults for a connection that leaves before it has tried to log in (`noauth`; servconf.c:fill_default_server_options).
+    #[must_use]
+    pub const fn of_silent_clients(release: Release) -> Self {
+        PenaltyRule {
+            authfail: 1.0,
+            min: 15.0,
+            max: 600.0,
+            whole_seconds: release.major < FRACTIONS_SINCE.major
+                || (release.major == FRACTIONS_SINCE.major
+                    && release.minor < FRACTIONS_SINCE.minor),
+        }
+    }
+
+    /// How long a source is refused after so many such connections that ended at about the same time, seconds; `None` where what
+    /// is outstanding bans nobody.
+    #[must_use]
+    pub fn ban_of(&self, connections: u32) -> Option<f64> {
+        let sum = f64::from(connections) * self.authfail;
+        // The first one is not capped: `max` bounds what accumulates.
+        let outstanding = match connections {
+            0 | 1 => sum,
+            _ => sum.min(self.max),
+        };
+        (outstanding > self.min).then_some(outstanding)
+    }
+
     /// Of failures that ended at these instants, in order, how many sshd had counted when it announced a ban of so long:
     /// each adds `authfail`, and what is outstanding runs off as time passes. All in seconds.
     #[must_use]
@@ -276,6 +302,23 @@ mod tests {
             ..DEFAULT
         };
         assert_eq!(predicted(capped, 0.0), (None, None));
+    }
+
+    #[test]
+    fn silent_clients_are_banned_from_the_sixteenth_on_for_a_second_each_and_for_ten_minutes_at_most()
+     {
+        let rule = PenaltyRule::of_silent_clients(Release::new(10, 0));
+        assert!(rule.whole_seconds);
+        assert!(!PenaltyRule::of_silent_clients(Release::new(10, 6)).whole_seconds);
+        for (connections, ban) in [
+            (0, None),
+            (15, None),
+            (16, Some(16.0)),
+            (100, Some(100.0)),
+            (5_000, Some(600.0)),
+        ] {
+            assert_eq!(rule.ban_of(connections), ban, "{connections}");
+        }
     }
 
     #[test]

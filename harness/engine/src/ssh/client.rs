@@ -373,6 +373,10 @@ impl Session for RusshSession {
         }
     }
 
+    async fn answers(&self, within: Duration) -> bool {
+        matches!(timeout(within, self.handle.send_ping()).await, Ok(Ok(())))
+    }
+
     fn lost(&self) -> Option<Close> {
         classify::close_of(&self.socket.tap().trace())
     }

@@ -142,6 +142,9 @@ pub trait Session: Send + Sync + 'static {
         within: Duration,
     ) -> impl Future<Output = Result<CommandOutput, CommandOutcome>> + Send;
 
+    /// Waits until the server has answered a request that every server answers (RFC 4254, 4), and says whether it has.
+    fn answers(&self, within: Duration) -> impl Future<Output = bool> + Send;
+
     /// How the server ended the connection, when it has.
     fn lost(&self) -> Option<Close>;
 

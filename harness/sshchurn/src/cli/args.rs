@@ -1,6 +1,6 @@
 //! Raw arguments, as clap parses them. What they mean together is decided in `run` and the other commands.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -48,6 +48,7 @@ pub(super) enum Command {
     Plan(Box<PlanArgs>),
     Sweep(Box<SweepArgs>),
     CheckConfig(Box<CheckConfigArgs>),
+    Probe(ProbeArgs),
     /// Render the report of a run directory again, from its ledger and log.
     Report(ReportArgs),
     /// Compare a run with a baseline: what regressed, what improved, what cannot be said.
@@ -564,7 +565,7 @@ pub(super) struct PlanArgs {
 ///
 /// Starts a server, and holds connections open one by one until everything is refused. A climb in which another limit
 /// decided (PerSourceMaxStartups, PerSourcePenalties, LoginGraceTime, the listen queue) counts neither way, and the limit is
-/// named. A server that already runs is measured by `sshchurn run staircase --target external`.
+/// named. What a server that already runs has is found out by `sshchurn probe`.
 ///
 /// Exit codes: 0 agrees; 1 differs; 2 usage or configuration error, or sshd refuses the file; 3 could not be seen; 4 environment
 /// failure.
@@ -607,6 +608,65 @@ pub(super) struct CheckConfigArgs {
     pub(super) format: CheckConfigFormatArg,
     #[command(flatten)]
     pub(super) docker: DockerArgs,
+}
+
+/// What goes to stdout of a probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ProbeFormatArg {
+    /// The answer and its evidence.
+    Text,
+    /// The document.
+    Json,
+}
+
+/// Find out the MaxStartups of a running server from outside: start, rate and full, each with its 95 % interval.
+///
+/// Holds connections open one by one, tries again after a refusal, and goes back to where more tries tell most. Stops as soon as
+/// the numbers are known closely, or a bound is met. What cannot be seen from outside is said. So is what else answered: a limit per
+/// source, a ban, LoginGraceTime, the listen queue, another SSH server, or this client's own limit of open files.
+///
+/// Give a user and a key: then every held connection logs in before it leaves, which costs no penalty, and a climb can be repeated. No
+/// command is run there. Without a key there is one climb. On OpenSSH 9.8 and later it earns this address a ban of a second for
+/// each held connection, from 16 on; `--max-held 15` earns none.
+///
+/// While it runs, others may be refused in your place. Ask whoever runs the server.
+///
+/// Exit codes: 0 measured; 2 usage error, or no consent; 3 could not tell; 4 the server cannot be reached, or does not let the user
+/// in; 130 interrupted, with what was seen until then.
+#[derive(Debug, Args)]
+pub(super) struct ProbeArgs {
+    /// The server: an IP address, and a port unless it is 22. Names are not looked up.
+    #[arg(value_name = "HOST[:PORT]", value_parser = address_or_host)]
+    pub(super) server: SocketAddr,
+    /// User to log in as.
+    #[arg(long, requires = "key")]
+    pub(super) user: Option<String>,
+    /// Private key file without passphrase.
+    #[arg(long, value_name = "FILE", requires = "user")]
+    pub(super) key: Option<PathBuf>,
+    /// The host's address once more, to say that you may load it; always needed, since loopback may be a tunnel.
+    #[arg(long, value_name = "HOST")]
+    pub(super) consent: Option<String>,
+    /// The server's host key: its fingerprint (`SHA256:…`), a public key, a line of known_hosts, or a file with either. Another key
+    /// ends the probe before any load. Without it the key is accepted as it comes, and named.
+    #[arg(long, value_name = "KEY", requires = "key")]
+    pub(super) host_key: Option<String>,
+    /// Another address of this machine, to tell a limit per source from MaxStartups [default: 127.0.0.2 for a server on 127.0.0.1,
+    /// else none].
+    #[arg(long, value_name = "IP")]
+    pub(super) other_source: Option<IpAddr>,
+    /// Connections that may be begun in all, refused ones included.
+    #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(super) max_connections: u32,
+    /// Connections that may be held at a time.
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(super) max_held: u32,
+    /// Time after which no connection is begun, such as `90s` or `5m`; those that are held then still log in and leave.
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = duration)]
+    pub(super) within: Duration,
+    /// What goes to stdout.
+    #[arg(long, value_enum, default_value_t = ProbeFormatArg::Text)]
+    pub(super) format: ProbeFormatArg,
 }
 
 #[derive(Debug, Args)]
@@ -893,6 +953,25 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
+/// An address as `address` takes it, or an IP address alone, whose port is ssh's.
+fn address_or_host(text: &str) -> Result<SocketAddr, String> {
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(text);
+    match bare.parse::<IpAddr>() {
+        Ok(host) => Ok(SocketAddr::new(host, SSH_PORT)),
+        Err(_) => text.parse().map_err(|_| {
+            "an IP address is needed, with a port unless it is 22, such as 192.0.2.7, 127.0.0.1:2222 or [::1]:2222; names are not \
+             looked up (`getent hosts NAME` does)"
+                .to_owned()
+        }),
+    }
+}
+
+/// Where sshd listens unless told otherwise.
+const SSH_PORT: u16 = 22;
+
 fn duration(text: &str) -> Result<Duration, String> {
     sshchurn_core::scenario::parse_duration(text).map_err(|error| error.to_string())
 }
@@ -1013,6 +1092,24 @@ mod tests {
             .map(|build| build.render_long_help().to_string())
             .expect("image build is there");
         assert!(help.contains(&Suite::releases()), "{help}");
+    }
+
+    #[test]
+    fn server_of_a_probe_is_an_address_with_or_without_a_port() {
+        for (text, address) in [
+            ("192.0.2.7", "192.0.2.7:22"),
+            ("127.0.0.1:2222", "127.0.0.1:2222"),
+            ("::1", "[::1]:22"),
+            ("[::1]", "[::1]:22"),
+            ("[::1]:2222", "[::1]:2222"),
+        ] {
+            assert_eq!(address_or_host(text), Ok(address.parse().expect("valid")));
+        }
+        for text in ["", "example.org", "example.org:22", "127.0.0.1:", ":22"] {
+            assert!(address_or_host(text).is_err(), "{text}");
+        }
+        let alone = ["sshchurn", "probe", "127.0.0.1", "--user", "somebody"];
+        assert!(Cli::try_parse_from(alone).is_err(), "a user needs a key");
     }
 
     #[test]

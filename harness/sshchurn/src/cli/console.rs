@@ -126,6 +126,15 @@ impl Observer for Console {
                 ));
             }
             Notice::RoundRecorded { .. } => {}
+            Notice::ClimbEnded {
+                climb,
+                held,
+                tries: (tries, refused),
+                after,
+            } => self.note(&format!(
+                "climb {climb}: {held} held, {refused} of {tries} connections refused, {:.1} s since the beginning",
+                after.as_secs_f64()
+            )),
             Notice::ServerLost(death) => self.note(&format!("error: {death}")),
             Notice::LedgerLost => self.display(None),
             Notice::Interrupted(answer) => self.answered(answer),

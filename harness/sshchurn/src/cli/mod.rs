@@ -15,6 +15,7 @@ mod manual;
 mod matrix;
 mod overrides;
 mod plan;
+mod probe;
 mod report;
 mod run;
 mod scenario;
@@ -64,6 +65,7 @@ pub fn main() -> ProcessExitCode {
         Command::Plan(args) => in_runtime(|| plan::command(*args, console.clone())),
         Command::Sweep(args) => in_runtime(|| sweep::command(*args, console.clone())),
         Command::CheckConfig(args) => in_runtime(|| check_config::command(*args, console.clone())),
+        Command::Probe(args) => in_runtime(|| probe::command(args, console.clone())),
         Command::Report(args) => in_runtime(|| report::command(args, console.clone())),
         Command::Compare(args) => compare::command(&args, &console),
         Command::Diagnose(args) => diagnose::command(&args, &console),

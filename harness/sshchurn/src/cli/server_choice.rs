@@ -2,7 +2,12 @@
 //!
 //! Owns that translation. What this machine lacks is the server's to say.
 
-use super::args::{ClientsArg, DockerArgs, ExternalArgs, NetworkArg, OverrideArgs, RunArgs, SimulatedArgs, TargetArg};
+use std::net::SocketAddr;
+
+use super::args::{
+    ClientsArg, DockerArgs, ExternalArgs, NetworkArg, OverrideArgs, RunArgs, SimulatedArgs,
+    TargetArg,
+};
 use super::error::CliError;
 use crate::session::calibrate;
 use crate::session::simulate::Simulation;
@@ -215,14 +220,7 @@ pub(super) fn options(
                 user: user.clone(),
                 key: key.clone(),
                 consent: args.consent.clone(),
-                host_key: match &args.host_key {
-                    Some(text) => HostKeyCheck::pinned(text, address).map_err(|error| {
-                        let why = std::error::Error::source(&error);
-                        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-                        CliError::Usage(format!("{error}{why}"))
-                    })?,
-                    None => HostKeyCheck::any(),
-                },
+                host_key: host_key(args.host_key.as_deref(), address)?,
                 log: match (&args.log, &args.log_command) {
                     (Some(file), _) => Some(LogSource::File(file.clone())),
                     (None, Some(command)) => Some(LogSource::Command(command.clone())),
@@ -278,6 +276,18 @@ pub(super) fn simulation(
         simulation.release = release;
     }
     Ok(simulation)
+}
+
+/// Which host key to accept of the server at `address`.
+pub(super) fn host_key(given: Option<&str>, address: SocketAddr) -> Result<HostKeyCheck, CliError> {
+    let Some(text) = given else {
+        return Ok(HostKeyCheck::any());
+    };
+    HostKeyCheck::pinned(text, address).map_err(|error| {
+        let why = std::error::Error::source(&error);
+        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+        CliError::Usage(format!("{error}{why}"))
+    })
 }
 
 pub(super) fn docker_options(DockerArgs { image, network }: &DockerArgs) -> DockerOptions {

@@ -2,8 +2,8 @@
 //!
 //! [`RunOrder`] says what is to be run; [`RunOrder::run`] starts the server, executes every round into the ledger of a
 //! [`RunDirectory`], and concludes it. [`replay`] takes the way back from such a directory to its report. [`Sweep`] makes
-//! many of them. [`logs`] reads logs
-//! that somebody else's sshd has written. [`Interrupts`]
+//! many of them, [`plan::PlanOrder`] simulates what it takes. [`logs`] reads logs that somebody else's sshd has written,
+//! [`ProbeOrder`] asks a running server for its limits. [`Interrupts`]
 //! is the stop protocol, an [`Observer`] is told what happens. Nothing here prints, installs a signal handler or knows
 //! an argument of the command line.
 
@@ -20,6 +20,7 @@ mod notice;
 mod order;
 pub mod plan;
 mod preflight;
+mod probe;
 pub mod replay;
 mod round;
 mod run;
@@ -39,6 +40,7 @@ pub use live::Live;
 pub use notice::{Notice, NoticeLog, Observer, RoundCounts, RoundTitle};
 pub use order::{RunOrder, check_thresholds, parse_thresholds, run_id, scenario_record};
 pub use preflight::{connection_needs, preflight};
+pub use probe::{ProbeAccount, ProbeOrder};
 pub use sshd_files::{SshdFileError, read_sshd_config};
 pub use stop::{DRAIN_WITHIN, Interrupts, Signal, SignalAnswer, Stage};
 pub use sweep::{Sweep, SweepDirectory, SweepPoint, SweepProgress, SweepStop, Told, gather};

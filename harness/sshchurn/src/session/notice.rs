@@ -101,6 +101,17 @@ pub enum Notice {
         /// Which round.
         title: RoundTitle,
     },
+    /// A climb of a probe is over.
+    ClimbEnded {
+        /// Its number, from 1.
+        climb: usize,
+        /// The most connections that it held.
+        held: u32,
+        /// Connections that it tried, and those of them that were refused.
+        tries: (u64, u64),
+        /// Since the probe began.
+        after: Duration,
+    },
     /// The server died, in its own words.
     ServerLost(String),
     /// The ledger cannot be written: the round under way is abandoned. The error follows as the run's own.

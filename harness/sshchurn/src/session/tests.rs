@@ -43,6 +43,7 @@ fn told(log: &NoticeLog) -> String {
             Notice::RoundStarted { .. } => '(',
             Notice::RoundEnded { .. } => ')',
             Notice::RoundRecorded { .. } => '.',
+            Notice::ClimbEnded { .. } => 'c',
             Notice::ServerLost(_) => 'l',
             Notice::LedgerLost => 'x',
             Notice::SweepRunStarted { .. } => '<',

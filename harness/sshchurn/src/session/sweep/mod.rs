@@ -25,6 +25,7 @@ use super::error::SessionError;
 use super::notice::{Notice, Observer};
 use super::order::{RunOrder, run_id};
 use super::preflight::preflight;
+use super::simulate::Simulation;
 use super::stop::Interrupts;
 use crate::doctor::Finding;
 
@@ -55,6 +56,8 @@ pub struct SweepPoint {
     pub server: ServerChoice,
     /// … and how it is made.
     pub options: ServerOptions,
+    /// What a simulated server goes by.
+    pub simulation: Simulation,
     /// What the changes took out of the scenario, for the report.
     pub findings: Vec<Finding>,
 }
@@ -176,6 +179,7 @@ impl Sweep {
             origin: self.definition.origin.clone(),
             server: point.server,
             options: point.options.clone(),
+            simulation: point.simulation.clone(),
             directory: self.directory.run(job)?,
             findings,
             baseline: None,
