@@ -1,6 +1,6 @@
 //! Finding `MaxStartups` of a server whose configuration cannot be read, by holding connections and trying again.
 //!
-//! Owns the statistics and the plan: [`fit`] says which settings the answers so far leave likely, [`Prober`] what to try next and
+//! Owns the statistics and the plan: [`fit()`] says which settings the answers so far leave likely, [`Prober`] what to try next and
 //! when to stop. Pure: whoever makes the connections tells it what became of them, so that the same plan runs against sshd and
 //! against a simulated rule. It must not know what a refusal looks like on the wire, nor whether there are others on the server.
 
