@@ -215,6 +215,15 @@ pub enum StandIn {
 }
 
 impl StandIn {
+    /// The word used in documents.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            StandIn::Embedded => "embedded",
+            StandIn::Simulated => "simulated",
+        }
+    }
+
     /// The first line of everything that comes of it.
     #[must_use]
     pub fn headline(self) -> &'static str {

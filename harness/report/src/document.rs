@@ -96,11 +96,7 @@ impl RunReport {
     /// What stood in for an OpenSSH server, in a word.
     #[must_use]
     pub fn stand_in_word(&self) -> &'static str {
-        match self.stand_in {
-            None => "none",
-            Some(StandIn::Embedded) => "embedded",
-            Some(StandIn::Simulated) => "simulated",
-        }
+        self.stand_in.map_or("none", StandIn::as_str)
     }
 
     /// `MaxStartups` in force, or as requested of a server of ours; `None` of a server that is somebody else's.

@@ -173,7 +173,7 @@ fn both_sides_count_the_same(server: &Server, folder: &Path) {
     let jobs = Jobs::of(&report);
     books_balance(&report);
     assert_eq!(report["target"]["kind"], "external");
-    assert_eq!(report["stand_in"], serde_json::Value::Null);
+    assert_eq!(report["stand_in"], Value::Null);
     assert_eq!(report["target"]["identification"], server::IDENTIFICATION);
     for name in STRATEGIES {
         let totals = &strategy(&report, name)["totals"];

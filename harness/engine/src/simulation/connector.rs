@@ -463,6 +463,10 @@ impl Session for SimulatedSession {
         Ok(output)
     }
 
+    async fn answers(&self, _: Duration) -> bool {
+        true
+    }
+
     fn lost(&self) -> Option<Close> {
         None
     }

@@ -3,6 +3,8 @@
 //!
 //! Owns the columns. A value that is not there is empty and never 0, with the reason in the last column.
 
+use sshchurn_core::manifest::StandIn;
+
 use super::document::{RunState, SweepReport};
 
 /// The rows, below one of column names. Durations are nanoseconds.
@@ -32,12 +34,7 @@ pub fn csv(report: &SweepReport) -> String {
                 for value in &strategy.values {
                     let mut row = vec![
                         report.scenario.clone(),
-                        if report.embedded_stand_in {
-                            "embedded"
-                        } else {
-                            ""
-                        }
-                        .to_owned(),
+                        report.stand_in.map_or("", StandIn::as_str).to_owned(),
                         run.server.clone().unwrap_or_default(),
                         point.point.to_string(),
                         run.repeat.to_string(),

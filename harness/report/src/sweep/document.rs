@@ -15,6 +15,7 @@ use sshchurn_core::analysis::summary::Spread;
 use sshchurn_core::exit_code::ExitCode;
 use sshchurn_core::gate::{Selector, Verdict};
 use sshchurn_core::ids::StrategyName;
+use sshchurn_core::manifest::StandIn;
 use sshchurn_core::sweep::{Job, RELEASE, Setting, Shard};
 
 /// A sweep as far as it is there.
@@ -31,8 +32,8 @@ pub struct SweepReport {
     pub effective_toml: String,
     /// The server asked for, by the words of the command line.
     pub server: String,
-    /// Whether any run was served by the embedded stand-in and not by OpenSSH.
-    pub embedded_stand_in: bool,
+    /// What stood in for an OpenSSH server in any run.
+    pub stand_in: Option<StandIn>,
     /// The keys that are varied, in the order in which they were given.
     pub keys: Vec<String>,
     /// Runs asked for of each point.
@@ -254,7 +255,7 @@ impl SweepReport {
             origin: definition.origin.clone(),
             effective_toml: definition.effective_toml.clone(),
             server: definition.server.words(),
-            embedded_stand_in: records.values().any(|record| record.embedded_stand_in),
+            stand_in: records.values().find_map(|record| record.stand_in),
             keys: definition.keys(),
             repeats: definition.repeats,
             interrupted,

@@ -2,11 +2,12 @@
 
 use serde::Serialize;
 
+use sshchurn_core::manifest::StandIn;
+
 use super::document::{PointReport, RunState, SweepReport};
 use super::{figures, table, words};
 use crate::html;
 use crate::plot::{DataTable, Figure};
-use crate::story::EMBEDDED;
 use crate::terminal::time;
 
 #[derive(Serialize)]
@@ -45,11 +46,7 @@ pub fn html(report: &SweepReport) -> String {
         });
     let page = Page {
         title: format!("Sweep of {}", report.scenario),
-        notices: report
-            .embedded_stand_in
-            .then_some(EMBEDDED)
-            .into_iter()
-            .collect(),
+        notices: report.stand_in.map(StandIn::headline).into_iter().collect(),
         sentence: words::sentence(report),
         notes: report
             .notes

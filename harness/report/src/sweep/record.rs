@@ -14,6 +14,7 @@ use sshchurn_core::exit_code::ExitCode;
 use sshchurn_core::gate::{GateOutcome, Selector, Verdict};
 use sshchurn_core::ids::StrategyName;
 use sshchurn_core::join::Views;
+use sshchurn_core::manifest::StandIn;
 use sshchurn_core::sweep::{Job, Setting};
 
 /// One run of a sweep that is over.
@@ -53,7 +54,7 @@ pub struct SweepRecord {
     /// What served it: the release of its sshd, or what it called itself.
     pub server: Option<String>,
     /// Whether that was the embedded stand-in and not OpenSSH.
-    pub embedded_stand_in: bool,
+    pub stand_in: Option<StandIn>,
     /// The machine of its client: kernel and number of CPUs.
     pub machine: Option<String>,
     /// Its strategies in the order of the scenario.
@@ -111,7 +112,7 @@ impl SweepRecord {
                     .clone()
                     .unwrap_or_else(|| target.identification.clone()),
             ),
-            embedded_stand_in: report.embedded_stand_in,
+            stand_in: report.stand_in,
             machine: Some(format!(
                 "{}, {}",
                 report.environment.kernel,
@@ -173,7 +174,7 @@ impl SweepRecord {
             failed_thresholds: Vec::new(),
             started_at: None,
             server: None,
-            embedded_stand_in: false,
+            stand_in: None,
             machine: None,
             strategies: Vec::new(),
         }

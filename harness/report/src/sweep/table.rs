@@ -7,7 +7,6 @@ use std::fmt::Write as _;
 use super::document::{MetricColumn, PointReport, PointStrategy, RunState, SweepReport};
 use super::words;
 use crate::ruled_table;
-use crate::story::EMBEDDED;
 
 /// Widest line of a table.
 const WIDTH: usize = 100;
@@ -16,8 +15,8 @@ const WIDTH: usize = 100;
 #[must_use]
 pub fn text(report: &SweepReport) -> String {
     let mut out = String::new();
-    if report.embedded_stand_in {
-        let _ = writeln!(out, "{EMBEDDED}");
+    if let Some(kind) = report.stand_in {
+        let _ = writeln!(out, "{}", kind.headline());
     }
     let _ = writeln!(out, "{}\n", words::sentence(report));
     if report.repeats > 1 {
