@@ -51,7 +51,8 @@ pub fn run<F: Future>(time: &VirtualTime, board: &Board, future: F) -> Result<F:
     let woken = Arc::new(Woken(AtomicBool::new(true)));
     let waker = Waker::from(Arc::clone(&woken));
     let mut context = Context::from_waker(&waker);
-    let mut future = pin!(future);
+    // On a thread of tokio's its locks would make a task give way after so many steps, to an executor that never comes.
+    let mut future = pin!(tokio::task::unconstrained(future));
     loop {
         while woken.0.swap(false, SeqCst) {
             if let Poll::Ready(output) = future.as_mut().poll(&mut context) {

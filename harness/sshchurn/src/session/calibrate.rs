@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use sha2::{Digest, Sha256};
 use sshchurn_core::analysis::latency::Stage;
 use sshchurn_core::analysis::summary::{RunSummary, Scope};
+use sshchurn_core::analysis::witness::ServerCost;
 use sshchurn_core::model::calibration::{
     CALIBRATION_VERSION, Calibration, Fit, Readings, StageMeans, Unusable, undisturbed,
 };
@@ -38,6 +39,10 @@ const LOGINS_PER_CORE: u32 = 100;
 const SHARING: u32 = 10;
 /// Tries of the model.
 const TRIES: u32 = 12;
+/// Of what is left of a login's work when the login is done: until its slot is free, and until its first command can run. The rest is its
+/// end.
+const RELEASE: f64 = 0.05;
+const SESSION: f64 = 0.55;
 
 /// What is to be calibrated.
 #[derive(Debug, Clone)]
@@ -143,7 +148,10 @@ impl CalibrationOrder {
         if let Err(unusable) = undisturbed(&readings) {
             return Ok(Calibrated::Not(unusable));
         }
-        let (costs, fit) = fitted(&readings)?;
+        let fitting = readings.clone();
+        let (costs, fit) = tokio::task::spawn_blocking(move || fitted(&fitting))
+            .await
+            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
         let target = alone.manifest.as_ref().map(|manifest| &manifest.target);
         Ok(Calibrated::Usable(Box::new(Calibration {
             schema_version: CALIBRATION_VERSION,
@@ -202,6 +210,8 @@ impl CalibrationOrder {
         let logins = many.counts.handshakes;
         let cost = round.server_cost.as_ref()?;
         let each = |cpu: u64| cpu as f64 / logins.max(1) as f64;
+        // In a container not all of a session's processes are waited for by the listener; the control group has them all.
+        let all = |cost: &ServerCost| cost.group_cpu_ns.unwrap_or(cost.cpu_ns);
         let seconds = round.ended.since(round.started).as_secs_f64();
         let cpus = crowded.manifest.as_ref()?.environment.cpus;
         // Over the run, which is the round and a little before it.
@@ -209,16 +219,16 @@ impl CalibrationOrder {
         let client = crowded.generator.cpu_share_mean? * f64::from(cpus) * run_seconds * 1e9;
         let (shared, shared_round) = of(commands)?;
         let per_command =
-            shared_round.server_cost.as_ref()?.cpu_ns as f64 / shared.counts.commands.max(1) as f64;
+            all(shared_round.server_cost.as_ref()?) as f64 / shared.counts.commands.max(1) as f64;
         let connections_a_command =
             shared.counts.handshakes as f64 / shared.counts.commands.max(1) as f64;
         // One login costs what it costs with its command, less that command.
-        let per_login = each(cost.cpu_ns);
+        let per_login = each(all(cost));
         let command =
             (per_command - per_login * connections_a_command) / (1.0 - connections_a_command);
         let (forked, forked_round) = of(processes)?;
-        let per_forked = forked_round.server_cost.as_ref()?.cpu_ns as f64
-            / forked.counts.handshakes.max(1) as f64;
+        let per_forked =
+            all(forked_round.server_cost.as_ref()?) as f64 / forked.counts.handshakes.max(1) as f64;
         let target = &alone.manifest.as_ref()?.target;
         Some(Readings {
             cores: self.cores,
@@ -282,22 +292,47 @@ fn spread(alone: &Scope) -> f64 {
     ((quartile(75.0) - quartile(25.0)) / 1.35 / mean).clamp(0.02, 0.5)
 }
 
-/// The costs under which the model's crowd takes as long to log in as the real one did, and how well all of it fits then.
+/// The costs under which the model's crowd comes and goes as the real one did, and how well all of it fits then. What was read
+/// off is where the search begins: times of a single client contain waits that no processor is busy with, and some of the work of a
+/// login is the kernel's and on nobody's account.
 fn fitted(readings: &Readings) -> Result<(Costs, Fit), SessionError> {
-    let (mut low, mut high) = (0.0, readings.after_keys());
-    let mut best = readings.costs(high / 2.0);
+    let cores = f64::from(readings.cores);
+    let mut costs = readings.costs(readings.after_keys() / 2.0);
+    // All that a login costs the machine, the client's part included.
+    let mut whole = cores * 1e9 / readings.logins_per_s;
+    let mut best: Option<(f64, Costs, Fit)> = None;
     for _ in 0..TRIES {
-        let middle = f64::midpoint(low, high);
-        best = readings.costs(middle);
-        let run = crowd_of(readings, &best)?;
-        let auth = means_of(&run).map_or(0.0, |means| means.auth_ns);
-        if auth < readings.crowded.auth_ns {
-            low = middle;
-        } else {
-            high = middle;
+        let run = crowd_of(readings, &costs)?;
+        let Some(fit) = fit_of(readings, &run) else {
+            break;
+        };
+        let worst = [fit.logins, fit.banner, fit.kex, fit.auth]
+            .map(|ratio| ratio.max(1e-3).ln().abs())
+            .into_iter()
+            .fold(0.0, f64::max);
+        if best.as_ref().is_none_or(|(least, _, _)| worst < *least) {
+            best = Some((worst, costs.clone(), fit));
         }
+        let scaled = |ns: u64, ratio: f64| (ns as f64 / ratio.clamp(0.6, 1.6)).max(1000.0) as u64;
+        costs.start_cpu_ns = scaled(costs.start_cpu_ns, fit.banner);
+        costs.kex_cpu_ns = scaled(costs.kex_cpu_ns, fit.kex);
+        // What the least time of the requests does not hide.
+        let hidden = 2.0 * costs.auth_request_ns as f64;
+        let real = (readings.crowded.auth_ns - hidden).max(hidden * 0.05);
+        let model = (fit.auth * readings.crowded.auth_ns - hidden).max(hidden * 0.05);
+        costs.auth_cpu_ns = scaled(costs.auth_cpu_ns.max(100_000), model / real);
+        whole *= fit.logins.clamp(0.8, 1.25);
+        let known = costs.accept_cpu_ns
+            + costs.fork_cpu_ns
+            + costs.start_cpu_ns
+            + costs.kex_cpu_ns
+            + costs.auth_cpu_ns
+            + costs.exec_cpu_ns;
+        let rest = (whole - readings.client_cpu_ns - known as f64).max(0.0);
+        costs.release_cpu_ns = (rest * RELEASE) as u64;
+        costs.session_cpu_ns = (rest * SESSION) as u64;
+        costs.end_cpu_ns = (rest * (1.0 - RELEASE - SESSION)) as u64;
     }
-    let run = crowd_of(readings, &best)?;
     let none = Fit {
         logins: 0.0,
         banner: 0.0,
@@ -305,23 +340,26 @@ fn fitted(readings: &Readings) -> Result<(Costs, Fit), SessionError> {
         auth: 0.0,
         slot: None,
     };
-    let fit = means_of(&run).map_or(none, |means| {
-        let round = &run.strategies[0].rounds[0];
-        let total = &run.strategies[0].numbers.total;
-        let seconds = round.ended.since(round.started).as_secs_f64();
-        let slot = round
-            .startups
-            .as_ref()
-            .map(|startups| startups.mean * seconds * 1e9 / total.counts.handshakes.max(1) as f64);
-        Fit {
-            logins: total.rate.mean().unwrap_or(0.0) / readings.logins_per_s,
-            banner: means.banner_ns / readings.crowded.banner_ns,
-            kex: means.kex_ns / readings.crowded.kex_ns,
-            auth: means.auth_ns / readings.crowded.auth_ns,
-            slot: slot.zip(readings.slot_ns).map(|(model, real)| model / real),
-        }
-    });
-    Ok((best, fit))
+    Ok(best.map_or((costs, none), |(_, costs, fit)| (costs, fit)))
+}
+
+/// The model's crowd by the real one.
+fn fit_of(readings: &Readings, run: &RunSummary) -> Option<Fit> {
+    let means = means_of(run)?;
+    let round = run.strategies.first()?.rounds.first()?;
+    let total = &run.strategies.first()?.numbers.total;
+    let seconds = round.ended.since(round.started).as_secs_f64();
+    let slot = round
+        .startups
+        .as_ref()
+        .map(|startups| startups.mean * seconds * 1e9 / total.counts.handshakes.max(1) as f64);
+    Some(Fit {
+        logins: total.rate.mean()? / readings.logins_per_s,
+        banner: means.banner_ns / readings.crowded.banner_ns,
+        kex: means.kex_ns / readings.crowded.kex_ns,
+        auth: means.auth_ns / readings.crowded.auth_ns,
+        slot: slot.zip(readings.slot_ns).map(|(model, real)| model / real),
+    })
 }
 
 /// The crowd again, on the model.
