@@ -32,10 +32,9 @@ def sshchurn(*arguments, may_fail=()):
 
 def of_rounds(report):
     """The metrics of each round of the one strategy of a report."""
-    rounds = report["strategies"][0]["rounds"]
     return [
-        {metric: round_["numbers"]["total"][metric] for metric in METRICS}
-        for round_ in rounds
+        {metric: each["numbers"]["total"]["counts"][metric] for metric in METRICS}
+        for each in report["strategies"][0]["per_round"]
     ]
 
 

@@ -57,6 +57,10 @@ pub struct Readings {
     pub crowd: u32,
     /// The same with the crowd.
     pub crowded: StageMeans,
+    /// So many at once, each once.
+    pub rush: u32,
+    /// The same with the rush: it shows how clients and server share the cores when many are there.
+    pub rushed: StageMeans,
     /// Logins a second with the crowd.
     pub logins_per_s: f64,
     /// Logins that were measured with the crowd.
@@ -151,6 +155,8 @@ pub struct Fit {
     pub auth: f64,
     /// Time with a slot held; `null` where that was not measured.
     pub slot: Option<f64>,
+    /// Time from the identification string to the login, in the rush.
+    pub rush: f64,
 }
 
 /// The document.

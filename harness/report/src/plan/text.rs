@@ -253,12 +253,15 @@ fn basis(out: &mut String, report: &PlanReport) {
             );
             let _ = writeln!(
                 out,
-                "The model gives that crowd again with {} logins a second, {} in the key exchange, {} in the login{}.",
+                "The model gives that crowd again with {} logins a second, {} in the key exchange, {} in the login{}; a rush of {} takes {} \
+                 from the identification to the login.",
                 off(fit.logins),
                 off(fit.kex),
                 off(fit.auth),
                 fit.slot
-                    .map_or_else(String::new, |slot| format!(", {} in the slot", off(slot)))
+                    .map_or_else(String::new, |slot| format!(", {} in the slot", off(slot))),
+                readings.rush,
+                off(fit.rush)
             );
         }
     }

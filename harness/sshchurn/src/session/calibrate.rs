@@ -35,6 +35,11 @@ const LARGEST_CROWD: u32 = 64;
 const ALONE: u32 = 16;
 /// Logins of the crowd, for each core.
 const LOGINS_PER_CORE: u32 = 100;
+/// Logins that all begin at once: fewer than the listen queue takes.
+const RUSH: u32 = 100;
+/// What the clients together may weigh against one process of the server's. On one machine they are one group to the scheduler; beside a
+/// container they have as much as all of it.
+const WEIGHTS: [f64; 8] = [0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 1000.0];
 /// Commands for each connection, where they are counted against logins.
 const SHARING: u32 = 10;
 /// Tries of the model.
@@ -104,6 +109,12 @@ impl CalibrationOrder {
                 strategy: true_command,
             },
             Part {
+                name: "rush",
+                tasks: RUSH,
+                at_once: RUSH,
+                strategy: true_command,
+            },
+            Part {
                 name: "commands",
                 tasks: 2 * logins,
                 at_once: crowd * SHARING,
@@ -135,10 +146,11 @@ impl CalibrationOrder {
             }
             runs.push(run);
         }
-        let [alone, crowded, commands, processes] = &runs[..] else {
+        let [alone, crowded, rushed, commands, processes] = &runs[..] else {
             return Ok(Calibrated::Stopped);
         };
-        let Some(readings) = self.readings(crowd, alone, crowded, commands, processes) else {
+        let Some(readings) = self.readings(crowd, alone, crowded, rushed, commands, processes)
+        else {
             return Ok(Calibrated::Not(Unusable::Disturbed {
                 share: 0,
                 least: 85,
@@ -197,6 +209,7 @@ impl CalibrationOrder {
         crowd: u32,
         alone: &RunSummary,
         crowded: &RunSummary,
+        rushed: &RunSummary,
         commands: &RunSummary,
         processes: &RunSummary,
     ) -> Option<Readings> {
@@ -236,6 +249,8 @@ impl CalibrationOrder {
             alone: means(&one)?,
             crowd,
             crowded: means(&many)?,
+            rush: RUSH,
+            rushed: means(&of(rushed)?.0)?,
             logins_per_s: many.rate.mean()?,
             logins,
             server_cpu_ns: per_login,
@@ -339,8 +354,30 @@ fn fitted(readings: &Readings) -> Result<(Costs, Fit), SessionError> {
         kex: 0.0,
         auth: 0.0,
         slot: None,
+        rush: 0.0,
     };
-    Ok(best.map_or((costs, none), |(_, costs, fit)| (costs, fit)))
+    let (mut costs, mut fit) = best.map_or((costs, none), |(_, costs, fit)| (costs, fit));
+    let mut least = f64::INFINITY;
+    for weight in WEIGHTS {
+        let with = Costs {
+            client_weight: weight,
+            ..costs.clone()
+        };
+        let run = again(readings.rush, readings.rush, &with)?;
+        let Some(means) = means_of(&run) else {
+            continue;
+        };
+        let rush =
+            (means.kex_ns + means.auth_ns) / (readings.rushed.kex_ns + readings.rushed.auth_ns);
+        let banner = means.banner_ns / readings.rushed.banner_ns;
+        let off = rush.max(1e-3).ln().abs() + banner.max(1e-3).ln().abs();
+        if off < least {
+            least = off;
+            fit.rush = rush;
+            costs.client_weight = weight;
+        }
+    }
+    Ok((costs, fit))
 }
 
 /// The model's crowd by the real one.
@@ -359,15 +396,21 @@ fn fit_of(readings: &Readings, run: &RunSummary) -> Option<Fit> {
         kex: means.kex_ns / readings.crowded.kex_ns,
         auth: means.auth_ns / readings.crowded.auth_ns,
         slot: slot.zip(readings.slot_ns).map(|(model, real)| model / real),
+        rush: 0.0,
     })
 }
 
 /// The crowd again, on the model.
 fn crowd_of(readings: &Readings, costs: &Costs) -> Result<RunSummary, SessionError> {
+    let logins = u32::try_from(readings.logins).unwrap_or(u32::MAX).max(1);
+    again(logins, readings.crowd, costs)
+}
+
+fn again(tasks: u32, at_once: u32, costs: &Costs) -> Result<RunSummary, SessionError> {
     let scenario = scenario(Part {
-        name: "crowd",
-        tasks: u32::try_from(readings.logins).unwrap_or(u32::MAX).max(1),
-        at_once: readings.crowd,
+        name: "again",
+        tasks,
+        at_once,
         strategy: "kind = \"one-shot\"\ncommand = \"true\"",
     });
     let simulation = Simulation {
