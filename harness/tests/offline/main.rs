@@ -19,6 +19,7 @@ mod interrupted_report;
 mod probe;
 mod reference_runs;
 mod runs;
+mod simulated;
 mod sshd_files;
 mod sweep;
 mod verdicts;

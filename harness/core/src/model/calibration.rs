@@ -61,6 +61,8 @@ pub struct Readings {
     pub rush: u32,
     /// The same with the rush: it shows how clients and server share the cores when many are there.
     pub rushed: StageMeans,
+    /// Mean time with a slot held in the rush, nanoseconds; `null` where the listener has no gauge.
+    pub rush_slot_ns: Option<f64>,
     /// Logins a second with the crowd.
     pub logins_per_s: f64,
     /// Logins that were measured with the crowd.
@@ -113,6 +115,7 @@ impl Readings {
             cores: self.cores,
             clients: ClientPlace::Here,
             client_weight: 1.0,
+            listener_weight: 1.0,
             round_trip_ns: self.round_trip_ns,
             connect_cpu_ns: ns(self.client_cpu_ns * CLIENT_CONNECT),
             accept_cpu_ns: ns(accept),
@@ -157,6 +160,8 @@ pub struct Fit {
     pub slot: Option<f64>,
     /// Time from the identification string to the login, in the rush.
     pub rush: f64,
+    /// Time with a slot held, in the rush; `null` where that was not measured.
+    pub rush_slot: Option<f64>,
 }
 
 /// The document.

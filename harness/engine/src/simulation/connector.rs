@@ -28,8 +28,6 @@ use sshchurn_core::vocabulary::{AttemptOutcome, Close, CommandOutcome, StageFail
 /// First port that connections come from.
 const FIRST_PORT: u32 = 1024;
 const PORTS: u32 = 65_536 - FIRST_PORT;
-/// What sshd says in place of its identification string, from 8.2 to 9.7.
-const REFUSAL: &str = "Exceeded MaxStartups";
 
 /// Makes the server of each round: every round begins on an idle one.
 pub struct SimulatedServers {
@@ -39,6 +37,8 @@ pub struct SimulatedServers {
     pub costs: Costs,
     /// What it says that it is.
     pub identification: String,
+    /// What it says in place of that when it refuses.
+    pub refusal: &'static str,
     /// Its draws follow from this, and from the repetition.
     pub seed: u64,
     /// Whether its log and its gauge are told of.
@@ -72,6 +72,7 @@ pub struct SimulatedRound {
 struct Shared {
     board: Board,
     identification: String,
+    refusal: &'static str,
     exec: Duration,
     process: Duration,
     connections: AtomicU32,
@@ -102,6 +103,7 @@ impl SimulatedServers {
             shared: Arc::new(Shared {
                 board: Board::new(clock, server, witness, grain),
                 identification: self.identification.clone(),
+                refusal: self.refusal,
                 exec: Duration::from_nanos(self.costs.exec_cpu_ns),
                 process: Duration::from_nanos(self.costs.process_cpu_ns),
                 connections: AtomicU32::new(0),
@@ -293,7 +295,7 @@ impl SimulatedConnector {
             match answer {
                 Answer::Refused => {
                     trace.first_byte = Some(now);
-                    trace.text_before = Some(REFUSAL.to_owned());
+                    trace.text_before = Some(self.shared.refusal.to_owned());
                     trace.saw_eof = true;
                 }
                 Answer::Lost => trace.saw_eof = true,

@@ -19,6 +19,7 @@ fn servers(scenario: &Scenario, collector: Collector) -> SimulatedServers {
         settings: ServerSettings::of(scenario.sshd.max_startups),
         costs: Costs::assumed(),
         identification: String::from("SSH-2.0-OpenSSH_9.2"),
+        refusal: "Exceeded MaxStartups",
         seed: scenario.seed,
         witnessed: false,
         collector,

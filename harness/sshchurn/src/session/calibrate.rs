@@ -40,6 +40,8 @@ const RUSH: u32 = 100;
 /// What the clients together may weigh against one process of the server's. On one machine they are one group to the scheduler; beside a
 /// container they have as much as all of it.
 const WEIGHTS: [f64; 8] = [0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 1000.0];
+/// What the listener may weigh against one of the others.
+const LISTENER_WEIGHTS: [f64; 6] = [1.0, 2.0, 4.0, 8.0, 16.0, 64.0];
 /// Commands for each connection, where they are counted against logins.
 const SHARING: u32 = 10;
 /// Tries of the model.
@@ -225,7 +227,6 @@ impl CalibrationOrder {
         let each = |cpu: u64| cpu as f64 / logins.max(1) as f64;
         // In a container not all of a session's processes are waited for by the listener; the control group has them all.
         let all = |cost: &ServerCost| cost.group_cpu_ns.unwrap_or(cost.cpu_ns);
-        let seconds = round.ended.since(round.started).as_secs_f64();
         let cpus = crowded.manifest.as_ref()?.environment.cpus;
         // Over the run, which is the round and a little before it.
         let run_seconds = crowded.ended.0 as f64 / 1e9;
@@ -256,10 +257,8 @@ impl CalibrationOrder {
             server_cpu_ns: per_login,
             listener_cpu_ns: each(cost.listener_cpu_ns?),
             client_cpu_ns: client / logins.max(1) as f64,
-            slot_ns: round
-                .startups
-                .as_ref()
-                .map(|startups| startups.mean * seconds * 1e9 / logins.max(1) as f64),
+            rush_slot_ns: slot_time(rushed),
+            slot_ns: slot_time(crowded),
             command_cpu_ns: command.max(0.0),
             processes_cpu_ns: per_forked - per_login + command,
             // The listener apart, at its most.
@@ -355,12 +354,17 @@ fn fitted(readings: &Readings) -> Result<(Costs, Fit), SessionError> {
         auth: 0.0,
         slot: None,
         rush: 0.0,
+        rush_slot: None,
     };
     let (mut costs, mut fit) = best.map_or((costs, none), |(_, costs, fit)| (costs, fit));
     let mut least = f64::INFINITY;
-    for weight in WEIGHTS {
+    for (listener, client) in LISTENER_WEIGHTS
+        .into_iter()
+        .flat_map(|listener| WEIGHTS.map(|client| (listener, client)))
+    {
         let with = Costs {
-            client_weight: weight,
+            client_weight: client,
+            listener_weight: listener,
             ..costs.clone()
         };
         let run = again(readings.rush, readings.rush, &with)?;
@@ -370,33 +374,46 @@ fn fitted(readings: &Readings) -> Result<(Costs, Fit), SessionError> {
         let rush =
             (means.kex_ns + means.auth_ns) / (readings.rushed.kex_ns + readings.rushed.auth_ns);
         let banner = means.banner_ns / readings.rushed.banner_ns;
-        let off = rush.max(1e-3).ln().abs() + banner.max(1e-3).ln().abs();
+        let slot = slot_time(&run)
+            .zip(readings.rush_slot_ns)
+            .map(|(model, real)| model / real);
+        let off: f64 = [Some(rush), Some(banner), slot]
+            .into_iter()
+            .flatten()
+            .map(|ratio| ratio.max(1e-3).ln().abs())
+            .sum();
         if off < least {
             least = off;
-            fit.rush = rush;
-            costs.client_weight = weight;
+            (fit.rush, fit.rush_slot) = (rush, slot);
+            (costs.listener_weight, costs.client_weight) = (listener, client);
         }
     }
     Ok((costs, fit))
 }
 
+/// Mean time with a slot held, by the listener's gauge: slots in use over time are logins times their time in the slot (Little).
+fn slot_time(run: &RunSummary) -> Option<f64> {
+    let strategy = run.strategies.first()?;
+    let round = strategy.rounds.first()?;
+    let seconds = round.ended.since(round.started).as_secs_f64();
+    let logins = strategy.numbers.total.counts.handshakes.max(1) as f64;
+    Some(round.startups.as_ref()?.mean * seconds * 1e9 / logins)
+}
+
 /// The model's crowd by the real one.
 fn fit_of(readings: &Readings, run: &RunSummary) -> Option<Fit> {
     let means = means_of(run)?;
-    let round = run.strategies.first()?.rounds.first()?;
     let total = &run.strategies.first()?.numbers.total;
-    let seconds = round.ended.since(round.started).as_secs_f64();
-    let slot = round
-        .startups
-        .as_ref()
-        .map(|startups| startups.mean * seconds * 1e9 / total.counts.handshakes.max(1) as f64);
     Some(Fit {
         logins: total.rate.mean()? / readings.logins_per_s,
         banner: means.banner_ns / readings.crowded.banner_ns,
         kex: means.kex_ns / readings.crowded.kex_ns,
         auth: means.auth_ns / readings.crowded.auth_ns,
-        slot: slot.zip(readings.slot_ns).map(|(model, real)| model / real),
+        slot: slot_time(run)
+            .zip(readings.slot_ns)
+            .map(|(model, real)| model / real),
         rush: 0.0,
+        rush_slot: None,
     })
 }
 

@@ -32,6 +32,8 @@ use super::stop::{Interrupts, RunStop, Stage, StopCause};
 const JOBS: &str = "/simulated";
 /// The release whose behaviour a simulated server has unless another is asked for.
 pub const DEFAULT_RELEASE: Release = Release::new(9, 2);
+/// From this release on sshd does not tell a client why it is refused (sshd.c:drop_connection).
+const NO_REASON_SINCE: Release = Release::new(9, 8);
 /// How long a simulated server may take to wind up after a round.
 const IDLE_WITHIN: Duration = Duration::from_secs(30);
 
@@ -170,6 +172,10 @@ impl Model {
             settings: self.settings.clone(),
             costs: self.simulation.costs.clone(),
             identification: self.simulation.identification(),
+            refusal: match self.simulation.release >= NO_REASON_SINCE {
+                true => "Not allowed at this time",
+                false => "Exceeded MaxStartups",
+            },
             seed: self.scenario.seed,
             witnessed: self.witnessed,
             collector: self.collector.clone(),
@@ -207,6 +213,17 @@ impl Model {
         }
         let proven_idle = round.wind_up(&self.time, IDLE_WITHIN);
         round.finish(self.time.now().since(begun));
+        let books = round.books();
+        if proven_idle && books.slot_ns != books.in_slot_ns {
+            // Little's law, with both sides counted on their own.
+            self.collector.record(Event::Warned {
+                text: format!(
+                    "the simulated server's slots do not add up: {} slot-nanoseconds by its gauge, {} by its connections; this is a \
+                     fault of sshchurn, please report it",
+                    books.slot_ns, books.in_slot_ns
+                ),
+            });
+        }
         for name in round.leftovers().names() {
             self.collector.record(Event::DirectoryFound {
                 round: plan.round,
@@ -220,7 +237,7 @@ impl Model {
             inventory_taken: true,
             log_taken: self.witnessed,
         });
-        Ok((end, round.books()))
+        Ok((end, books))
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Costs {
     pub clients: ClientPlace,
     /// What the clients together weigh against one process of the server's, where they share its cores.
     pub client_weight: f64,
+    /// What the listener weighs against one of the other processes: it sleeps much, and is let in soon when it wakes.
+    pub listener_weight: f64,
     /// Time for a packet to the server and back.
     pub round_trip_ns: u64,
     /// The client makes its socket and calls `connect()`.
@@ -66,6 +68,7 @@ impl Costs {
             cores: 2,
             clients: ClientPlace::Elsewhere,
             client_weight: 1.0,
+            listener_weight: 4.0,
             round_trip_ns: 100_000,
             connect_cpu_ns: 50_000,
             accept_cpu_ns: 50_000,

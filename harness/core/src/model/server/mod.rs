@@ -746,7 +746,7 @@ impl SimulatedServer {
             }
         }
         self.turn = Some((index, decision));
-        self.cores.add_server(work as f64, Work::Turn);
+        self.cores.add_listener(work as f64, Work::Turn);
     }
 
     fn turn_over(&mut self) {

@@ -34,6 +34,7 @@ fn costs(cores: u32, start_cpu_ns: u64) -> Costs {
         cores,
         clients: ClientPlace::Elsewhere,
         client_weight: 1.0,
+        listener_weight: 1.0,
         round_trip_ns: 0,
         connect_cpu_ns: 0,
         accept_cpu_ns: 0,
