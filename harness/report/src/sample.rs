@@ -276,6 +276,7 @@ fn reading(round: RoundId, times: u64) -> Event {
         round,
         reading: ServerReading {
             tree_cpu_ns: Some(70_000_000 * times),
+            listener_cpu_ns: Some(3_000_000 * times),
             group_cpu_ns: Some(90_000_000 * times),
             processes: Some(4 + u32::try_from(times).expect("small")),
             memory_bytes: Some(12_000_000 * times),

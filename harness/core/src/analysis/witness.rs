@@ -339,6 +339,7 @@ mod tests {
     fn cost_is_the_growth_of_a_counter_and_the_process_tree_goes_before_the_group() {
         let reading = |tree, group| ServerReading {
             tree_cpu_ns: tree,
+            listener_cpu_ns: tree,
             group_cpu_ns: group,
             processes: Some(3),
             memory_bytes: Some(1000),

@@ -196,7 +196,7 @@ fn time_in_the_slot_adds_up_to_slots_over_time() {
 #[test]
 fn full_listen_queue_makes_the_kernel_drop_syns_and_they_come_again_after_a_second() {
     let slow = Costs {
-        accept_cpu_ns: 100_000_000,
+        accept_cpu_ns: 90_000_000,
         ..costs(1, 1000)
     };
     let mut server = SimulatedServer::new(settings("1000:30:1000"), slow, 1);
