@@ -101,47 +101,57 @@ pub fn search<E>(
         }
         Ok(trials.rounds - trials.held <= may_miss)
     };
-    // In the direction in which the goal gets easier.
-    let at = |step: u64| match wanted {
-        Wanted::Smallest => from + step,
-        Wanted::Largest => to - step,
+    // From the small end outwards in growing strides: small values cost little to try, and the answer is mostly among them.
+    let good = |holds: bool| match wanted {
+        Wanted::Smallest => holds,
+        Wanted::Largest => !holds,
     };
-    let last = to - from;
-    // Steps at which the goal is missed, and met, as far as is known.
-    let (mut missed, mut met) = (None, None);
-    // From the hard end outwards in growing strides: the answer is mostly far nearer to one end than to the other.
-    let mut step = 0;
-    while met.is_none() {
-        if holds(at(step), demand.glance)? {
-            met = Some(step);
-        } else if step == last {
-            return Ok(Found { value: None, tried });
-        } else {
-            missed = Some(step);
-            step = (step * 2).max(1).min(last);
+    let (mut below, mut step) = (None, 0);
+    let mut above = loop {
+        let value = from + step;
+        if good(holds(value, demand.glance)?) {
+            break Some(value);
+        }
+        below = Some(value);
+        if value == to {
+            break None;
+        }
+        step = (step * 2).max(1).min(to - from);
+    };
+    // The edge lies between the last value below it and the first above.
+    while let (Some(low), Some(high)) = (below, above)
+        && high - low > 1
+    {
+        let middle = low.midpoint(high);
+        match good(holds(middle, demand.glance)?) {
+            true => above = Some(middle),
+            false => below = Some(middle),
         }
     }
-    let mut met = met.unwrap_or(last);
-    while met > missed.map_or(0, |missed: u64| missed + 1) {
-        let middle = missed.map_or(0, |missed| missed + 1).midpoint(met);
-        let middle = if middle == met { met - 1 } else { middle };
-        if holds(at(middle), demand.glance)? {
-            met = middle;
-        } else {
-            missed = Some(middle);
-        }
+    let glimpsed = match wanted {
+        Wanted::Smallest => above,
+        Wanted::Largest => below,
+    };
+    // What a glance has found is decided by all rounds, in the direction in which the goal gets easier, then in the other.
+    let easier = |value: u64| match wanted {
+        Wanted::Smallest => (value < to).then(|| value + 1),
+        Wanted::Largest => (value > from).then(|| value - 1),
+    };
+    let harder = |value: u64| match wanted {
+        Wanted::Smallest => (value > from).then(|| value - 1),
+        Wanted::Largest => (value < to).then(|| value + 1),
+    };
+    let mut value = glimpsed;
+    while let Some(tried) = value
+        && !holds(tried, demand.rounds)?
+    {
+        value = easier(tried);
     }
-    // What a glance has found is decided by all rounds.
-    while !holds(at(met), demand.rounds)? {
-        if met == last {
-            return Ok(Found { value: None, tried });
-        }
-        met += 1;
+    while let Some(next) = value.and_then(harder)
+        && holds(next, demand.rounds)?
+    {
+        value = Some(next);
     }
-    while met > 0 && holds(at(met - 1), demand.rounds)? {
-        met -= 1;
-    }
-    let value = Some(at(met));
     Ok(Found { value, tried })
 }
 

@@ -42,7 +42,7 @@ const KNEE: f64 = 0.30;
 const LONGEST_MS: u64 = 3_600_000;
 const STEP_MS: u64 = 100;
 const MOST_ATTEMPTS: u64 = 50;
-const MOST_TASKS: u64 = 100_000;
+const MOST_TASKS: u64 = 10_000;
 
 /// What is to be planned.
 #[derive(Debug, Clone)]
