@@ -2,9 +2,15 @@
 //! again.
 
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
-use crate::driver::{Finished, sshchurn};
+use crate::driver::{Finished, binary, sshchurn, start_command};
+use nix::sys::signal::Signal;
 use serde_json::Value;
+
+/// A round that is under way is computed to its end.
+const SOON: Duration = Duration::from_secs(60);
 
 fn run(folder: &Path, name: &str, arguments: &[&str]) -> Finished {
     let out = folder.join(name);
@@ -253,6 +259,17 @@ fn calibration_of_another_machine_or_day_cannot_say() {
             "{said}"
         );
     }
+}
+
+#[test]
+fn plan_that_is_interrupted_stops_and_nothing_runs_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(binary());
+    command.args(["plan", "--assume", "airflow-68115", "-n", "300"]);
+    let mut running = start_command(command, folder.path().to_owned());
+    running.wait_for("simulating", SOON);
+    running.signal(Signal::SIGINT);
+    assert_eq!(running.finish(SOON).code, Some(130));
 }
 
 fn now() -> u64 {

@@ -200,7 +200,7 @@ fn regime(regime: Regime) -> &'static str {
         }
         Regime::ListenQueue => {
             "The listen queue is the limit: more than 128 connections wait at once, and the kernel makes clients wait 1 s, 3 s, 7 s \
-             before sshd sees them. A larger MaxStartups does not help; a later start of some tasks does."
+             before sshd sees them. A MaxStartups larger than this does not help; a later start of some tasks does."
         }
     }
 }

@@ -96,6 +96,7 @@ fn advice(error: &SessionError) -> String {
         | SessionError::NotSimulated(_)
         | SessionError::NoCalibration { .. }
         | SessionError::Stalled(_)
+        | SessionError::Stopped
         | SessionError::Preflight(_)
         | SessionError::Io { .. }
         | SessionError::Unreadable { .. }
@@ -155,6 +156,7 @@ impl CliError {
                 // Consent is asked for on the command line.
                 SessionError::Server(ServerError::Consent(_)) => ExitCode::Usage,
                 SessionError::Stalled(_) => ExitCode::Inconclusive,
+                SessionError::Stopped => ExitCode::Interrupted,
                 SessionError::Preflight(_)
                 | SessionError::Io { .. }
                 | SessionError::Ledger(_)

@@ -81,14 +81,9 @@ pub(super) async fn command(args: PlanArgs, console: Console) -> Result<ExitCode
         sensitivity: !args.no_sensitivity,
         scenario,
     };
-    // It computes on all cores, and signals are heard meanwhile.
-    let (planning, observer) = (order.clone(), console.clone());
-    let mut report = tokio::task::spawn_blocking(move || planning.plan(&observer))
-        .await
-        .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
-    if interrupts.requested() {
+    let Some(mut report) = order.plan(&interrupts, &console).await? else {
         return Ok(ExitCode::Interrupted);
-    }
+    };
     if let Some(rounds) = args.verify {
         let verification = Verification {
             server,

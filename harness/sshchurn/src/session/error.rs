@@ -65,6 +65,9 @@ pub enum SessionError {
     /// The scenario asks for something that the model does not know.
     #[error(transparent)]
     NotSimulated(#[from] sshchurn_core::model::server::NotSimulated),
+    /// The user has stopped it.
+    #[error("stopped")]
+    Stopped,
     /// The model came to a standstill: a fault of the program's.
     #[error(transparent)]
     Stalled(#[from] sshchurn_engine::simulation::Stalled),

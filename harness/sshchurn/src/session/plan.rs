@@ -16,6 +16,7 @@ use sshchurn_core::model::calibration::Calibration;
 use sshchurn_core::model::server::{ClientPlace, ServerBooks};
 use sshchurn_core::planning::{Demand, Found, Trials, Wanted, search};
 use sshchurn_core::scenario::{ArrivalShape, MaxStartups, Scenario, SlowAuth, SlowAuthShape};
+use sshchurn_engine::StopLevel;
 use sshchurn_report::plan::{
     Answer, Expected, Metric, Neighbour, PLAN_VERSION, PlanReport, Regime, Sensitivity, Setting,
     StrategyPlan, Verified,
@@ -28,7 +29,7 @@ use super::notice::{Notice, Observer};
 use super::order::{RunOrder, parse_thresholds, run_id};
 use super::replay;
 use super::simulate::{Simulation, summary};
-use super::stop::Interrupts;
+use super::stop::{Interrupts, RunStop};
 
 /// Rounds that decide over a value, and those that are enough to pass over one.
 const ROUNDS: u32 = 200;
@@ -91,20 +92,40 @@ struct Round {
 type Rounds = BTreeMap<(u64, u32), Round>;
 
 impl PlanOrder {
-    /// Finds the answer of each strategy.
+    /// Finds the answer of each strategy, on all cores; `None` when the user has stopped it.
     ///
     /// # Errors
     /// [`SessionError`] when the scenario asks for something that the model does not know, or a goal is none.
-    pub fn plan(&self, observer: &dyn Observer) -> Result<PlanReport, SessionError> {
-        let mut strategies = Vec::new();
+    pub async fn plan(
+        &self,
+        interrupts: &Interrupts,
+        observer: &dyn Observer,
+    ) -> Result<Option<PlanReport>, SessionError> {
         for strategy in &self.scenario.strategies {
-            let mut alone = self.scenario.clone();
-            alone.strategies = vec![strategy.clone()];
             observer.notice(Notice::ServerBeingMade(format!(
                 "simulating {}",
                 strategy.name
             )));
-            strategies.push(self.plan_of(&alone)?);
+        }
+        let stop = RunStop::new();
+        let _following = interrupts.follow(&stop);
+        let order = self.clone();
+        // It computes and never waits: threads of its own, so that signals are still heard.
+        let planned = tokio::task::spawn_blocking(move || order.planned(&stop))
+            .await
+            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        match planned {
+            Err(SessionError::Stopped) => Ok(None),
+            planned => planned.map(Some),
+        }
+    }
+
+    fn planned(&self, stop: &RunStop) -> Result<PlanReport, SessionError> {
+        let mut strategies = Vec::new();
+        for strategy in &self.scenario.strategies {
+            let mut alone = self.scenario.clone();
+            alone.strategies = vec![strategy.clone()];
+            strategies.push(self.plan_of(&alone, stop)?);
         }
         let answered = strategies.iter().all(|plan| plan.answer.is_some());
         let exit = match answered {
@@ -131,9 +152,15 @@ impl PlanOrder {
         })
     }
 
-    fn plan_of(&self, scenario: &Scenario) -> Result<StrategyPlan, SessionError> {
+    fn plan_of(&self, scenario: &Scenario, stop: &RunStop) -> Result<StrategyPlan, SessionError> {
         let mut rounds = Rounds::new();
-        let found = self.search(scenario, &self.simulation, self.demand(ROUNDS), &mut rounds)?;
+        let found = self.search(
+            scenario,
+            &self.simulation,
+            self.demand(ROUNDS),
+            &mut rounds,
+            stop,
+        )?;
         let strategy = scenario.strategies[0].name.0.clone();
         let Some(value) = found.value else {
             let easiest = match self.wanted() {
@@ -150,7 +177,7 @@ impl PlanOrder {
             });
         };
         let neighbour = |value: u64, rounds: &mut Rounds| {
-            self.all(scenario, value, ROUNDS, rounds)
+            self.all(scenario, value, ROUNDS, rounds, stop)
                 .map(|trials| Neighbour { value, trials })
         };
         let (from, to) = self.bounds(scenario);
@@ -171,12 +198,13 @@ impl PlanOrder {
                 &self.simulation,
                 half.demand(FEW_ROUNDS),
                 &mut rounds,
+                stop,
             )?
             .value
             .filter(|even| *even != value)
             .map(|value| neighbour(value, &mut rounds))
             .transpose()?;
-        let trials = self.all(scenario, value, ROUNDS, &mut rounds)?;
+        let trials = self.all(scenario, value, ROUNDS, &mut rounds, stop)?;
         let expected = expected(&rounds, value);
         let refused = expected.banner_eof.mean / expected.attempts.mean.max(1.0);
         let regime = match refused {
@@ -186,7 +214,7 @@ impl PlanOrder {
             _ => Regime::Saturated,
         };
         let sensitivity = match self.sensitivity {
-            true => self.sensitivity(scenario)?,
+            true => self.sensitivity(scenario, stop)?,
             false => Vec::new(),
         };
         let max_startups = match self.setting {
@@ -253,6 +281,7 @@ impl PlanOrder {
         simulation: &Simulation,
         demand: Demand,
         rounds: &mut Rounds,
+        stop: &RunStop,
     ) -> Result<Found, SessionError> {
         let (from, to) = self.bounds(scenario);
         let step = self.step();
@@ -260,7 +289,9 @@ impl PlanOrder {
             self.wanted(),
             (from / step, to / step),
             demand,
-            |value, numbers| self.simulate(scenario, simulation, value * step, numbers, rounds),
+            |value, numbers| {
+                self.simulate(scenario, simulation, value * step, numbers, rounds, stop)
+            },
         )?;
         found.value = found.value.map(|value| value * step);
         found.tried = found
@@ -278,8 +309,9 @@ impl PlanOrder {
         value: u64,
         count: u32,
         rounds: &mut Rounds,
+        stop: &RunStop,
     ) -> Result<Trials, SessionError> {
-        let held = self.simulate(scenario, &self.simulation, value, 0..count, rounds)?;
+        let held = self.simulate(scenario, &self.simulation, value, 0..count, rounds, stop)?;
         Ok(Trials {
             rounds: count,
             held,
@@ -294,6 +326,7 @@ impl PlanOrder {
         value: u64,
         numbers: Range<u32>,
         rounds: &mut Rounds,
+        stop: &RunStop,
     ) -> Result<u32, SessionError> {
         let missing: Vec<u32> = numbers
             .clone()
@@ -307,7 +340,7 @@ impl PlanOrder {
         thread::scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(|| {
-                    loop {
+                    while stop.level() == StopLevel::Run {
                         let Some(number) = next.lock().ok().and_then(|mut next| next.next()) else {
                             return;
                         };
@@ -323,6 +356,9 @@ impl PlanOrder {
                 });
             }
         });
+        if stop.level() > StopLevel::Run {
+            return Err(SessionError::Stopped);
+        }
         for (number, round) in results.into_inner().unwrap_or_default() {
             rounds.insert((value, number), round?);
         }
@@ -380,7 +416,11 @@ impl PlanOrder {
     }
 
     /// The same question on longer paths and with slower logins. A small number of rounds: only the direction is meant.
-    fn sensitivity(&self, scenario: &Scenario) -> Result<Vec<Sensitivity>, SessionError> {
+    fn sensitivity(
+        &self,
+        scenario: &Scenario,
+        stop: &RunStop,
+    ) -> Result<Vec<Sensitivity>, SessionError> {
         let mut answers = Vec::new();
         let longer = [20_u64, 100].map(|ms| {
             let mut simulation = self.simulation.clone();
@@ -412,7 +452,7 @@ impl PlanOrder {
                 rounds: GLANCE,
                 glance: GLANCE,
             };
-            let found = self.search(&scenario, &simulation, demand, &mut Rounds::new())?;
+            let found = self.search(&scenario, &simulation, demand, &mut Rounds::new(), stop)?;
             answers.push(Sensitivity {
                 assumption,
                 value: found.value,
@@ -511,7 +551,7 @@ impl PlanOrder {
             .map(|round| round_of(round, &[], &thresholds))
             .collect();
         let mut rounds = Rounds::new();
-        self.all(scenario, value, FEW_ROUNDS, &mut rounds)?;
+        self.all(scenario, value, FEW_ROUNDS, &mut rounds, &RunStop::new())?;
         let mean = |of: fn(&Round) -> f64| {
             let simulated = rounds.values().map(of).sum::<f64>() / rounds.len().max(1) as f64;
             [
