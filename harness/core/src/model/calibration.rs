@@ -208,6 +208,12 @@ pub enum Unusable {
         /// The least.
         least: u32,
     },
+    /// The server does not show what it costs.
+    #[error(
+        "this server does not show what its processes cost, or the harness was not on its machine: calibrate with `--target local` or \
+         `--target docker`"
+    )]
+    Unseen,
     /// Somebody was refused.
     #[error(
         "{0} logins of the calibration were refused, by a limit that is not known: nothing follows from the others"

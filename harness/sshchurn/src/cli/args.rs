@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use sshchurn_core::model::server::ClientPlace;
 use sshchurn_core::release::{InvalidRelease, Release};
 use sshchurn_core::scenario::{MaxStartups, PackageName};
 use sshchurn_core::server_log::Moment;
@@ -482,6 +483,15 @@ pub(super) enum ClientsArg {
     Elsewhere,
     /// On the server's machine, whose cores they share.
     Here,
+}
+
+impl From<ClientsArg> for ClientPlace {
+    fn from(given: ClientsArg) -> Self {
+        match given {
+            ClientsArg::Elsewhere => ClientPlace::Elsewhere,
+            ClientsArg::Here => ClientPlace::Here,
+        }
+    }
 }
 
 /// What goes to stdout of a plan.

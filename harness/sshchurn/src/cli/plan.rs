@@ -8,12 +8,11 @@ use super::server_choice;
 use super::signals;
 use crate::doctor;
 use crate::session::calibrate::{self, Calibrated, CalibrationOrder};
-use crate::session::plan::{PlanOrder, Verification, with_clients};
+use crate::session::plan::{PlanOrder, Verification};
 use crate::session::simulate::Simulation;
 use crate::session::{Interrupts, check_thresholds};
 use sshchurn_core::exit_code::ExitCode;
 use sshchurn_core::model::calibration::Calibration;
-use sshchurn_core::model::server::ClientPlace;
 use sshchurn_report::plan::{self as render, PlanReport, Setting};
 use sshchurn_server::{ServerChoice, ServerOptions};
 
@@ -68,14 +67,11 @@ pub(super) async fn command(args: PlanArgs, console: Console) -> Result<ExitCode
     if let Some(release) = args.release {
         simulation.release = release;
     }
-    let clients = match args.clients {
-        ClientsArg::Here => ClientPlace::Here,
-        ClientsArg::Elsewhere => ClientPlace::Elsewhere,
-    };
+    simulation.costs.clients = args.clients.into();
     let order = PlanOrder {
         setting: setting(args.find),
         reliability: args.reliability,
-        simulation: with_clients(simulation, clients),
+        simulation,
         calibration,
         full_by_start: args.full_by_start,
         sensitivity: !args.no_sensitivity,

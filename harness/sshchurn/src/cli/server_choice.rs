@@ -5,8 +5,7 @@
 use std::net::SocketAddr;
 
 use super::args::{
-    ClientsArg, DockerArgs, ExternalArgs, NetworkArg, OverrideArgs, RunArgs, SimulatedArgs,
-    TargetArg,
+    DockerArgs, ExternalArgs, NetworkArg, OverrideArgs, RunArgs, SimulatedArgs, TargetArg,
 };
 use super::error::CliError;
 use crate::session::calibrate;
@@ -268,10 +267,7 @@ pub(super) fn simulation(
         Some(path) => calibrate::simulation(&calibrate::load(path)?, Some(path.clone())),
         None => Simulation::assumed(),
     };
-    simulation.costs.clients = match args.clients {
-        Some(ClientsArg::Here) => ClientPlace::Here,
-        Some(ClientsArg::Elsewhere) | None => ClientPlace::Elsewhere,
-    };
+    simulation.costs.clients = args.clients.map_or(ClientPlace::Elsewhere, Into::into);
     if let Some(release) = release {
         simulation.release = release;
     }

@@ -153,10 +153,7 @@ impl CalibrationOrder {
         };
         let Some(readings) = self.readings(crowd, alone, crowded, rushed, commands, processes)
         else {
-            return Ok(Calibrated::Not(Unusable::Disturbed {
-                share: 0,
-                least: 85,
-            }));
+            return Ok(Calibrated::Not(Unusable::Unseen));
         };
         tracing::info!(?readings, "calibrated");
         if let Err(unusable) = undisturbed(&readings) {

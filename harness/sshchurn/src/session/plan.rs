@@ -13,7 +13,7 @@ use sshchurn_core::analysis::summary::{RunSummary, StrategySummary};
 use sshchurn_core::exit_code::ExitCode;
 use sshchurn_core::gate::{self, GateOutcome, Threshold};
 use sshchurn_core::model::calibration::Calibration;
-use sshchurn_core::model::server::{ClientPlace, ServerBooks};
+use sshchurn_core::model::server::ServerBooks;
 use sshchurn_core::planning::{Demand, Found, Trials, Wanted, search};
 use sshchurn_core::scenario::{ArrivalShape, MaxStartups, Scenario, SlowAuth, SlowAuthShape};
 use sshchurn_engine::StopLevel;
@@ -88,6 +88,14 @@ struct Round {
     syns_dropped: f64,
 }
 
+/// How simulated rounds are judged: the same for every value that is tried.
+struct Judging {
+    thresholds: Vec<Threshold>,
+    /// A goal is about what only the server's log or gauge can tell.
+    witnessed: bool,
+    stop: RunStop,
+}
+
 /// Every round that was simulated, by value and number.
 type Rounds = BTreeMap<(u64, u32), Round>;
 
@@ -125,7 +133,8 @@ impl PlanOrder {
         for strategy in &self.scenario.strategies {
             let mut alone = self.scenario.clone();
             alone.strategies = vec![strategy.clone()];
-            strategies.push(self.plan_of(&alone, stop)?);
+            let judging = self.judging(&alone, stop.clone())?;
+            strategies.push(self.plan_of(&alone, &judging)?);
         }
         let answered = strategies.iter().all(|plan| plan.answer.is_some());
         let exit = match answered {
@@ -152,14 +161,28 @@ impl PlanOrder {
         })
     }
 
-    fn plan_of(&self, scenario: &Scenario, stop: &RunStop) -> Result<StrategyPlan, SessionError> {
+    /// How rounds of a scenario are judged.
+    fn judging(&self, scenario: &Scenario, stop: RunStop) -> Result<Judging, SessionError> {
+        let thresholds = parse_thresholds(&scenario.gate, &scenario.strategy_names())?;
+        Ok(Judging {
+            witnessed: needs_witness(scenario, &self.simulation, &thresholds)?,
+            thresholds,
+            stop,
+        })
+    }
+
+    fn plan_of(
+        &self,
+        scenario: &Scenario,
+        judging: &Judging,
+    ) -> Result<StrategyPlan, SessionError> {
         let mut rounds = Rounds::new();
         let found = self.search(
             scenario,
             &self.simulation,
             self.demand(ROUNDS),
             &mut rounds,
-            stop,
+            judging,
         )?;
         let strategy = scenario.strategies[0].name.0.clone();
         let Some(value) = found.value else {
@@ -177,7 +200,7 @@ impl PlanOrder {
             });
         };
         let neighbour = |value: u64, rounds: &mut Rounds| {
-            self.all(scenario, value, ROUNDS, rounds, stop)
+            self.all(scenario, value, ROUNDS, rounds, judging)
                 .map(|trials| Neighbour { value, trials })
         };
         let (from, to) = self.bounds(scenario);
@@ -198,13 +221,13 @@ impl PlanOrder {
                 &self.simulation,
                 half.demand(FEW_ROUNDS),
                 &mut rounds,
-                stop,
+                judging,
             )?
             .value
             .filter(|even| *even != value)
             .map(|value| neighbour(value, &mut rounds))
             .transpose()?;
-        let trials = self.all(scenario, value, ROUNDS, &mut rounds, stop)?;
+        let trials = self.all(scenario, value, ROUNDS, &mut rounds, judging)?;
         let expected = expected(&rounds, value);
         let refused = expected.banner_eof.mean / expected.attempts.mean.max(1.0);
         let regime = match refused {
@@ -214,7 +237,7 @@ impl PlanOrder {
             _ => Regime::Saturated,
         };
         let sensitivity = match self.sensitivity {
-            true => self.sensitivity(scenario, stop)?,
+            true => self.sensitivity(scenario, judging)?,
             false => Vec::new(),
         };
         let max_startups = match self.setting {
@@ -281,7 +304,7 @@ impl PlanOrder {
         simulation: &Simulation,
         demand: Demand,
         rounds: &mut Rounds,
-        stop: &RunStop,
+        judging: &Judging,
     ) -> Result<Found, SessionError> {
         let (from, to) = self.bounds(scenario);
         let step = self.step();
@@ -290,7 +313,7 @@ impl PlanOrder {
             (from / step, to / step),
             demand,
             |value, numbers| {
-                self.simulate(scenario, simulation, value * step, numbers, rounds, stop)
+                self.simulate(scenario, simulation, value * step, numbers, rounds, judging)
             },
         )?;
         found.value = found.value.map(|value| value * step);
@@ -309,9 +332,9 @@ impl PlanOrder {
         value: u64,
         count: u32,
         rounds: &mut Rounds,
-        stop: &RunStop,
+        judging: &Judging,
     ) -> Result<Trials, SessionError> {
-        let held = self.simulate(scenario, &self.simulation, value, 0..count, rounds, stop)?;
+        let held = self.simulate(scenario, &self.simulation, value, 0..count, rounds, judging)?;
         Ok(Trials {
             rounds: count,
             held,
@@ -326,29 +349,27 @@ impl PlanOrder {
         value: u64,
         numbers: Range<u32>,
         rounds: &mut Rounds,
-        stop: &RunStop,
+        judging: &Judging,
     ) -> Result<u32, SessionError> {
         let missing: Vec<u32> = numbers
             .clone()
             .filter(|number| !rounds.contains_key(&(value, *number)))
             .collect();
-        let thresholds = parse_thresholds(&scenario.gate, &scenario.strategy_names())?;
         let with = self.applied(scenario, value);
-        let witnessed = needs_witness(&with, simulation, &thresholds)?;
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let (next, results) = (Mutex::new(missing.into_iter()), Mutex::new(Vec::new()));
         thread::scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(|| {
-                    while stop.level() == StopLevel::Run {
+                    while judging.stop.level() == StopLevel::Run {
                         let Some(number) = next.lock().ok().and_then(|mut next| next.next()) else {
                             return;
                         };
                         let mut one = with.clone();
                         one.rounds = 1;
                         one.seed = scenario.seed.wrapping_add(u64::from(number)) & i64::MAX as u64;
-                        let round = summary(&one, simulation, witnessed)
-                            .map(|(run, books)| round_of(&run, &books, &thresholds));
+                        let round = summary(&one, simulation, judging.witnessed)
+                            .map(|(run, books)| round_of(&run, &books, &judging.thresholds));
                         if let Ok(mut results) = results.lock() {
                             results.push((number, round));
                         }
@@ -356,7 +377,7 @@ impl PlanOrder {
                 });
             }
         });
-        if stop.level() > StopLevel::Run {
+        if judging.stop.level() > StopLevel::Run {
             return Err(SessionError::Stopped);
         }
         for (number, round) in results.into_inner().unwrap_or_default() {
@@ -419,7 +440,7 @@ impl PlanOrder {
     fn sensitivity(
         &self,
         scenario: &Scenario,
-        stop: &RunStop,
+        judging: &Judging,
     ) -> Result<Vec<Sensitivity>, SessionError> {
         let mut answers = Vec::new();
         let longer = [20_u64, 100].map(|ms| {
@@ -452,7 +473,7 @@ impl PlanOrder {
                 rounds: GLANCE,
                 glance: GLANCE,
             };
-            let found = self.search(&scenario, &simulation, demand, &mut Rounds::new(), stop)?;
+            let found = self.search(&scenario, &simulation, demand, &mut Rounds::new(), judging)?;
             answers.push(Sensitivity {
                 assumption,
                 value: found.value,
@@ -545,13 +566,13 @@ impl PlanOrder {
         trials: Trials,
         run: &RunSummary,
     ) -> Result<Verified, SessionError> {
-        let thresholds = parse_thresholds(&scenario.gate, &scenario.strategy_names())?;
+        let judging = self.judging(scenario, RunStop::new())?;
         let real: Vec<Round> = rounds_of(run)
             .iter()
-            .map(|round| round_of(round, &[], &thresholds))
+            .map(|round| round_of(round, &[], &judging.thresholds))
             .collect();
         let mut rounds = Rounds::new();
-        self.all(scenario, value, FEW_ROUNDS, &mut rounds, &RunStop::new())?;
+        self.all(scenario, value, FEW_ROUNDS, &mut rounds, &judging)?;
         let mean = |of: fn(&Round) -> f64| {
             let simulated = rounds.values().map(of).sum::<f64>() / rounds.len().max(1) as f64;
             [
@@ -649,11 +670,4 @@ fn expected(rounds: &Rounds, value: u64) -> Expected {
         submit_p99_ns: of(|round| round.submit_p99_ns),
         syns_dropped: of(|round| round.syns_dropped),
     }
-}
-
-/// The same simulation with the clients somewhere else.
-#[must_use]
-pub fn with_clients(mut simulation: Simulation, clients: ClientPlace) -> Simulation {
-    simulation.costs.clients = clients;
-    simulation
 }

@@ -47,16 +47,4 @@ impl ServerBooks {
         self.queue_ns += u128::from(time) * queue as u128;
         self.core_ns += time as f64 * busy;
     }
-
-    /// Mean slots in use.
-    #[must_use]
-    pub fn mean_slots(&self) -> f64 {
-        self.slot_ns as f64 / (self.time_ns as f64).max(1.0)
-    }
-
-    /// Mean time in the slot, nanoseconds, of those that have given theirs back.
-    #[must_use]
-    pub fn mean_time_in_slot_ns(&self) -> Option<f64> {
-        (self.released > 0).then(|| self.in_slot_ns as f64 / self.released as f64)
-    }
 }
