@@ -20,6 +20,8 @@ import tomllib
 
 HERE = pathlib.Path(__file__).resolve().parent
 METRICS = ["attempts", "banner_eof", "handshakes"]
+# Between them the results stand in the file that they are written to.
+MARKS = ("<!-- results -->", "<!-- end of results -->")
 
 
 def sshchurn(*arguments, may_fail=()):
@@ -176,8 +178,10 @@ def main():
         results.append(result)
         print("\n".join(table([result])[2:]), flush=True)
     if results:
-        lines = ["# The model against real servers", "", *summary(results), "", *table(results), ""]
-        given.out.write_text("\n".join(lines))
+        lines = [MARKS[0], "", *summary(results), "", *table(results), "", MARKS[1]]
+        text = given.out.read_text() if given.out.exists() else "\n".join(MARKS)
+        before, rest = text.split(MARKS[0])
+        given.out.write_text(before + "\n".join(lines) + rest.split(MARKS[1])[1])
         print("\n".join(summary(results)))
 
 
