@@ -13,6 +13,8 @@ const RIGHT: f64 = 990.0;
 /// Cells in one line; more tasks take more lines.
 const PER_LINE: usize = 120;
 const LINE: f64 = 16.0;
+/// Most tasks that get a cell of their own: more cells nobody looks at, and the page grows with them.
+const MOST_CELLS: usize = 2_400;
 const ROUND_GAP: f64 = 8.0;
 
 /// How a fate is drawn.
@@ -98,6 +100,11 @@ pub(super) fn figure(report: &RunReport) -> Figure {
     if rounds.is_empty() {
         return figure.without("No task was scheduled.");
     }
+    let cells = rounds.iter().map(|(_, ends)| ends.len()).sum::<usize>() <= MOST_CELLS;
+    if !cells {
+        figure.caption =
+            "One bar for each round: which share of its tasks met which fate.".to_owned();
+    }
     let mut all: BTreeMap<TaskEnd, u64> = BTreeMap::new();
     for end in rounds.iter().flat_map(|(_, ends)| ends.iter()) {
         *all.entry(*end).or_default() += 1;
@@ -127,7 +134,13 @@ pub(super) fn figure(report: &RunReport) -> Figure {
     }
     let lines: usize = rounds
         .iter()
-        .map(|(_, ends)| ends.len().div_ceil(PER_LINE))
+        .map(|(_, ends)| {
+            if cells {
+                ends.len().div_ceil(PER_LINE)
+            } else {
+                1
+            }
+        })
         .sum();
     let height = number(lines as u64) * LINE + number(rounds.len() as u64) * ROUND_GAP + 6.0;
     #[expect(
@@ -146,14 +159,38 @@ pub(super) fn figure(report: &RunReport) -> Figure {
                 Ink::Text,
                 Anchor::End,
             )?;
-            for line in ends.chunks(PER_LINE) {
-                draw_line(canvas, top, line)?;
+            if cells {
+                for line in ends.chunks(PER_LINE) {
+                    draw_line(canvas, top, line)?;
+                    top += LINE;
+                }
+            } else {
+                draw_bar(canvas, top, ends)?;
                 top += LINE;
             }
             top += ROUND_GAP;
         }
         Ok(())
     }))
+}
+
+/// A bar of all tasks of a round, in the order of the legend.
+fn draw_bar(canvas: &Canvas<'_>, top: f64, ends: &[TaskEnd]) -> Result<(), Fault> {
+    let (width, height) = (RIGHT - LEFT, LINE - 2.0);
+    let mut left = LEFT;
+    for (fate, _, ink, cell) in FATES {
+        let count = ends.iter().filter(|end| **end == fate).count();
+        let part = width * number(count as u64) / number(ends.len() as u64);
+        let below = match cell {
+            Cell::Full | Cell::Crossed => 0.0,
+            Cell::Half => height / 2.0,
+        };
+        if count > 0 {
+            canvas.rect((left, top + below), (part, height - below), ink, 1.0)?;
+        }
+        left += part;
+    }
+    Ok(())
 }
 
 fn draw_line(canvas: &Canvas<'_>, top: f64, ends: &[TaskEnd]) -> Result<(), Fault> {
