@@ -4,6 +4,7 @@
 //! Every instant in the ledger comes from here, and nothing that a strategy runs on reads another clock or sleeps by
 //! another one: whoever replaces it replaces time. It must know nothing of ours.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::simulation::VirtualTime;
@@ -16,13 +17,13 @@ use sshchurn_core::quantity::nanoseconds;
 #[derive(Debug, Clone)]
 pub enum RunClock {
     /// Time as it passes, by tokio's timer: a paused test clock pauses it too.
-    Wall(WallClock),
+    Wall(Arc<WallClock>),
     /// Time that jumps to whatever happens next.
     Virtual(VirtualTime),
 }
 
 /// Tokio's clock since a moment.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct WallClock {
     zero: Instant,
     anchor: SystemTime,
@@ -34,21 +35,21 @@ impl RunClock {
     /// Starts a wall clock now and takes the one wall-clock reading of the run.
     #[must_use]
     pub fn start() -> Self {
-        RunClock::Wall(WallClock {
+        RunClock::Wall(Arc::new(WallClock {
             zero: Instant::now(),
             anchor: SystemTime::now(),
             stretch: 1,
-        })
+        }))
     }
 
     /// A wall clock of which one microsecond takes tokio's paused clock a millisecond.
     #[cfg(test)]
     pub(crate) fn start_stretched() -> Self {
-        RunClock::Wall(WallClock {
+        RunClock::Wall(Arc::new(WallClock {
             zero: Instant::now(),
             anchor: SystemTime::now(),
             stretch: 1000,
-        })
+        }))
     }
 
     /// The wall-clock time at which the run clock read zero.

@@ -33,7 +33,7 @@ pub(crate) struct Draws {
     seed: u64,
     stream: u64,
     /// Words of the stream that are used up.
-    drawn: u128,
+    drawn: u64,
 }
 
 impl Draws {
@@ -49,9 +49,9 @@ impl Draws {
     fn draw<T>(&mut self, of: impl FnOnce(&mut ChaCha8Rng) -> T) -> T {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         rng.set_stream(self.stream);
-        rng.set_word_pos(self.drawn);
+        rng.set_word_pos(u128::from(self.drawn));
         let drawn = of(&mut rng);
-        self.drawn = rng.get_word_pos();
+        self.drawn = rng.get_word_pos() as u64;
         drawn
     }
 

@@ -1,35 +1,55 @@
-//! The remote job of one task: its name and its place, from the scenario and the task's draws.
+//! The remote jobs of a round: their names and their place, from the scenario and each task's draws.
 //!
 //! Owns naming. What is done with a job is the strategies', how it reads as shell text the connector's.
 
+use std::sync::Arc;
+
 use super::draws::{Draws, Purpose};
-use crate::ssh::Job;
+use crate::ssh::{Job, JobWork};
 use sshchurn_core::ids::{RoundId, TaskId};
 use sshchurn_core::scenario::Scenario;
 
-/// The job of one task below `base`: named like the provider's, `af_<dag>_<task>_<run>_try<k>_<8 of a-z0-9>`.
-pub(crate) fn of_task(
-    base: &str,
-    scenario: &Scenario,
+/// The jobs of a round: what they have in common, and what their names follow from.
+pub(crate) struct Jobs {
+    work: Arc<JobWork>,
+    name: String,
+    seed: u64,
     repetition: u32,
     round: RoundId,
-    task: TaskId,
-) -> Job {
-    let mut draws = Draws::for_task(scenario.seed, repetition, task, Purpose::Name);
-    let id = format!(
-        "af_{}_t{}_r{}_try1_{}",
-        sanitised(&scenario.name),
-        task,
-        round,
-        draws.token(8)
-    );
-    Job {
-        directory: format!("{}/{id}", base.trim_end_matches('/')),
-        id,
-        duration: scenario.scaled(scenario.job.duration),
-        log_lines: scenario.job.log_lines,
-        log_bytes: scenario.job.log_bytes,
-        exit_code: scenario.job.exit_code,
+}
+
+impl Jobs {
+    /// Those of a round, below `base`.
+    pub(crate) fn of_round(
+        base: &str,
+        scenario: &Scenario,
+        repetition: u32,
+        round: RoundId,
+    ) -> Self {
+        Jobs {
+            work: Arc::new(JobWork {
+                base: base.trim_end_matches('/').to_owned(),
+                duration: scenario.scaled(scenario.job.duration),
+                log_lines: scenario.job.log_lines,
+                log_bytes: scenario.job.log_bytes,
+                exit_code: scenario.job.exit_code,
+            }),
+            name: sanitised(&scenario.name),
+            seed: scenario.seed,
+            repetition,
+            round,
+        }
+    }
+
+    /// The job of one task, named like the provider's: `af_<dag>_<task>_<run>_try<k>_<8 of a-z0-9>`. It is made anew, and the same,
+    /// whenever it is asked for.
+    pub(crate) fn of_task(&self, task: TaskId) -> Job {
+        let mut draws = Draws::for_task(self.seed, self.repetition, task, Purpose::Name);
+        let Jobs { name, round, .. } = self;
+        Job {
+            id: format!("af_{name}_t{task}_r{round}_try1_{}", draws.token(8)).into_boxed_str(),
+            work: Arc::clone(&self.work),
+        }
     }
 }
 

@@ -424,12 +424,12 @@ impl OpenConnection {
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        let trace = self.tap.trace();
+        let (bytes_in, bytes_out) = self.tap.bytes();
         self.collector.record(Event::ConnectionEnded {
             attempt: self.attempt,
             end: self.end,
-            bytes_in: trace.bytes_in,
-            bytes_out: trace.bytes_out,
+            bytes_in,
+            bytes_out,
         });
     }
 }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::future::join;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use tokio::sync::Semaphore;
 
 use super::arrival::intended_starts;
 use super::draws::{Draws, Purpose};
-use super::job;
+use super::job::Jobs;
 use super::link::{IdSource, Link};
 use super::rendezvous::{Rendezvous, Word};
 use super::share::{Part, Share};
@@ -24,6 +24,7 @@ use sshchurn_core::ids::{RoundId, TaskId};
 use sshchurn_core::instant::RunInstant;
 use sshchurn_core::ledger::{Event, RoundEnd};
 use sshchurn_core::scenario::{Life, Scenario, StrategyConfig};
+use sshchurn_core::vocabulary::CleanupPolicy;
 
 /// Between the last preparation and the release: long enough to write all intended starts into the ledger before
 /// the first of them is due.
@@ -135,70 +136,56 @@ impl Engine {
         connector: impl Fn() -> C,
     ) -> RoundEnd {
         let starts = intended_starts(&self.scenario, plan.repetition);
-        let ready = Arc::new(Rendezvous::new(self.scenario.tasks));
-        let others = Arc::new(Rendezvous::new(self.scenario.tasks));
-        let slots = self
-            .scenario
-            .arrival
-            .max_in_flight
-            .map(|limit| Arc::new(Semaphore::new(limit as usize)));
-        let release = Arc::new(Word::new());
-        let kills = kill_times(&self.scenario, plan.repetition);
-        let strategy =
-            Arc::new(Strategy::new(&self.scenario, &plan.strategy).penalised_too(self.may_ban));
-        let mut parts = parts::<C::Session>(&self.scenario, &plan.strategy);
-
-        let mut tasks = FuturesUnordered::new();
-        let mut scheduled = Vec::with_capacity(starts.len());
-        for (index, offset) in starts.into_iter().enumerate() {
-            let task = TaskId(u32::try_from(index).unwrap_or(u32::MAX));
-            let job = job::of_task(
+        let tasks = self.scenario.tasks;
+        let in_flight = self.scenario.arrival.max_in_flight;
+        let strategy = Strategy::new(&self.scenario, &plan.strategy).penalised_too(self.may_ban);
+        let round = Arc::new(Round {
+            number: plan.round,
+            seed: self.scenario.seed,
+            repetition: plan.repetition,
+            strategy,
+            cleanup: plan.strategy.tunables.cleanup,
+            jobs: Jobs::of_round(
                 &self.jobs_directory,
                 &self.scenario,
                 plan.repetition,
                 plan.round,
+            ),
+            ready: Rendezvous::new(tasks),
+            others: Rendezvous::new(tasks),
+            release: Word::new(),
+            slots: in_flight.map(|limit| Arc::new(Semaphore::new(limit as usize))),
+            collector: self.collector.clone(),
+            stop: self.stop.clone(),
+        });
+        let mut kills = kill_times(&self.scenario, plan.repetition).into_iter();
+        let mut parts = parts::<C::Session>(&self.scenario, &plan.strategy);
+        let mut running = FuturesUnordered::new();
+        for (task, offset) in (0..tasks).map(TaskId).zip(starts.iter().copied()) {
+            running.push(spawner.spawn(wait_and_run(Waiting {
+                link: self.link(connector(), plan.round, task),
                 task,
-            );
-            scheduled.push((task, offset, job.id.clone()));
-            let link = self.link(connector(), plan.round, task);
-            let task_plan = TaskPlan {
-                task,
-                job,
-                strategy: Arc::clone(&strategy),
-                cleanup: plan.strategy.tunables.cleanup,
-                kill_after: kills[index],
-                waits: Draws::for_task(self.scenario.seed, plan.repetition, task, Purpose::Waits),
-                part: parts.next(),
-            };
-            tasks.push(spawner.spawn(wait_and_run(Waiting {
-                link,
-                plan: task_plan,
-                round: plan.round,
                 offset,
-                ready: Arc::clone(&ready),
-                others: Arc::clone(&others),
-                release: Arc::clone(&release),
-                slots: slots.clone(),
-                collector: self.collector.clone(),
-                stop: self.stop.clone(),
+                kill_after: kills.next().flatten(),
+                part: parts.next(),
+                round: Arc::clone(&round),
             })));
         }
-
         let begin = async {
-            ready.complete().await;
+            round.ready.complete().await;
             let release_at = self.collector.clock().now() + RELEASE_LEAD;
-            for (task, offset, job_id) in scheduled {
+            for (task, offset) in (0..tasks).map(TaskId).zip(starts) {
                 self.collector.record(Event::TaskScheduled {
                     round: plan.round,
                     task,
                     intended: release_at + offset,
-                    job_id,
+                    job_id: round.jobs.of_task(task).id.into_string(),
                 });
             }
-            release.say(release_at);
+            round.release.say(release_at);
         };
         // Both at once: tasks that nobody else runs come to the barrier only when they are polled here.
-        join(begin, async { while tasks.next().await.is_some() {} }).await;
+        join(begin, async { while running.next().await.is_some() {} }).await;
         match self.stop.level() {
             StopLevel::Run => RoundEnd::Complete,
             StopLevel::Drain => RoundEnd::Drained,
@@ -207,56 +194,94 @@ impl Engine {
     }
 }
 
-struct Waiting<C: Connector> {
-    link: Link<C>,
-    plan: TaskPlan<C::Session>,
-    round: RoundId,
-    offset: Duration,
-    ready: Arc<Rendezvous>,
-    others: Arc<Rendezvous>,
-    release: Arc<Word<RunInstant>>,
+/// What the tasks of a round have in common.
+struct Round {
+    number: RoundId,
+    seed: u64,
+    repetition: u32,
+    strategy: Strategy,
+    cleanup: CleanupPolicy,
+    jobs: Jobs,
+    ready: Rendezvous,
+    others: Rendezvous,
+    release: Word<RunInstant>,
     slots: Option<Arc<Semaphore>>,
     collector: Collector,
     stop: StopSignal,
 }
 
-/// A task from behind the barrier to its end.
-async fn wait_and_run<C: Connector>(mut waiting: Waiting<C>) {
-    // A generator that cannot even make a socket says so again, recorded, at the first attempt.
-    let _ = waiting.link.prepare();
-    waiting.ready.arrive();
-    let release_at = waiting.release.hear().await;
-    let entry = TaskEntry::new(
-        waiting.collector.clone(),
-        waiting.round,
-        waiting.plan.task,
-        waiting.plan.cleanup,
-    );
+impl Round {
+    fn entry(&self, task: TaskId) -> TaskEntry {
+        TaskEntry::new(self.collector.clone(), self.number, task, self.cleanup)
+    }
+}
 
-    let intended = release_at + waiting.offset;
-    let turn = async {
-        waiting.collector.clock().sleep_until(intended).await;
-        match &waiting.slots {
-            Some(slots) => Arc::clone(slots).acquire_owned().await.ok(),
-            None => None,
+/// A task that has not begun: a simulated round may have a million of them.
+struct Waiting<C: Connector> {
+    link: Link<C>,
+    task: TaskId,
+    offset: Duration,
+    kill_after: Option<Duration>,
+    part: Option<Part<C::Session>>,
+    round: Arc<Round>,
+}
+
+/// A task from behind the barrier to its end. What it
+/// does is in a box: while it waits for its turn, it has no room for that.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async function has room twice for what it is given"
+)]
+fn wait_and_run<C: Connector>(
+    mut waiting: Waiting<C>,
+) -> impl Future<Output = ()> + Send + 'static {
+    async move {
+        let part = waiting.part.take();
+        let Waiting {
+            link,
+            task,
+            offset,
+            kill_after,
+            round,
+            ..
+        } = &waiting;
+        // A generator that cannot even make a socket says so again, recorded, at the first attempt.
+        let _ = link.prepare();
+        round.ready.arrive();
+        let intended = round.release.hear().await + *offset;
+        let _slot = {
+            let turn = async {
+                round.collector.clock().sleep_until(intended).await;
+                match &round.slots {
+                    Some(slots) => Arc::clone(slots).acquire_owned().await.ok(),
+                    None => None,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = round.stop.at_least(StopLevel::Drain) => {
+                    // Tasks that hold their slots until all have their answers must not wait for this one.
+                    round.others.arrive();
+                    round.entry(*task).not_started();
+                    return;
+                }
+                slot = turn => slot,
+            }
+        };
+        let entry = round.entry(*task);
+        entry.started();
+        let plan = TaskPlan {
+            job: round.jobs.of_task(*task),
+            kill_after: *kill_after,
+            waits: Draws::for_task(round.seed, round.repetition, *task, Purpose::Waits),
+            part,
+        };
+        tokio::select! {
+            biased;
+            // Dropping the task's future records every open attempt, command and the task itself as interrupted.
+            () = round.stop.at_least(StopLevel::Abort) => {}
+            () = run_task(link, &round.strategy, plan, &round.others, entry).boxed() => {}
         }
-    };
-    let _slot = tokio::select! {
-        biased;
-        () = waiting.stop.at_least(StopLevel::Drain) => {
-            // Tasks that hold their slots until all have their answers must not wait for this one.
-            waiting.others.arrive();
-            entry.not_started();
-            return;
-        }
-        slot = turn => slot,
-    };
-    entry.started();
-    tokio::select! {
-        biased;
-        // Dropping the task's future records every open attempt, command and the task itself as interrupted.
-        () = waiting.stop.at_least(StopLevel::Abort) => {}
-        () = run_task(&waiting.link, &mut waiting.plan, &waiting.others, entry) => {}
     }
 }
 
@@ -277,10 +302,13 @@ fn parts<S: Session>(
 }
 
 /// When each task is killed, after its submission: exactly `killed_share` of the tasks, chosen by their draws, at a
-/// moment before the job can complete.
+/// moment before the job can complete. Empty where none is.
 fn kill_times(scenario: &Scenario, repetition: u32) -> Vec<Option<Duration>> {
     let tasks = scenario.tasks as usize;
     let killed = (scenario.job.killed_share * f64::from(scenario.tasks)).round() as usize;
+    if killed == 0 {
+        return Vec::new();
+    }
     let mut draws: Vec<(f64, Duration)> = (0..scenario.tasks)
         .map(|task| {
             let mut draws = Draws::for_task(scenario.seed, repetition, TaskId(task), Purpose::Kill);

@@ -1,8 +1,10 @@
 //! One task from its start to its end: a job submitted, watched and cleaned up by policy, slots held, or one command run;
 //! killed on purpose or interrupted.
 
-use std::sync::Arc;
+use std::future::ready;
 use std::time::Duration;
+
+use futures::FutureExt;
 
 use super::draws::Draws;
 use super::link::Link;
@@ -16,12 +18,9 @@ use sshchurn_core::ledger::Event;
 use sshchurn_core::scenario::{JobLife, Life};
 use sshchurn_core::vocabulary::{CleanupPolicy, CleanupResult, Phase, TaskFailure, TaskFate};
 
-/// Everything that is decided about a task beforehand.
+/// What is decided about a task beforehand, and is its own.
 pub(crate) struct TaskPlan<S: Session> {
-    pub(crate) task: TaskId,
     pub(crate) job: Job,
-    pub(crate) strategy: Arc<Strategy>,
-    pub(crate) cleanup: CleanupPolicy,
     /// Killed this long after submission; always before the job can complete.
     pub(crate) kill_after: Option<Duration>,
     pub(crate) waits: Draws,
@@ -98,104 +97,117 @@ impl Drop for TaskEntry {
 }
 
 /// Runs a task that has been started to its end. Dropping the future interrupts it.
-pub(crate) async fn run_task<C: Connector>(
-    link: &Link<C>,
-    plan: &mut TaskPlan<C::Session>,
-    others: &Rendezvous,
+///
+/// What a task does is in boxes, each as large as it is: a million tasks that wait for their first connection have no room for what
+/// comes later.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async function has room twice for what it is given"
+)]
+pub(crate) fn run_task<'a, C: Connector>(
+    link: &'a Link<C>,
+    strategy: &'a Strategy,
+    mut plan: TaskPlan<C::Session>,
+    others: &'a Rendezvous,
     mut entry: TaskEntry,
-) {
-    let mut hands = Hands {
-        link,
-        job: &plan.job,
-        waits: &mut plan.waits,
-    };
-    let strategy = &plan.strategy;
-    let jobless = match strategy.life() {
-        Life::Job(life) => {
-            return run_job(life, hands, strategy, plan.cleanup, plan.kill_after, entry).await;
-        }
-        Life::Hold(life) => {
-            let _phase = link.phase(Phase::Submit);
-            strategy.occupy(life, &mut hands, others).await
-        }
-        Life::Once => {
-            let _phase = link.phase(Phase::Submit);
-            strategy.run_once(&mut hands).await
-        }
-        Life::Shared => match plan.part.take() {
-            Some(part) => {
-                let _phase = link.phase(Phase::Submit);
-                strategy.run_shared(&mut hands, part).await
+) -> impl Future<Output = ()> + Send + 'a {
+    async move {
+        let mut hands = Hands {
+            link,
+            job: &plan.job,
+            waits: &mut plan.waits,
+        };
+        let phase = match strategy.life() {
+            Life::Job(life) => {
+                return run_job(life, hands, strategy, plan.kill_after, &mut entry).await;
             }
-            // A round gives every task its part.
-            None => Err(TaskFailure::SubmitConnect),
-        },
-        Life::Failing => strategy.fail(&hands).await,
-        // Programs are started elsewhere, without a connection of ours: one that is given to this side is not run.
-        Life::Program => Err(TaskFailure::ClientStart),
-    };
-    let fate = match jobless {
-        Ok(()) => TaskFate::Succeeded,
-        Err(failure) => TaskFate::Failed { failure },
-    };
-    entry.end(fate, false, CleanupResult::NotRequired);
+            Life::Failing => None,
+            Life::Hold(_) | Life::Once | Life::Shared | Life::Program => {
+                Some(link.phase(Phase::Submit))
+            }
+        };
+        let jobless = match strategy.life() {
+            Life::Hold(life) => strategy.occupy(life, &mut hands, others).boxed(),
+            Life::Once => strategy.run_once(&mut hands).boxed(),
+            Life::Shared => match plan.part.take() {
+                Some(part) => strategy.run_shared(&mut hands, part).boxed(),
+                // A round gives every task its part.
+                None => ready(Err(TaskFailure::SubmitConnect)).boxed(),
+            },
+            Life::Failing => strategy.fail(&hands).boxed(),
+            // Programs are started elsewhere, without a connection of ours: one that is given to this side is not run.
+            Life::Program | Life::Job(_) => ready(Err(TaskFailure::ClientStart)).boxed(),
+        };
+        let jobless = jobless.await;
+        drop(phase);
+        let fate = match jobless {
+            Ok(()) => TaskFate::Succeeded,
+            Err(failure) => TaskFate::Failed { failure },
+        };
+        entry.end(fate, false, CleanupResult::NotRequired);
+    }
 }
 
 /// A task whose life is a job.
-async fn run_job<C: Connector>(
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async function has room twice for what it is given"
+)]
+fn run_job<'a, C: Connector>(
     life: JobLife,
-    mut hands: Hands<'_, C>,
-    strategy: &Strategy,
-    policy: CleanupPolicy,
+    mut hands: Hands<'a, C>,
+    strategy: &'a Strategy,
     kill_after: Option<Duration>,
-    mut entry: TaskEntry,
-) {
-    let link = hands.link;
-    let submitted = {
-        let _phase = link.phase(Phase::Submit);
-        strategy.submit(life, &mut hands).await
-    };
-    if let Err(failure) = submitted {
-        // The provider raises before it defers: nothing is monitored and nothing is cleaned up.
-        entry.end_without_cleanup(TaskFate::Failed { failure });
-        return;
-    }
-
-    let monitored = {
-        let _phase = link.phase(Phase::Poll);
-        let monitor = strategy.monitor(life, &mut hands);
-        match kill_after {
-            None => monitor.await,
-            // Dropping the monitor abandons its connection without a word, as a killed process would.
-            Some(after) => tokio::select! {
-                biased;
-                () = link.pause(after) => Err(TaskFailure::Killed),
-                monitored = monitor => monitored,
-            },
+    entry: &'a mut TaskEntry,
+) -> impl Future<Output = ()> + Send + 'a {
+    async move {
+        let link = hands.link;
+        let submitted = {
+            let _phase = link.phase(Phase::Submit);
+            strategy.submit(life, &mut hands).boxed().await
+        };
+        if let Err(failure) = submitted {
+            // The provider raises before it defers: nothing is monitored and nothing is cleaned up.
+            entry.end_without_cleanup(TaskFate::Failed { failure });
+            return;
         }
-    };
-    let fate = match monitored {
-        Ok(0) => TaskFate::Succeeded,
-        Ok(_) => TaskFate::Failed {
-            failure: TaskFailure::JobExit,
-        },
-        Err(failure) => TaskFate::Failed { failure },
-    };
-    if monitored == Err(TaskFailure::Killed) {
-        entry.end_without_cleanup(fate);
-        return;
-    }
 
-    let required = match policy {
-        CleanupPolicy::Never => false,
-        CleanupPolicy::OnSuccess => fate == TaskFate::Succeeded,
-        CleanupPolicy::Always => true,
-    };
-    let cleanup = if required {
-        let _phase = link.phase(Phase::Cleanup);
-        strategy.cleanup(&mut hands).await
-    } else {
-        CleanupResult::NotRequired
-    };
-    entry.end(fate, required, cleanup);
+        let monitored = {
+            let _phase = link.phase(Phase::Poll);
+            let mut monitor = strategy.monitor(life, &mut hands).boxed();
+            match kill_after {
+                None => monitor.await,
+                // Dropping the monitor abandons its connection without a word, as a killed process would.
+                Some(after) => tokio::select! {
+                    biased;
+                    () = link.pause(after).boxed() => Err(TaskFailure::Killed),
+                    monitored = &mut monitor => monitored,
+                },
+            }
+        };
+        let fate = match monitored {
+            Ok(0) => TaskFate::Succeeded,
+            Ok(_) => TaskFate::Failed {
+                failure: TaskFailure::JobExit,
+            },
+            Err(failure) => TaskFate::Failed { failure },
+        };
+        if monitored == Err(TaskFailure::Killed) {
+            entry.end_without_cleanup(fate);
+            return;
+        }
+
+        let required = match entry.policy {
+            CleanupPolicy::Never => false,
+            CleanupPolicy::OnSuccess => fate == TaskFate::Succeeded,
+            CleanupPolicy::Always => true,
+        };
+        let cleanup = if required {
+            let _phase = link.phase(Phase::Cleanup);
+            strategy.cleanup(&mut hands).boxed().await
+        } else {
+            CleanupResult::NotRequired
+        };
+        entry.end(fate, required, cleanup);
+    }
 }

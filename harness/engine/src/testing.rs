@@ -170,10 +170,14 @@ impl Session for FakeSession {
                 script.started = Some(clock.now());
                 format!("{}\n", job.id)
             }
-            Command::Check(job) if running >= Some(job.duration) => format!("{}\n", job.exit_code),
+            Command::Check(job) if running >= Some(job.work.duration) => {
+                format!("{}\n", job.work.exit_code)
+            }
             Command::Check(_) => String::new(),
             // The whole log is there as soon as the job has ended, nothing before.
-            Command::Size(job) if running >= Some(job.duration) => format!("{}\n", job.log_bytes),
+            Command::Size(job) if running >= Some(job.work.duration) => {
+                format!("{}\n", job.work.log_bytes)
+            }
             Command::Size(_) => "0\n".to_owned(),
             Command::Read { count, .. } => "x".repeat(usize::try_from(count).unwrap()),
             Command::Cleanup(_) => {

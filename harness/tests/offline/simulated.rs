@@ -233,11 +233,11 @@ fn calibration_of_another_machine_or_day_cannot_say() {
     ] {
         let text = format!(
             "{{\"schema_version\":1,\"taken_at_unix_s\":{taken},\"machine\":\"0\",\"target\":\"local\",\"release\":\"OpenSSH_9.2p1\",\
-             \"readings\":{{\"cores\":2,\"round_trip_ns\":100000,\"alone\":{times},\"crowd\":8,\"crowded\":{times},\"rush\":100,\
-             \"rushed\":{times},\"rush_slot_ns\":null,\"logins_per_s\":50.0,\"logins\":200,\"server_cpu_ns\":3.5e7,\"listener_cpu_ns\":1e6,\
-             \"client_cpu_ns\":3e6,\"slot_ns\":null,\"command_cpu_ns\":3e6,\"processes_cpu_ns\":1e7,\
+             \"readings\":{{\"cores\":2,\"round_trip_ns\":100000,\"alone\":{times},\"crowd\":16,\"crowded\":{times},\"rush\":100,\
+             \"rushes\":[],\"logins_per_s\":50.0,\"logins\":200,\"server_cpu_ns\":3.5e7,\"listener_cpu_ns\":1e6,\
+             \"client_cpu_ns\":3e6,\"slot_ns\":null,\"command_ns\":5000000,\"command_cpu_ns\":3e6,\"processes_cpu_ns\":1e7,\
              \"memory_per_login_bytes\":null,\"spread\":0.1}},\"costs\":{},\"fit\":{{\"logins\":1.0,\"banner\":1.0,\"kex\":1.0,\
-             \"auth\":1.0,\"slot\":null,\"rush\":1.0,\"rush_slot\":null}}}}",
+             \"auth\":1.0,\"slot\":null,\"rushes\":[]}}}}",
             costs()
         );
         std::fs::write(&file, text).unwrap();

@@ -39,6 +39,19 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// Of which nobody but the client tells.
+    #[must_use]
+    pub fn alone(client: ClientView) -> Self {
+        Attempt {
+            task: client.task,
+            told: None,
+            client: Some(client),
+            server: None,
+            kernel: None,
+            account: Account::Agreed,
+        }
+    }
+
     /// Of a client that keeps no record: sshd's lines are all there is.
     fn seen_by_server(server: SshdView, owners: &whose::Owners) -> Self {
         let (task, told) = owners.whose(&server).unzip();

@@ -1,12 +1,12 @@
 //! A calibration: what was read off one machine in a short measurement, and the costs of the model that follow from it.
 //!
-//! Owns the document and the arithmetic from readings to costs, but for the one cost that only the model itself can tell. Whether
+//! Owns the document and the arithmetic from readings to costs, but for what only the model itself can tell. Whether
 //! a document may be used, here and now, is decided here too.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::server::{ClientPlace, Costs};
+use super::server::{ClientPlace, Costs, Shares};
 
 /// Version of the document.
 pub const CALIBRATION_VERSION: u32 = 1;
@@ -43,6 +43,65 @@ pub struct StageMeans {
     pub exec_ns: f64,
 }
 
+/// A rush: mean times of its stages.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rush {
+    /// From the TCP connection to the identification string, nanoseconds.
+    pub banner_ns: f64,
+    /// From there to the login, nanoseconds.
+    pub login_ns: f64,
+    /// With a slot held, nanoseconds; `null` where the listener has no gauge.
+    pub slot_ns: Option<f64>,
+}
+
+impl Rush {
+    /// What another one took, by what this one took.
+    #[must_use]
+    pub fn ratios(&self, other: &Rush) -> RushFit {
+        RushFit {
+            banner: other.banner_ns / self.banner_ns,
+            login: other.login_ns / self.login_ns,
+            slot: other
+                .slot_ns
+                .zip(self.slot_ns)
+                .map(|(other, own)| other / own),
+        }
+    }
+}
+
+/// How well the model gives one rush again, each as predicted by measured.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RushFit {
+    /// Time to the identification string.
+    pub banner: f64,
+    /// Time from there to the login.
+    pub login: f64,
+    /// Time with a slot held; `null` where that was not measured.
+    pub slot: Option<f64>,
+}
+
+impl RushFit {
+    fn ratios(self) -> impl Iterator<Item = f64> {
+        [Some(self.banner), Some(self.login), self.slot]
+            .into_iter()
+            .flatten()
+    }
+
+    /// How far off it is: the logarithms of its ratios, added up.
+    #[must_use]
+    pub fn off(self) -> f64 {
+        self.ratios().map(off).sum()
+    }
+}
+
+/// How far a ratio is from one.
+#[must_use]
+pub fn off(ratio: f64) -> f64 {
+    ratio.max(1e-3).ln().abs()
+}
+
 /// What was read off.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -59,10 +118,8 @@ pub struct Readings {
     pub crowded: StageMeans,
     /// So many at once, each once.
     pub rush: u32,
-    /// The same with the rush: it shows how clients and server share the cores when many are there.
-    pub rushed: StageMeans,
-    /// Mean time with a slot held in the rush, nanoseconds; `null` where the listener has no gauge.
-    pub rush_slot_ns: Option<f64>,
+    /// What each of several such rushes took: they show how listener, clients and the others share the cores when many are there.
+    pub rushes: Vec<Rush>,
     /// Logins a second with the crowd.
     pub logins_per_s: f64,
     /// Logins that were measured with the crowd.
@@ -75,6 +132,8 @@ pub struct Readings {
     pub client_cpu_ns: f64,
     /// Mean time with a slot held, nanoseconds, from the listener's gauge; `null` where it has none.
     pub slot_ns: Option<f64>,
+    /// A command on an established connection of an idle server, nanoseconds, median.
+    pub command_ns: u64,
     /// CPU time of the server for one more command on the same connection, nanoseconds.
     pub command_cpu_ns: f64,
     /// CPU time of the server for a command that starts [`PROCESSES`] processes, nanoseconds.
@@ -114,8 +173,7 @@ impl Readings {
         Costs {
             cores: self.cores,
             clients: ClientPlace::Here,
-            client_weight: 1.0,
-            listener_weight: 1.0,
+            shares: vec![Shares::default()],
             round_trip_ns: self.round_trip_ns,
             connect_cpu_ns: ns(self.client_cpu_ns * CLIENT_CONNECT),
             accept_cpu_ns: ns(accept),
@@ -127,11 +185,19 @@ impl Readings {
             auth_cpu_ns: ns(auth_cpu),
             release_cpu_ns: ns(rest * 0.1),
             session_cpu_ns: ns(rest * 0.6),
+            first_command_wait_ns: self.first_command_wait_ns(rest * 0.6),
             exec_cpu_ns: ns(exec),
             process_cpu_ns: ns(process),
             end_cpu_ns: ns(rest * 0.3),
             spread: self.spread,
+            uncertainty: 0.0,
         }
+    }
+
+    /// What the first command of a connection waits beside its work and that of making the session.
+    #[must_use]
+    pub fn first_command_wait_ns(&self, session_cpu_ns: f64) -> u64 {
+        (self.alone.exec_ns - self.command_ns as f64 - session_cpu_ns).max(0.0) as u64
     }
 
     /// What the server computes for a connection after the key exchange, its command apart.
@@ -145,7 +211,7 @@ impl Readings {
 }
 
 /// How well the model gives the crowd's numbers again, each as predicted by measured.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Fit {
     /// Logins a second.
@@ -158,10 +224,24 @@ pub struct Fit {
     pub auth: f64,
     /// Time with a slot held; `null` where that was not measured.
     pub slot: Option<f64>,
-    /// Time from the identification string to the login, in the rush.
-    pub rush: f64,
-    /// Time with a slot held, in the rush; `null` where that was not measured.
-    pub rush_slot: Option<f64>,
+    /// Each rush.
+    pub rushes: Vec<RushFit>,
+}
+
+impl Fit {
+    /// How far off the model is over all that it was fitted to: root mean square of the logarithms of the ratios.
+    #[must_use]
+    pub fn residual(&self) -> f64 {
+        let crowd = [self.logins, self.banner, self.kex, self.auth];
+        let rushes = self.rushes.iter().flat_map(|rush| rush.ratios());
+        let squares: Vec<f64> = crowd
+            .into_iter()
+            .chain(self.slot)
+            .chain(rushes)
+            .map(|ratio| off(ratio).powi(2))
+            .collect();
+        (squares.iter().sum::<f64>() / squares.len() as f64).sqrt()
+    }
 }
 
 /// The document.

@@ -4,6 +4,7 @@
 //! reports hold measured refusals against it.
 
 mod admission;
+pub mod agenda;
 pub mod calibration;
 mod penalties;
 pub mod server;

@@ -33,8 +33,10 @@ const CLEANUP: [(&str, CleanupPolicy); 3] = [
 /// Most bytes that a job may write or a read may ask for: the server's disk is not what is tested.
 const MOST_BYTES: u64 = 1 << 30;
 
-/// Most tasks of a round.
-const MOST_TASKS: usize = 100_000;
+/// Most tasks of a round: of a simulated one. What a real server is asked to bear is bounded before the run.
+const MOST_TASKS: usize = 10_000_000;
+/// Most starts that a scenario lists one by one.
+const MOST_OFFSETS: usize = 100_000;
 
 /// The latest start in a recording: a week.
 const LATEST_OFFSET_MS: u64 = 7 * 24 * 3_600_000;
@@ -267,7 +269,7 @@ fn arrival(table: Table<'_, '_>) -> Option<ArrivalConfig> {
     );
     let size = table.integer("size", 1..=100_000);
     let every = table.positive_duration("every");
-    let offsets = table.offsets_ms("offsets_ms", MOST_TASKS, LATEST_OFFSET_MS);
+    let offsets = table.offsets_ms("offsets_ms", MOST_OFFSETS, LATEST_OFFSET_MS);
     let resolution = table.duration("resolution");
     for (key, given, of) in [
         ("over", over.is_some(), Shape::Ramp),

@@ -47,8 +47,8 @@ pub(super) struct ScenarioFile {
     /// One sentence for lists and reports.
     #[schemars(default)]
     description: String,
-    /// Tasks per round. `recorded` arrivals have their number already.
-    #[schemars(range(min = 1, max = 100_000), default)]
+    /// Tasks per round, 100,000 at most on a real server. `recorded` arrivals have their number already.
+    #[schemars(range(min = 1, max = 10_000_000), default)]
     tasks: u32,
     /// Rounds of each strategy. Default 1.
     #[schemars(default, range(min = 1, max = 1000))]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use rustc_hash::FxHashMap;
 
 use super::log::Witness;
 use crate::clock::RunClock;
@@ -23,13 +23,17 @@ struct Shared {
     /// The server's events reach the clients at multiples of this, nanoseconds.
     grain: u64,
     /// Something was asked, so that the next event may be an earlier one.
-    asked: Notify,
+    #[cfg(test)]
+    asked: tokio::sync::Notify,
     state: Mutex<State>,
 }
 
 struct State {
     server: SimulatedServer,
-    places: Vec<Place>,
+    /// Who waits for the answer to each question.
+    waiting: Vec<Option<Waker>>,
+    /// Answers that nobody has come for yet.
+    answers: FxHashMap<Question, (Answer, Stamps)>,
     witness: Option<Witness>,
 }
 
@@ -40,13 +44,6 @@ impl State {
             witness.tell(self.server.take_notes());
         }
     }
-}
-
-/// Of one question.
-#[derive(Default)]
-struct Place {
-    waiting: Option<Waker>,
-    answer: Option<(Answer, Stamps)>,
 }
 
 impl Board {
@@ -64,10 +61,12 @@ impl Board {
         Board(Arc::new(Shared {
             clock,
             grain,
-            asked: Notify::new(),
+            #[cfg(test)]
+            asked: tokio::sync::Notify::new(),
             state: Mutex::new(State {
                 server,
-                places: Vec::new(),
+                waiting: Vec::new(),
+                answers: FxHashMap::default(),
                 witness,
             }),
         }))
@@ -85,6 +84,12 @@ impl Board {
         Some(next.div_ceil(self.0.grain) * self.0.grain)
     }
 
+    /// Lets the server go on, to `by` at most; when the clients hear of it next, if they do by then.
+    pub(super) fn heard_by(&self, by: u64) -> Option<u64> {
+        let RunInstant(heard) = self.state().server.run_until(RunInstant(by))?;
+        Some(heard.div_ceil(self.0.grain) * self.0.grain)
+    }
+
     /// Something was asked since the last look.
     #[cfg(test)]
     pub(super) async fn asked(&self) {
@@ -96,14 +101,15 @@ impl Board {
         let now = self.0.clock.now();
         let mut wakers = Vec::new();
         let mut state = self.state();
-        let State { server, places, .. } = &mut *state;
+        let State {
+            server,
+            waiting,
+            answers,
+            ..
+        } = &mut *state;
         for (question, answer, stamps) in server.advance(now) {
-            if places.len() <= question.index() {
-                places.resize_with(question.index() + 1, Place::default);
-            }
-            let place = &mut places[question.index()];
-            place.answer = Some((answer, stamps));
-            wakers.extend(place.waiting.take());
+            answers.insert(question, (answer, stamps));
+            wakers.extend(waiting.get_mut(question.index()).and_then(Option::take));
         }
         state.tell();
         drop(state);
@@ -129,6 +135,7 @@ impl Board {
         let done = act(&mut state.server, now);
         state.tell();
         drop(state);
+        #[cfg(test)]
         self.0.asked.notify_one();
         done
     }
@@ -146,13 +153,6 @@ impl Board {
         question: impl FnOnce(&mut SimulatedServer, RunInstant) -> Question,
     ) -> Answered {
         let question = self.act(question);
-        let mut state = self.state();
-        if state.places.len() <= question.index() {
-            state
-                .places
-                .resize_with(question.index() + 1, Place::default);
-        }
-        drop(state);
         Answered {
             board: self.clone(),
             question: Some(question),
@@ -179,22 +179,21 @@ impl Future for Answered {
             return Poll::Pending;
         };
         let mut state = self.board.state();
-        let place = &mut state.places[question.index()];
-        match place.answer.take() {
-            Some(answer) => {
-                state.server.taken(question);
-                drop(state);
-                self.question = None;
-                Poll::Ready(answer)
-            }
-            None => {
-                match &place.waiting {
-                    Some(waker) if waker.will_wake(context.waker()) => {}
-                    _ => place.waiting = Some(context.waker().clone()),
-                }
-                Poll::Pending
-            }
+        if let Some(answer) = state.answers.remove(&question) {
+            state.server.taken(question);
+            drop(state);
+            self.question = None;
+            return Poll::Ready(answer);
         }
+        let waiting = &mut state.waiting;
+        if waiting.len() <= question.index() {
+            waiting.resize(question.index() + 1, None);
+        }
+        match &waiting[question.index()] {
+            Some(waker) if waker.will_wake(context.waker()) => {}
+            _ => waiting[question.index()] = Some(context.waker().clone()),
+        }
+        Poll::Pending
     }
 }
 
@@ -202,9 +201,11 @@ impl Drop for Answered {
     fn drop(&mut self) {
         if let Some(question) = self.question {
             let mut state = self.board.state();
-            // Answered already, and nobody came for it.
-            let answered = state.places[question.index()].answer.take();
-            match answered {
+            if let Some(waker) = state.waiting.get_mut(question.index()) {
+                *waker = None;
+            }
+            match state.answers.remove(&question) {
+                // Answered already, and nobody came for it.
                 Some((answer, _)) => {
                     state.server.taken(question);
                     drop(state);
@@ -213,7 +214,6 @@ impl Drop for Answered {
                     }
                 }
                 None => {
-                    state.places[question.index()] = Place::default();
                     drop(state);
                     self.board.act(|server, now| server.give_up(now, question));
                 }

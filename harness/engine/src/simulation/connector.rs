@@ -23,6 +23,7 @@ use sshchurn_core::model::server::{
     Answer, Asker, ConnectionId, Costs, Deadlines, Dial, OwnWork, Peer, ServerBooks,
     ServerSettings, SimulatedServer, Stamps,
 };
+use sshchurn_core::socket_error::SocketError;
 use sshchurn_core::vocabulary::{AttemptOutcome, Close, CommandOutcome, StageFailure};
 
 /// First port that connections come from.
@@ -90,6 +91,10 @@ impl SimulatedServers {
     pub(super) fn of_round_in_grains(&self, plan: &RoundPlan, grain: u64) -> SimulatedRound {
         let seed = self.seed ^ (u64::from(plan.repetition)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let server = SimulatedServer::new(self.settings.clone(), self.costs.clone(), seed);
+        let [exec, process] = {
+            let costs = server.costs();
+            [costs.exec_cpu_ns, costs.process_cpu_ns].map(Duration::from_nanos)
+        };
         let clock: RunClock = self.collector.clock().clone();
         // The server's own time begins with the run's: it has been idle until now.
         let witness = self.witnessed.then(|| {
@@ -104,8 +109,8 @@ impl SimulatedServers {
                 board: Board::new(clock, server, witness, grain),
                 identification: self.identification.clone(),
                 refusal: self.refusal,
-                exec: Duration::from_nanos(self.costs.exec_cpu_ns),
-                process: Duration::from_nanos(self.costs.process_cpu_ns),
+                exec,
+                process,
                 connections: AtomicU32::new(0),
                 jobs: Leftovers::default(),
             }),
@@ -211,7 +216,9 @@ impl SimulatedConnector {
             // `mkdir`.
             Command::Submit(_) => 1,
             // `cat`, once there is something.
-            Command::Check(job) => u32::from(self.job_ran().is_some_and(|ran| ran >= job.duration)),
+            Command::Check(job) => {
+                u32::from(self.job_ran().is_some_and(|ran| ran >= job.work.duration))
+            }
             // `tail` and `head`.
             Command::Read { .. } => 2,
             Command::Run(text) => u32::from(!matches!(text.trim(), "true" | ":" | "")),
@@ -262,19 +269,19 @@ impl SimulatedConnector {
         silent: bool,
         tap: &Tap,
     ) -> Result<ConnectionId, AttemptOutcome> {
-        tap.connect_called();
         let dial = self.dial(limits, silent);
         let asker = self.asker();
-        let Peer { source, port } = dial.peer;
-        tap.tell(|trace| {
-            trace.local_address = Some(IpAddr::V4(Ipv4Addr::from_bits(source)));
-            trace.local_port = Some(port);
-        });
+        let call = Call {
+            tap,
+            at: tap.now(),
+            peer: dial.peer,
+        };
         let answer = self
             .shared
             .board
             .ask(|server, now| server.dial(now, asker, dial));
         let (answer, stamps) = answer.await;
+        drop(call);
         self.told(tap, &answer, &stamps);
         outcome(answer, &stamps)
     }
@@ -293,14 +300,34 @@ impl SimulatedConnector {
                 trace.identification = Some(self.shared.identification.clone());
             }
             match answer {
-                Answer::Refused => {
+                Answer::Refused { reset } => {
                     trace.first_byte = Some(now);
                     trace.text_before = Some(self.shared.refusal.to_owned());
-                    trace.saw_eof = true;
+                    trace.saw_eof = !reset;
+                    trace.errno = reset.then_some(SocketError::ConnectionReset);
                 }
                 Answer::Lost => trace.saw_eof = true,
                 _ => {}
             }
+        });
+    }
+}
+
+/// A call of `connect()` that is not over. Its tap hears of it when it is: an attempt that waits, of which there may be a million,
+/// then keeps no record but this.
+struct Call<'a> {
+    tap: &'a Tap,
+    at: RunInstant,
+    peer: Peer,
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        let Peer { source, port } = self.peer;
+        self.tap.tell(|trace| {
+            trace.connect_called = Some(self.at);
+            trace.local_address = Some(IpAddr::V4(Ipv4Addr::from_bits(source)));
+            trace.local_port = Some(port);
         });
     }
 }
@@ -312,7 +339,12 @@ fn outcome(answer: Answer, stamps: &Stamps) -> Result<ConnectionId, AttemptOutco
     };
     Err(match answer {
         Answer::In(connection) => return Ok(connection),
-        Answer::Refused => AttemptOutcome::BannerEof { close: Close::Eof },
+        Answer::Refused { reset } => AttemptOutcome::BannerEof {
+            close: match reset {
+                true => Close::Reset,
+                false => Close::Eof,
+            },
+        },
         Answer::Rejected => AttemptOutcome::AuthFailed {
             failure: StageFailure::Rejected,
         },
@@ -435,7 +467,7 @@ impl Session for SimulatedSession {
             Command::Detect => output.stdout.push(b"Linux\n"),
             Command::Submit(job) => {
                 client.job_began.store(now.0 + 1, Relaxed);
-                shared.jobs.lock().insert(job.id.clone());
+                shared.jobs.lock().insert(job.id.to_string());
                 let asker = self.of.asker();
                 // Its shell and the group leader it is started by, a pause for each piece of its log, and the last `mv`.
                 let work = shared.process * (3 + log_pieces(job));
@@ -446,10 +478,14 @@ impl Session for SimulatedSession {
                 output.stdout.push(b"\n");
             }
             Command::Check(job) => {
-                if self.of.job_ran().is_some_and(|ran| ran >= job.duration) {
+                if self
+                    .of
+                    .job_ran()
+                    .is_some_and(|ran| ran >= job.work.duration)
+                {
                     output
                         .stdout
-                        .push(format!("{}\n", job.exit_code).as_bytes());
+                        .push(format!("{}\n", job.work.exit_code).as_bytes());
                 }
             }
             Command::Size(job) => {
@@ -458,7 +494,7 @@ impl Session for SimulatedSession {
             }
             Command::Read { count, .. } => output.stdout.skip(count),
             Command::Cleanup(job) => {
-                shared.jobs.lock().remove(&job.id);
+                shared.jobs.lock().remove(&*job.id);
             }
             Command::Run(_) => {}
         }

@@ -59,16 +59,15 @@ pub fn run<F: Future>(time: &VirtualTime, board: &Board, future: F) -> Result<F:
                 return Ok(output);
             }
         }
-        let next = match (time.next(), board.next()) {
-            (Some(timer), Some(event)) => timer.min(event),
-            (timer, event) => match timer.or(event) {
-                Some(next) => next,
-                None => return Err(Stalled(time.now().0 as f64 / 1e9)),
-            },
+        let timer = time.next();
+        let heard = board.heard_by(timer.unwrap_or(u64::MAX));
+        let Some(next) = heard.or(timer) else {
+            return Err(Stalled(time.now().0 as f64 / 1e9));
         };
-        let next = next.max(time.now().0);
         time.move_to(next);
-        board.advance();
+        if heard.is_some() {
+            board.advance();
+        }
         time.wake();
     }
 }

@@ -1,7 +1,5 @@
 //! The virtual clock: time stands still until somebody moves it, and remembers who waits for which instant.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -10,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::SystemTime;
 
 use sshchurn_core::instant::RunInstant;
+use sshchurn_core::model::agenda::Agenda;
 
 /// A clock that only its executor moves. Clones read the same time.
 #[derive(Debug, Clone)]
@@ -28,19 +27,18 @@ struct Shared {
 struct Timers {
     /// Timers of one instant go off in the order in which they were set.
     set: u64,
-    waiting: BinaryHeap<Reverse<Timer>>,
+    waiting: Agenda<Timer>,
 }
 
 #[derive(Debug)]
 struct Timer {
-    at: u64,
     order: u64,
     waker: Waker,
 }
 
 impl Ord for Timer {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
+        self.order.cmp(&other.order)
     }
 }
 
@@ -105,7 +103,7 @@ impl VirtualTime {
 
     /// The first instant that somebody waits for.
     pub(super) fn next(&self) -> Option<u64> {
-        self.timers().waiting.peek().map(|Reverse(timer)| timer.at)
+        self.timers().waiting.next()
     }
 
     /// Moves the clock.
@@ -117,16 +115,10 @@ impl VirtualTime {
     pub(super) fn wake(&self) {
         let RunInstant(now) = self.now();
         loop {
-            let mut timers = self.timers();
-            match timers.waiting.peek() {
-                Some(Reverse(timer)) if timer.at <= now => {
-                    let timer = timers.waiting.pop();
-                    drop(timers);
-                    if let Some(Reverse(timer)) = timer {
-                        timer.waker.wake();
-                    }
-                }
-                _ => return,
+            let due = self.timers().waiting.take(now);
+            match due {
+                Some(timer) => timer.waker.wake(),
+                None => return,
             }
         }
     }
@@ -158,16 +150,15 @@ impl Future for VirtualSleep {
             .is_some_and(|waker| waker.will_wake(context.waker()));
         if !known {
             let waker = context.waker().clone();
-            let at = self.at;
             {
                 let mut timers = self.time.timers();
                 let order = timers.set;
                 timers.set += 1;
-                timers.waiting.push(Reverse(Timer {
-                    at,
+                let timer = Timer {
                     order,
                     waker: waker.clone(),
-                }));
+                };
+                timers.waiting.put(self.at, timer);
             }
             self.set_for = Some(waker);
         }

@@ -3,6 +3,7 @@
 //! Owns data only. How a command reads as shell text is `shell`'s, so that whoever stands behind the seam without a shell
 //! needs none.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sshchurn_core::vocabulary::Step;
@@ -15,16 +16,31 @@ pub const OUTPUT_LIMIT: usize = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
     /// Name of its directory: letters, digits, `_`. Printed by the submit command.
-    pub id: String,
+    pub id: Box<str>,
+    /// What it does.
+    pub work: Arc<JobWork>,
+}
+
+impl Job {
     /// Absolute path of its directory on the server.
-    pub directory: String,
-    /// How long it runs.
+    #[must_use]
+    pub fn directory(&self) -> String {
+        format!("{}/{}", self.work.base, self.id)
+    }
+}
+
+/// What all jobs of a round do alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobWork {
+    /// Absolute path of the folder of their directories, without a slash at its end.
+    pub base: String,
+    /// How long each runs.
     pub duration: Duration,
-    /// Lines it writes to its log, spread over that time.
+    /// Lines each writes to its log, spread over that time.
     pub log_lines: u32,
-    /// Bytes it writes in all, the line ends among them.
+    /// Bytes each writes in all, the line ends among them.
     pub log_bytes: u64,
-    /// Its exit code.
+    /// The exit code of each.
     pub exit_code: u8,
 }
 

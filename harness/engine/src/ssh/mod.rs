@@ -24,7 +24,7 @@ mod work;
 
 pub use classify::{Severity, severity_of_attempt, severity_of_command};
 pub use client::{ClientError, RusshConnector, RusshSession};
-pub use command::{Captured, Command, CommandOutput, Job, OUTPUT_LIMIT};
+pub use command::{Captured, Command, CommandOutput, Job, JobWork, OUTPUT_LIMIT};
 pub use held::HeldConnection;
 pub use shell::quoted;
 pub(crate) use shell::{log_pieces, log_share};

@@ -34,7 +34,7 @@ pub(super) fn text(command: Command<'_>) -> Cow<'_, str> {
                 offset.saturating_add(1)
             )
         }
-        Command::Cleanup(job) => format!("rm -rf {}", quoted(&job.directory)),
+        Command::Cleanup(job) => format!("rm -rf {}", quoted(&job.directory())),
     })
 }
 
@@ -43,7 +43,7 @@ pub(super) fn text(command: Command<'_>) -> Cow<'_, str> {
 fn submit(job: &Job) -> String {
     let id = quoted(&job.id);
     let script = quoted(&script(job));
-    let directory = quoted(&job.directory);
+    let directory = quoted(&job.directory());
     format!(
         "mkdir -p {directory} && : > {directory}/stdout.log && \
          {{ if command -v setsid >/dev/null 2>&1; \
@@ -55,20 +55,22 @@ fn submit(job: &Job) -> String {
 
 /// A file in the job's directory, quoted.
 fn file(job: &Job, name: &str) -> String {
-    quoted(&format!("{}/{name}", job.directory))
+    quoted(&format!("{}/{name}", job.directory()))
 }
 
 /// What the job does: its pid, its log in pieces spread over its duration, its exit code.
 fn script(job: &Job) -> String {
-    let directory = quoted(&job.directory);
+    let directory = quoted(&job.directory());
     let mut script = format!("echo $$ > {directory}/pid; ");
     let pieces = log_pieces(job);
-    let pause = job.duration.as_secs_f64() / f64::from(pieces);
+    let pause = job.work.duration.as_secs_f64() / f64::from(pieces);
     for piece in 0..pieces {
-        let lines = share(u64::from(job.log_lines), pieces, piece);
+        let lines = share(u64::from(job.work.log_lines), pieces, piece);
         // Every line has one byte for its end; the rest of the bytes is spread over the lines.
         let text = share(
-            job.log_bytes.saturating_sub(u64::from(job.log_lines)),
+            job.work
+                .log_bytes
+                .saturating_sub(u64::from(job.work.log_lines)),
             pieces,
             piece,
         );
@@ -89,31 +91,33 @@ fn script(job: &Job) -> String {
     let _ = write!(
         script,
         "echo {} > {directory}/exit_code.tmp && mv {directory}/exit_code.tmp {directory}/exit_code",
-        job.exit_code
+        job.work.exit_code
     );
     script
 }
 
 /// Pieces that a job's log is written in.
 pub(crate) fn log_pieces(job: &Job) -> u32 {
-    job.log_lines.clamp(1, LOG_PIECES)
+    job.work.log_lines.clamp(1, LOG_PIECES)
 }
 
 /// How much of its log a job has written after `ran`: the piece at its start, and one after each pause.
 pub(crate) fn log_share(job: &Job, ran: std::time::Duration) -> u64 {
     let pieces = log_pieces(job);
-    let begun = match job.duration.is_zero() {
+    let begun = match job.work.duration.is_zero() {
         true => pieces,
         false => {
-            let passed = ran.as_secs_f64() / job.duration.as_secs_f64();
+            let passed = ran.as_secs_f64() / job.work.duration.as_secs_f64();
             (passed * f64::from(pieces)) as u32 + 1
         }
     };
     (0..pieces.min(begun))
         .map(|piece| {
-            let lines = share(u64::from(job.log_lines), pieces, piece);
+            let lines = share(u64::from(job.work.log_lines), pieces, piece);
             let text = share(
-                job.log_bytes.saturating_sub(u64::from(job.log_lines)),
+                job.work
+                    .log_bytes
+                    .saturating_sub(u64::from(job.work.log_lines)),
                 pieces,
                 piece,
             );
@@ -145,18 +149,22 @@ pub fn quoted(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use super::*;
+    use crate::ssh::JobWork;
 
-    fn job(directory: &std::path::Path, lines: u32, bytes: u64) -> Job {
+    fn job(base: &std::path::Path, id: &str, lines: u32, bytes: u64) -> Job {
         Job {
-            id: "job".to_owned(),
-            directory: directory.display().to_string(),
-            duration: Duration::ZERO,
-            log_lines: lines,
-            log_bytes: bytes,
-            exit_code: 3,
+            id: id.into(),
+            work: Arc::new(JobWork {
+                base: base.display().to_string(),
+                duration: Duration::ZERO,
+                log_lines: lines,
+                log_bytes: bytes,
+                exit_code: 3,
+            }),
         }
     }
 
@@ -184,7 +192,7 @@ mod tests {
             (12, 13),
         ] {
             let directory = tempfile::tempdir().expect("temporary directory");
-            let script = script(&job(directory.path(), lines, bytes));
+            let script = script(&job(directory.path(), "", lines, bytes));
             let output = std::process::Command::new("sh")
                 .arg("-c")
                 .arg(&script)
@@ -216,7 +224,7 @@ mod tests {
     fn commands_of_a_job_do_what_their_words_say() {
         let folder = tempfile::tempdir().expect("temporary directory");
         let directory = folder.path().join("it's a job");
-        let job = job(&directory, 2, 11);
+        let job = job(folder.path(), "it's a job", 2, 11);
         assert_eq!(run(Command::Check(&job)), "");
         assert_eq!(run(Command::Size(&job)).trim(), "0");
         // The job itself is run here and waited for: a submitted one is in nobody's hands.

@@ -7,7 +7,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use nix::errno::Errno;
@@ -35,7 +35,8 @@ pub struct Tap {
 struct Shared {
     clock: RunClock,
     identified: Notify,
-    state: Mutex<State>,
+    /// Made when there is something to say: a simulated burst keeps a million taps of which there is not.
+    state: OnceLock<Box<Mutex<State>>>,
 }
 
 #[derive(Default)]
@@ -55,7 +56,7 @@ impl Tap {
             shared: Arc::new(Shared {
                 clock,
                 identified: Notify::new(),
-                state: Mutex::new(State::default()),
+                state: OnceLock::new(),
             }),
         }
     }
@@ -64,6 +65,13 @@ impl Tap {
     #[must_use]
     pub fn trace(&self) -> AttemptTrace {
         self.state().trace.clone()
+    }
+
+    /// Bytes received and sent so far.
+    #[must_use]
+    pub fn bytes(&self) -> (u64, u64) {
+        let state = self.state();
+        (state.trace.bytes_in, state.trace.bytes_out)
     }
 
     /// The run clock, as the tap stamps with it.
@@ -194,6 +202,7 @@ impl Tap {
     fn state(&self) -> MutexGuard<'_, State> {
         self.shared
             .state
+            .get_or_init(Box::default)
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }

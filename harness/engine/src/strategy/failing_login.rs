@@ -23,7 +23,7 @@ pub(super) async fn run<C: Connector>(
     let spacing = spacings[task.0 as usize % spacings.len()];
     let valid = ConnectLimits {
         source: Some(IpAddr::V4(failing_source(round, task))),
-        ..strategy.passing_limits()
+        ..strategy.passing.clone()
     };
     let unknown = ConnectLimits {
         unknown_key: true,

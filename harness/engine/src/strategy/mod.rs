@@ -33,9 +33,16 @@ pub(crate) struct Strategy {
     kind: StrategyKind,
     tunables: Tunables,
     time_scale: f64,
-    monitoring_source: Option<IpAddr>,
-    /// Shared by all tasks that this is cloned for.
-    work: Option<ClientWork>,
+    /// How the submitting side connects: paramiko, with deadlines for connecting and for the identification string, keepalive on in
+    /// both versions.
+    operator: ConnectLimits,
+    /// The same for a connection that is not there long enough to be kept alive, or that says nothing at all. It comes from where
+    /// everything else does.
+    passing: ConnectLimits,
+    /// The monitoring side: asyncssh, with one login timeout over everything.
+    monitor: ConnectLimits,
+    /// The same for a connection that serves one command: without keepalive.
+    monitor_once: ConnectLimits,
     /// The server's, as far as the scenario knows: what a staircase expects.
     max_startups: MaxStartups,
     /// Whether silent clients that leave would be banned, so that a staircase logs in before it lets go.
@@ -60,13 +67,44 @@ impl Strategy {
         ] {
             *wait = scenario.scaled(*wait);
         }
+        let keepalive = Some(tunables.keepalive_interval).filter(|interval| !interval.is_zero());
+        let operator = ConnectLimits {
+            connect: tunables.conn_timeout,
+            banner: tunables.banner_timeout,
+            login: tunables.login_timeout,
+            whole: None,
+            source: None,
+            keepalive,
+            asks_methods: false,
+            unknown_key: false,
+            work: ClientWork::new(tunables.connection_cost, tunables.client_threads),
+        };
+        let passing = ConnectLimits {
+            keepalive: None,
+            asks_methods: true,
+            ..operator.clone()
+        };
+        let monitor = ConnectLimits {
+            connect: tunables.login_timeout,
+            banner: tunables.login_timeout,
+            whole: Some(tunables.login_timeout),
+            source: (!scenario.sshd.monitoring_keywords.is_empty())
+                .then_some(IpAddr::V4(MONITORING_SOURCE)),
+            asks_methods: true,
+            ..operator.clone()
+        };
+        let monitor_once = ConnectLimits {
+            keepalive: None,
+            ..monitor.clone()
+        };
         Strategy {
             kind: config.kind,
-            work: ClientWork::new(tunables.connection_cost, tunables.client_threads),
+            operator,
+            passing,
+            monitor,
+            monitor_once,
             tunables,
             time_scale: scenario.time_scale,
-            monitoring_source: (!scenario.sshd.monitoring_keywords.is_empty())
-                .then_some(IpAddr::V4(MONITORING_SOURCE)),
             max_startups: scenario.sshd.max_startups,
             penalised: scenario.sshd.penalises(),
         }
@@ -145,50 +183,6 @@ impl Strategy {
     /// Removes the job directory.
     pub(crate) async fn cleanup<C: Connector>(&self, hands: &mut Hands<'_, C>) -> CleanupResult {
         operator::cleanup(self, hands).await
-    }
-
-    /// The operator side's deadlines (paramiko): connect and banner apart, keepalive on in both versions.
-    fn operator_limits(&self) -> ConnectLimits {
-        ConnectLimits {
-            connect: self.tunables.conn_timeout,
-            banner: self.tunables.banner_timeout,
-            login: self.tunables.login_timeout,
-            whole: None,
-            source: None,
-            keepalive: self.keepalive(),
-            asks_methods: false,
-            unknown_key: false,
-            work: self.work.clone(),
-        }
-    }
-
-    /// Those of a connection that is not there long enough to be kept alive, or that says nothing at all. It comes from
-    /// where everything else does.
-    fn passing_limits(&self) -> ConnectLimits {
-        ConnectLimits {
-            keepalive: None,
-            asks_methods: true,
-            ..self.operator_limits()
-        }
-    }
-
-    /// The monitoring side's deadlines (asyncssh): one login timeout over everything.
-    fn monitor_limits(&self, keepalive: Option<Duration>) -> ConnectLimits {
-        ConnectLimits {
-            connect: self.tunables.login_timeout,
-            banner: self.tunables.login_timeout,
-            login: self.tunables.login_timeout,
-            whole: Some(self.tunables.login_timeout),
-            source: self.monitoring_source,
-            keepalive,
-            asks_methods: true,
-            unknown_key: false,
-            work: self.work.clone(),
-        }
-    }
-
-    fn keepalive(&self) -> Option<Duration> {
-        Some(self.tunables.keepalive_interval).filter(|interval| !interval.is_zero())
     }
 
     /// A wait fixed in the provider's code, given in seconds, scaled.

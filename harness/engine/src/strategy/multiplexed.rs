@@ -16,8 +16,8 @@ pub(super) async fn run<C: Connector>(
     part: Part<C::Session>,
 ) -> Result<(), TaskFailure> {
     if part.is_first() {
-        let limits = strategy.passing_limits();
-        let connection = operator::connect(strategy, hands, Phase::Submit, &limits).await;
+        let limits = &strategy.passing;
+        let connection = operator::connect(strategy, hands, Phase::Submit, limits).await;
         part.say(connection.ok());
     }
     let ran = match part.hear().await {

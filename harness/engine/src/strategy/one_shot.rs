@@ -12,8 +12,8 @@ pub(super) async fn run<C: Connector>(
     strategy: &Strategy,
     hands: &mut Hands<'_, C>,
 ) -> Result<(), TaskFailure> {
-    let limits = strategy.passing_limits();
-    let session = operator::connect(strategy, hands, Phase::Submit, &limits)
+    let limits = &strategy.passing;
+    let session = operator::connect(strategy, hands, Phase::Submit, limits)
         .await
         .map_err(|_| TaskFailure::SubmitConnect)?;
     let ran = session

@@ -78,8 +78,8 @@ async fn cleanup_round<C: Connector>(
     strategy: &Strategy,
     hands: &mut Hands<'_, C>,
 ) -> CleanupResult {
-    let limits = strategy.operator_limits();
-    let Ok(session) = connect(strategy, hands, Phase::Cleanup, &limits).await else {
+    let limits = &strategy.operator;
+    let Ok(session) = connect(strategy, hands, Phase::Cleanup, limits).await else {
         return CleanupResult::ConnectFailed;
     };
     let removed = session

@@ -18,12 +18,12 @@ pub(super) async fn submit<C: Connector>(
     strategy: &Strategy,
     hands: &mut Hands<'_, C>,
 ) -> Result<(), TaskFailure> {
-    let limits = strategy.operator_limits();
+    let limits = &strategy.operator;
     for (command, within) in [
         (Command::Detect, strategy.tunables.detect_timeout),
         (Command::Submit(hands.job), strategy.tunables.submit_timeout),
     ] {
-        let mut session = operator::connect(strategy, hands, Phase::Submit, &limits)
+        let mut session = operator::connect(strategy, hands, Phase::Submit, limits)
             .await
             .map_err(|_| TaskFailure::SubmitConnect)?;
         let done = operator::submit_step(&mut session, command, within).await;
@@ -148,10 +148,10 @@ async fn once<C: Connector>(
     ordinal: u32,
 ) -> Result<CommandOutput, Severity> {
     // No keepalive on the old monitor's connections.
-    let limits = strategy.monitor_limits(None);
+    let limits = &strategy.monitor_once;
     let session = hands
         .link
-        .connect(Phase::Poll, ordinal, &limits)
+        .connect(Phase::Poll, ordinal, limits)
         .await
         .map_err(|outcome| severity_of_attempt(&outcome))?;
     let result = session

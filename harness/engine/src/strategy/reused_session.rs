@@ -15,10 +15,9 @@ pub(super) async fn submit<C: Connector>(
     strategy: &Strategy,
     hands: &mut Hands<'_, C>,
 ) -> Result<(), TaskFailure> {
-    let mut session =
-        operator::connect(strategy, hands, Phase::Submit, &strategy.operator_limits())
-            .await
-            .map_err(|_| TaskFailure::SubmitConnect)?;
+    let mut session = operator::connect(strategy, hands, Phase::Submit, &strategy.operator)
+        .await
+        .map_err(|_| TaskFailure::SubmitConnect)?;
     let mut done = operator::submit_step(
         &mut session,
         Command::Detect,
@@ -53,8 +52,8 @@ pub(super) async fn monitor<C: Connector>(
             Some(session) => Ok(session),
             None => {
                 tries += 1;
-                let limits = strategy.monitor_limits(strategy.keepalive());
-                let connected = hands.link.connect(Phase::Poll, tries, &limits).await;
+                let limits = &strategy.monitor;
+                let connected = hands.link.connect(Phase::Poll, tries, limits).await;
                 if connected.is_ok() {
                     tries = 0;
                 }

@@ -41,7 +41,7 @@ pub(super) async fn climb<C: Connector>(
     strategy: &Strategy,
     hands: &Hands<'_, C>,
 ) -> Result<(), TaskFailure> {
-    let limits = strategy.passing_limits();
+    let limits = &strategy.passing;
     let shut_from = strategy.max_startups.shut_from();
     let release = Word::new();
     let mut held = FuturesUnordered::new();
@@ -55,7 +55,7 @@ pub(super) async fn climb<C: Connector>(
             biased;
             // A slot was given back behind our back.
             Some(_) = held.next() => break Err(TaskFailure::Monitor),
-            answer = hands.link.hold(Phase::Submit, refused + 1, &limits) => answer,
+            answer = hands.link.hold(Phase::Submit, refused + 1, limits) => answer,
         };
         match answer {
             Ok(connection) => {
@@ -75,7 +75,7 @@ pub(super) async fn climb<C: Connector>(
     for connection in kept {
         // One that leaves before it has authenticated earns its address a penalty, and the next climb would measure that.
         if strategy.penalised {
-            hands.link.log_in(connection, &limits).await;
+            hands.link.log_in(connection, limits).await;
         } else {
             connection.let_go();
         }

@@ -12,8 +12,8 @@ pub(super) async fn occupy<C: Connector>(
     hands: &mut Hands<'_, C>,
     others: &Rendezvous,
 ) -> Result<(), TaskFailure> {
-    let limits = strategy.passing_limits();
-    let answer = hands.link.hold(Phase::Submit, 1, &limits).await;
+    let limits = &strategy.passing;
+    let answer = hands.link.hold(Phase::Submit, 1, limits).await;
     others.arrive();
     let held = answer.map_err(|_| TaskFailure::SubmitConnect)?;
     // Bounded, should a task of the round never get its answer.

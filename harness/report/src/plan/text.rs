@@ -253,15 +253,22 @@ fn basis(out: &mut String, report: &PlanReport) {
             );
             let _ = writeln!(
                 out,
-                "The model gives that crowd again with {} logins a second, {} in the key exchange, {} in the login{}; a rush of {} takes {} \
+                "The model gives that crowd again with {} logins a second, {} in the key exchange, {} in the login{}; {} rushes of {} take {} \
                  from the identification to the login.",
                 off(fit.logins),
                 off(fit.kex),
                 off(fit.auth),
                 fit.slot
                     .map_or_else(String::new, |slot| format!(", {} in the slot", off(slot))),
+                readings.rushes.len(),
                 readings.rush,
-                off(fit.rush)
+                off(fit.rushes.iter().map(|rush| rush.login).sum::<f64>()
+                    / fit.rushes.len().max(1) as f64)
+            );
+            let _ = writeln!(
+                out,
+                "What the model could not fit, it does not know: in each round all work takes more or less than that, by {:.0} % in the mean.",
+                calibration.costs.uncertainty * 100.0
             );
         }
     }
@@ -288,6 +295,7 @@ pub fn explained(report: &PlanReport) -> String {
         ("login: CPU of both requests", costs.auth_cpu_ns),
         ("until the slot is free", costs.release_cpu_ns),
         ("session, slot free by then", costs.session_cpu_ns),
+        ("wait of a first command", costs.first_command_wait_ns),
         ("a command", costs.exec_cpu_ns),
         ("a process more", costs.process_cpu_ns),
         ("end of the connection", costs.end_cpu_ns),

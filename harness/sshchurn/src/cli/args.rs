@@ -143,7 +143,7 @@ pub(super) enum FormatArg {
 #[derive(Debug, Args)]
 pub(super) struct OverrideArgs {
     /// Tasks per round.
-    #[arg(short = 'n', long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(short = 'n', long, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub(super) tasks: Option<u32>,
     /// MaxStartups of the server, `start:rate:full`.
     #[arg(long, value_name = "A:R:B")]

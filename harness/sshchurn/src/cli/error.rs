@@ -93,6 +93,7 @@ fn advice(error: &SessionError) -> String {
         | SessionError::PhaseOfClient { .. }
         | SessionError::ClientNeedsServer { .. }
         | SessionError::SourcesNeedServer { .. }
+        | SessionError::TooManyTasks { .. }
         | SessionError::NotSimulated(_)
         | SessionError::NoCalibration { .. }
         | SessionError::Stalled(_)
@@ -108,7 +109,8 @@ fn advice(error: &SessionError) -> String {
         | SessionError::NothingMeasured(_)
         | SessionError::NoSweep(_)
         | SessionError::SweepUnderWay(_)
-        | SessionError::NoRunDirectory(_) => String::new(),
+        | SessionError::NoRunDirectory(_)
+        | SessionError::NoLedger(_) => String::new(),
         SessionError::OtherSweep { .. } => {
             "\nchoose another `--out`, or the same sweep as there".to_owned()
         }
@@ -141,12 +143,14 @@ impl CliError {
                 SessionError::Thresholds(_)
                 | SessionError::PhaseOfClient { .. }
                 | SessionError::ClientNeedsServer { .. }
+                | SessionError::TooManyTasks { .. }
                 | SessionError::SourcesNeedServer { .. }
                 | SessionError::NotSimulated(_)
                 | SessionError::NoCalibration { .. }
                 | SessionError::Unreadable { .. }
                 | SessionError::Document { .. }
                 | SessionError::NoRunDirectory(_)
+                | SessionError::NoLedger(_)
                 | SessionError::DirectoryNotEmpty(_)
                 | SessionError::OtherExperiment(_)
                 | SessionError::OtherSweep { .. }

@@ -1,6 +1,6 @@
 //! Calibrating: a few short runs on a server that nobody limits, and from their ledgers the costs of the model.
 //!
-//! Owns which runs these are, and the search for the one cost that cannot be read off. The runs are runs like any other, with a
+//! Owns which runs these are, and the search for the costs that cannot be read off. The runs are runs like any other, with a
 //! ledger, laws and checks: what is wrong with them is wrong with the calibration.
 
 use std::fs;
@@ -10,26 +10,25 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 use sshchurn_core::analysis::latency::Stage;
-use sshchurn_core::analysis::summary::{RunSummary, Scope};
+use sshchurn_core::analysis::summary::{RoundSummary, RunSummary, Scope};
 use sshchurn_core::analysis::witness::ServerCost;
 use sshchurn_core::model::calibration::{
-    CALIBRATION_VERSION, Calibration, Fit, Readings, StageMeans, Unusable, undisturbed,
+    CALIBRATION_VERSION, Calibration, Fit, Readings, Rush, RushFit, StageMeans, Unusable, off,
+    undisturbed,
 };
-use sshchurn_core::model::server::Costs;
+use sshchurn_core::model::server::{Costs, Shares};
 use sshchurn_core::release::Release;
 use sshchurn_core::scenario::Scenario;
 use sshchurn_server::{ServerChoice, ServerOptions};
 
-use super::directory::RunDirectory;
 use super::error::SessionError;
 use super::notice::{Notice, Observer};
-use super::order::{RunOrder, run_id};
-use super::replay;
+use super::order::Quietly;
 use super::simulate::{DEFAULT_RELEASE, Simulation, summary};
 use super::stop::Interrupts;
 
 /// Clients at once for each core: enough that no core ever waits for one, and fewer than sshd's default `start`.
-const CROWD_PER_CORE: u32 = 4;
+const CROWD_PER_CORE: u32 = 8;
 const LARGEST_CROWD: u32 = 64;
 /// Logins one after the other.
 const ALONE: u32 = 16;
@@ -37,11 +36,15 @@ const ALONE: u32 = 16;
 const LOGINS_PER_CORE: u32 = 100;
 /// Logins that all begin at once: fewer than the listen queue takes.
 const RUSH: u32 = 100;
+/// How often: no two are alike.
+const RUSHES: u32 = 5;
 /// What the clients together may weigh against one process of the server's. On one machine they are one group to the scheduler; beside a
 /// container they have as much as all of it.
-const WEIGHTS: [f64; 8] = [0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 1000.0];
-/// What the listener may weigh against one of the others.
-const LISTENER_WEIGHTS: [f64; 6] = [1.0, 2.0, 4.0, 8.0, 16.0, 64.0];
+const CLIENTS: [f64; 5] = [1.0, 2.0, 4.0, 10.0, 1000.0];
+/// What the listener may.
+const LISTENERS: [f64; 8] = [0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 8.0];
+/// What a process may that its client's answer has woken.
+const REPLIES: [f64; 4] = [1.0, 2.0, 4.0, 8.0];
 /// Commands for each connection, where they are counted against logins.
 const SHARING: u32 = 10;
 /// Tries of the model.
@@ -79,6 +82,7 @@ struct Part {
     name: &'static str,
     tasks: u32,
     at_once: u32,
+    rounds: u32,
     strategy: &'static str,
 }
 
@@ -102,30 +106,35 @@ impl CalibrationOrder {
                 name: "alone",
                 tasks: ALONE,
                 at_once: 1,
+                rounds: 1,
                 strategy: true_command,
             },
             Part {
                 name: "crowd",
                 tasks: logins,
                 at_once: crowd,
+                rounds: 1,
                 strategy: true_command,
             },
             Part {
                 name: "rush",
                 tasks: RUSH,
                 at_once: RUSH,
+                rounds: RUSHES,
                 strategy: true_command,
             },
             Part {
                 name: "commands",
                 tasks: 2 * logins,
                 at_once: crowd * SHARING,
+                rounds: 1,
                 strategy: "kind = \"multiplexed\"\ncommand = \"true\"\nsessions_per_connection = 10",
             },
             Part {
                 name: "processes",
                 tasks: logins / 2,
                 at_once: crowd,
+                rounds: 1,
                 strategy: "kind = \"one-shot\"\ncommand = \"for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0; done\"",
             },
         ];
@@ -135,7 +144,13 @@ impl CalibrationOrder {
                 "calibrating: {} logins, {} at once ({})",
                 part.tasks, part.at_once, part.name
             )));
-            let Some(run) = self.measure(part, folder.path(), interrupts).await? else {
+            let quietly = Quietly {
+                origin: "calibration",
+                server: self.server,
+                options: &self.options,
+                folder: &folder.path().join(part.name),
+            };
+            let Some(run) = quietly.run(scenario(part), interrupts).await? else {
                 return Ok(Calibrated::Stopped);
             };
             let refused: u64 = run
@@ -176,31 +191,6 @@ impl CalibrationOrder {
             costs,
             fit,
         })))
-    }
-
-    async fn measure(
-        &self,
-        part: Part,
-        folder: &Path,
-        interrupts: &Interrupts,
-    ) -> Result<Option<RunSummary>, SessionError> {
-        let scenario = scenario(part);
-        let order = RunOrder {
-            origin: String::from("calibration"),
-            server: self.server,
-            options: self.options.clone(),
-            simulation: Simulation::assumed(),
-            run_id: run_id(part.name),
-            directory: RunDirectory::create(Some(&folder.join(part.name)), part.name)?,
-            findings: Vec::new(),
-            baseline: None,
-            scenario,
-        };
-        let quiet = |_: Notice| {};
-        if order.run(interrupts, &quiet).await?.is_none() || interrupts.requested() {
-            return Ok(None);
-        }
-        replay::summary(&order.directory).map(Some)
     }
 
     fn readings(
@@ -248,14 +238,14 @@ impl CalibrationOrder {
             crowd,
             crowded: means(&many)?,
             rush: RUSH,
-            rushed: means(&of(rushed)?.0)?,
+            rushes: rushes(rushed),
             logins_per_s: many.rate.mean()?,
             logins,
             server_cpu_ns: per_login,
             listener_cpu_ns: each(cost.listener_cpu_ns?),
             client_cpu_ns: client / logins.max(1) as f64,
-            rush_slot_ns: slot_time(rushed),
-            slot_ns: slot_time(crowded),
+            slot_ns: slot_time(&round),
+            command_ns: target.exec_cost_ns?,
             command_cpu_ns: command.max(0.0),
             processes_cpu_ns: per_forked - per_login + command,
             // The listener apart, at its most.
@@ -273,10 +263,11 @@ fn scenario(part: Part) -> Scenario {
         name,
         tasks,
         at_once,
+        rounds,
         strategy,
     } = part;
     let text = format!(
-        "name = \"{name}\"\ndescription = \"calibration\"\ntasks = {tasks}\nrounds = 1\nmax_duration = \"5m\"\n\
+        "name = \"{name}\"\ndescription = \"calibration\"\ntasks = {tasks}\nrounds = {rounds}\nmax_duration = \"5m\"\n\
          [arrival]\nshape = \"burst\"\nmax_in_flight = {}\n[sshd]\nmax_startups = \"1000:30:1000\"\n[[strategy]]\n{strategy}\n",
         at_once.min(tasks)
     );
@@ -303,12 +294,69 @@ fn spread(alone: &Scope) -> f64 {
     ((quartile(75.0) - quartile(25.0)) / 1.35 / mean).clamp(0.02, 0.5)
 }
 
-/// The costs under which the model's crowd comes and goes as the real one did, and how well all of it fits then. What was read
-/// off is where the search begins: times of a single client contain waits that no processor is busy with, and some of the work of a
-/// login is the kernel's and on nobody's account.
+/// The costs and shares under which the model's crowd and its rushes come and go as the real ones did, and how well all of it fits then.
 fn fitted(readings: &Readings) -> Result<(Costs, Fit), SessionError> {
+    let mut best: Option<(f64, Costs, Fit)> = None;
+    for reply in REPLIES {
+        let Some((crowd_off, costs, crowd)) = fitted_to_crowd(readings, reply)? else {
+            continue;
+        };
+        let mut tried = Vec::new();
+        for (listener, clients) in LISTENERS
+            .into_iter()
+            .flat_map(|listener| CLIENTS.map(|clients| (listener, clients)))
+        {
+            let shares = Shares {
+                listener,
+                reply,
+                clients,
+            };
+            let costs = Costs {
+                shares: vec![shares],
+                ..costs.clone()
+            };
+            let run = again(readings.rush, readings.rush, &costs)?;
+            tried.extend(rushes(&run).into_iter().map(|rush| (shares, rush)));
+        }
+        // Of each real rush, the shares under which the model's is most like it.
+        let alike: Vec<(Shares, RushFit)> = readings
+            .rushes
+            .iter()
+            .filter_map(|real| {
+                let fits = tried
+                    .iter()
+                    .map(|(shares, rush)| (*shares, real.ratios(rush)));
+                fits.min_by(|(_, a), (_, b)| a.off().total_cmp(&b.off()))
+            })
+            .collect();
+        let rush_off: f64 = alike.iter().map(|(_, fit)| fit.off()).sum();
+        let all_off = crowd_off + rush_off / alike.len().max(1) as f64;
+        if best.as_ref().is_none_or(|(least, _, _)| all_off < *least) {
+            let (shares, rushes) = alike.into_iter().unzip();
+            best = Some((all_off, Costs { shares, ..costs }, Fit { rushes, ..crowd }));
+        }
+    }
+    best.map(|(_, mut costs, fit)| {
+        costs.uncertainty = fit.residual();
+        (costs, fit)
+    })
+    .ok_or_else(|| SessionError::NothingMeasured(PathBuf::from("the calibration")))
+}
+
+/// The costs under which the model's crowd comes and goes as the real one did. What was read off is where the search begins: times of a
+/// single client contain waits that no processor is busy with, and some of the work of a login is the kernel's and on nobody's account.
+fn fitted_to_crowd(
+    readings: &Readings,
+    reply: f64,
+) -> Result<Option<(f64, Costs, Fit)>, SessionError> {
     let cores = f64::from(readings.cores);
-    let mut costs = readings.costs(readings.after_keys() / 2.0);
+    let mut costs = Costs {
+        shares: vec![Shares {
+            reply,
+            ..Shares::default()
+        }],
+        ..readings.costs(readings.after_keys() / 2.0)
+    };
     // All that a login costs the machine, the client's part included.
     let mut whole = cores * 1e9 / readings.logins_per_s;
     let mut best: Option<(f64, Costs, Fit)> = None;
@@ -318,11 +366,11 @@ fn fitted(readings: &Readings) -> Result<(Costs, Fit), SessionError> {
             break;
         };
         let worst = [fit.logins, fit.banner, fit.kex, fit.auth]
-            .map(|ratio| ratio.max(1e-3).ln().abs())
+            .map(off)
             .into_iter()
             .fold(0.0, f64::max);
         if best.as_ref().is_none_or(|(least, _, _)| worst < *least) {
-            best = Some((worst, costs.clone(), fit));
+            best = Some((worst, costs.clone(), fit.clone()));
         }
         let scaled = |ns: u64, ratio: f64| (ns as f64 / ratio.clamp(0.6, 1.6)).max(1000.0) as u64;
         costs.start_cpu_ns = scaled(costs.start_cpu_ns, fit.banner);
@@ -343,58 +391,31 @@ fn fitted(readings: &Readings) -> Result<(Costs, Fit), SessionError> {
         costs.release_cpu_ns = (rest * RELEASE) as u64;
         costs.session_cpu_ns = (rest * SESSION) as u64;
         costs.end_cpu_ns = (rest * (1.0 - RELEASE - SESSION)) as u64;
+        costs.first_command_wait_ns = readings.first_command_wait_ns(rest * SESSION);
     }
-    let none = Fit {
-        logins: 0.0,
-        banner: 0.0,
-        kex: 0.0,
-        auth: 0.0,
-        slot: None,
-        rush: 0.0,
-        rush_slot: None,
-    };
-    let (mut costs, mut fit) = best.map_or((costs, none), |(_, costs, fit)| (costs, fit));
-    let mut least = f64::INFINITY;
-    for (listener, client) in LISTENER_WEIGHTS
-        .into_iter()
-        .flat_map(|listener| WEIGHTS.map(|client| (listener, client)))
-    {
-        let with = Costs {
-            client_weight: client,
-            listener_weight: listener,
-            ..costs.clone()
-        };
-        let run = again(readings.rush, readings.rush, &with)?;
-        let Some(means) = means_of(&run) else {
-            continue;
-        };
-        let rush =
-            (means.kex_ns + means.auth_ns) / (readings.rushed.kex_ns + readings.rushed.auth_ns);
-        let banner = means.banner_ns / readings.rushed.banner_ns;
-        let slot = slot_time(&run)
-            .zip(readings.rush_slot_ns)
-            .map(|(model, real)| model / real);
-        let off: f64 = [Some(rush), Some(banner), slot]
-            .into_iter()
-            .flatten()
-            .map(|ratio| ratio.max(1e-3).ln().abs())
-            .sum();
-        if off < least {
-            least = off;
-            (fit.rush, fit.rush_slot) = (rush, slot);
-            (costs.listener_weight, costs.client_weight) = (listener, client);
-        }
-    }
-    Ok((costs, fit))
+    Ok(best)
 }
 
 /// Mean time with a slot held, by the listener's gauge: slots in use over time are logins times their time in the slot (Little).
-fn slot_time(run: &RunSummary) -> Option<f64> {
-    let strategy = run.strategies.first()?;
-    let round = strategy.rounds.first()?;
+fn slot_time(round: &RoundSummary) -> Option<f64> {
     let seconds = round.ended.since(round.started).as_secs_f64();
-    let logins = strategy.numbers.total.counts.handshakes.max(1) as f64;
+    let logins = round.numbers.total.counts.handshakes.max(1) as f64;
     Some(round.startups.as_ref()?.mean * seconds * 1e9 / logins)
+}
+
+/// The rounds of a run, each a rush.
+fn rushes(run: &RunSummary) -> Vec<Rush> {
+    let rounds = run.strategies.iter().flat_map(|strategy| &strategy.rounds);
+    rounds
+        .filter_map(|round| {
+            let means = means(&round.numbers.total)?;
+            Some(Rush {
+                banner_ns: means.banner_ns,
+                login_ns: means.kex_ns + means.auth_ns,
+                slot_ns: slot_time(round),
+            })
+        })
+        .collect()
 }
 
 /// The model's crowd by the real one.
@@ -406,11 +427,10 @@ fn fit_of(readings: &Readings, run: &RunSummary) -> Option<Fit> {
         banner: means.banner_ns / readings.crowded.banner_ns,
         kex: means.kex_ns / readings.crowded.kex_ns,
         auth: means.auth_ns / readings.crowded.auth_ns,
-        slot: slot_time(run)
+        slot: slot_time(run.strategies.first()?.rounds.first()?)
             .zip(readings.slot_ns)
             .map(|(model, real)| model / real),
-        rush: 0.0,
-        rush_slot: None,
+        rushes: Vec::new(),
     })
 }
 
@@ -425,6 +445,7 @@ fn again(tasks: u32, at_once: u32, costs: &Costs) -> Result<RunSummary, SessionE
         name: "again",
         tasks,
         at_once,
+        rounds: 1,
         strategy: "kind = \"one-shot\"\ncommand = \"true\"",
     });
     let simulation = Simulation {

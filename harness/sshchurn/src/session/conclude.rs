@@ -8,10 +8,10 @@ use sshchurn_report::RunReport;
 use sshchurn_report::comparison::CompareReport;
 
 use super::baseline::{self, Baseline};
-use super::directory::RunDirectory;
+use super::directory::{LogExport, RunDirectory};
 use super::error::SessionError;
 use super::notice::{Notice, Observer};
-use super::replay::replay_with_log;
+use super::replay::{Replayed, replay_with_log};
 use super::stop::Interrupts;
 
 /// A run that is over.
@@ -71,6 +71,19 @@ pub async fn conclude(
     };
     // Here and not on a thread that may be left behind: what has begun to be written is finished.
     let (replayed, log) = read?;
+    written(directory, baseline, replayed, Some(log)).map(Some)
+}
+
+/// Compares a report with its baseline and writes all of it down, with the server's log where there is one.
+///
+/// # Errors
+/// [`SessionError`] when an earlier comparison cannot be read. What cannot be written is in the conclusion.
+pub(super) fn written(
+    directory: &RunDirectory,
+    baseline: Option<&Baseline>,
+    replayed: Replayed,
+    log: Option<LogExport>,
+) -> Result<Conclusion, SessionError> {
     let mut report = replayed.report;
     let mut unwritten = Vec::new();
     let comparison = match baseline {
@@ -81,11 +94,11 @@ pub async fn conclude(
         }
         None => baseline::rejoin(directory, replayed.baseline.as_ref(), &mut report)?,
     };
-    unwritten.extend(log.finish().err());
+    unwritten.extend(log.and_then(|log| log.finish().err()));
     unwritten.extend(directory.write_report(&report, &replayed.latencies));
-    Ok(Some(Conclusion {
+    Ok(Conclusion {
         report,
         comparison,
         problems: unwritten.into_iter().map(SessionError::Write).collect(),
-    }))
+    })
 }

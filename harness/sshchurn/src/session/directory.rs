@@ -96,10 +96,10 @@ impl RunDirectory {
     /// [`SessionError::NoRunDirectory`] when there is no ledger in it.
     pub fn open(path: &Path) -> Result<Self, SessionError> {
         let directory = RunDirectory(path.to_path_buf());
-        if directory.has(RunFile::Ledger) {
-            Ok(directory)
-        } else {
-            Err(SessionError::NoRunDirectory(path.to_path_buf()))
+        match (directory.has(RunFile::Ledger), directory.has(RunFile::Json)) {
+            (true, _) => Ok(directory),
+            (false, true) => Err(SessionError::NoLedger(path.to_path_buf())),
+            (false, false) => Err(SessionError::NoRunDirectory(path.to_path_buf())),
         }
     }
 

@@ -15,6 +15,7 @@ use sshchurn_report::json::ReadError;
 use sshchurn_server::ServerError;
 
 use super::directory::RunFile;
+use super::simulate::MOST_RECORDED;
 use crate::doctor::Finding;
 
 /// Why a session could not do its work.
@@ -53,6 +54,16 @@ pub enum SessionError {
         strategy: StrategyName,
         /// What is in the way, and the remedy.
         why: &'static str,
+    },
+    /// More than a real server is asked to bear.
+    #[error(
+        "{tasks} tasks are more than the {most} that a real server is given: ask for fewer (`-n`), or use `--target simulated`"
+    )]
+    TooManyTasks {
+        /// Asked for.
+        tasks: u32,
+        /// At most.
+        most: u32,
     },
     /// A file is no calibration of this version.
     #[error("{} is no calibration of this version of sshchurn", path.display())]
@@ -135,6 +146,12 @@ pub enum SessionError {
     /// Not a run directory.
     #[error("{} is no run directory: there is no {} in it", .0.display(), RunFile::Ledger.name())]
     NoRunDirectory(PathBuf),
+    /// A run directory without what its report could be computed from.
+    #[error(
+        "{} keeps no ledger: a simulated run of more than {MOST_RECORDED} tasks is counted while it happens, and its {} is all there is",
+        .0.display(), RunFile::Json.name()
+    )]
+    NoLedger(PathBuf),
     /// Another sweep is kept there.
     #[error("{} is of another sweep:{}", path.display(), differences.iter().map(|it| format!("\n  {it}")).collect::<String>())]
     OtherSweep {

@@ -2,8 +2,10 @@
 //!
 //! Owns the order and what the manifest says of it. Executing it is `run`'s.
 
+use std::path::Path;
 use std::time::UNIX_EPOCH;
 
+use sshchurn_core::analysis::summary::RunSummary;
 use sshchurn_core::gate::Threshold;
 use sshchurn_core::ids::{RunId, StrategyName};
 use sshchurn_core::manifest::{
@@ -19,7 +21,10 @@ use super::baseline::Baseline;
 use super::clients;
 use super::directory::RunDirectory;
 use super::error::SessionError;
+use super::notice::Notice;
+use super::replay;
 use super::simulate::Simulation;
+use super::stop::Interrupts;
 use crate::doctor::{self, Finding};
 
 /// One run that is to be made.
@@ -66,6 +71,47 @@ impl RunOrder {
             environment: doctor::environment(&self.findings),
             task_keys: task_keys.iter().map(KeyPair::fingerprint).collect(),
         }
+    }
+}
+
+/// A run that is only a means: nobody is told of it, and of it only the numbers are kept.
+pub(super) struct Quietly<'a> {
+    /// Who wants it.
+    pub origin: &'static str,
+    /// On which server.
+    pub server: ServerChoice,
+    /// … and how it is made.
+    pub options: &'a ServerOptions,
+    /// Where it is recorded.
+    pub folder: &'a Path,
+}
+
+impl Quietly<'_> {
+    /// Makes it; `None` when the user has stopped it.
+    ///
+    /// # Errors
+    /// [`SessionError`] when the server cannot be had.
+    pub(super) async fn run(
+        &self,
+        scenario: Scenario,
+        interrupts: &Interrupts,
+    ) -> Result<Option<RunSummary>, SessionError> {
+        let order = RunOrder {
+            origin: self.origin.to_owned(),
+            server: self.server,
+            options: self.options.clone(),
+            simulation: Simulation::assumed(),
+            run_id: run_id(&scenario.name),
+            directory: RunDirectory::create(Some(self.folder), &scenario.name)?,
+            findings: Vec::new(),
+            baseline: None,
+            scenario,
+        };
+        let quiet = |_: Notice| {};
+        if order.run(interrupts, &quiet).await?.is_none() || interrupts.requested() {
+            return Ok(None);
+        }
+        replay::summary(&order.directory).map(Some)
     }
 }
 

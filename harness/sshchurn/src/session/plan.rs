@@ -23,11 +23,9 @@ use sshchurn_report::plan::{
 };
 use sshchurn_server::{ServerChoice, ServerOptions};
 
-use super::directory::RunDirectory;
 use super::error::SessionError;
 use super::notice::{Notice, Observer};
-use super::order::{RunOrder, parse_thresholds, run_id};
-use super::replay;
+use super::order::{Quietly, parse_thresholds};
 use super::simulate::{Simulation, summary};
 use super::stop::{Interrupts, RunStop};
 
@@ -36,7 +34,8 @@ const ROUNDS: u32 = 200;
 const GLANCE: u32 = 40;
 /// Rounds for what is only to be compared.
 const FEW_ROUNDS: u32 = 40;
-/// Of the attempts, refused at most: below the first there is headroom, below the second the knee is near.
+/// Of the attempts, refused at most: below the first there is headroom, below the second the knee is near. More than the first of them
+/// met by a full listen queue, and that is the limit.
 const HEADROOM: f64 = 0.05;
 const KNEE: f64 = 0.30;
 /// Longest stagger and poll interval that are looked at.
@@ -229,9 +228,9 @@ impl PlanOrder {
             .transpose()?;
         let trials = self.all(scenario, value, ROUNDS, &mut rounds, judging)?;
         let expected = expected(&rounds, value);
-        let refused = expected.banner_eof.mean / expected.attempts.mean.max(1.0);
-        let regime = match refused {
-            _ if expected.syns_dropped.mean >= 1.0 => Regime::ListenQueue,
+        let of_attempts = |metric: &Metric| metric.mean / expected.attempts.mean.max(1.0);
+        let regime = match of_attempts(&expected.banner_eof) {
+            _ if of_attempts(&expected.syns_dropped) > HEADROOM => Regime::ListenQueue,
             refused if refused <= HEADROOM => Regime::Headroom,
             refused if refused <= KNEE => Regime::NearTheKnee,
             _ => Regime::Saturated,
@@ -515,8 +514,19 @@ impl PlanOrder {
                     "running {} rounds of {} for real",
                     verification.rounds, strategy.name
                 )));
-                let run = self.run(&alone, value, verification, interrupts).await?;
-                let Some(run) = run else {
+                let folder = tempfile::tempdir().map_err(|source| {
+                    SessionError::io("make a folder", std::path::Path::new("."), source)
+                })?;
+                let quietly = Quietly {
+                    origin: "plan",
+                    server: verification.server,
+                    options: &verification.options,
+                    folder: &folder.path().join("run"),
+                };
+                let mut applied = self.applied(&alone, value);
+                applied.rounds = verification.rounds;
+                applied.max_duration = Duration::from_secs(3600);
+                let Some(run) = quietly.run(applied, interrupts).await? else {
                     return Ok(false);
                 };
                 verified.push(self.compared(&alone, value, trials, &run)?);
@@ -526,37 +536,6 @@ impl PlanOrder {
             }
         }
         Ok(true)
-    }
-
-    async fn run(
-        &self,
-        scenario: &Scenario,
-        value: u64,
-        verification: &Verification,
-        interrupts: &Interrupts,
-    ) -> Result<Option<RunSummary>, SessionError> {
-        let folder = tempfile::tempdir().map_err(|source| {
-            SessionError::io("make a folder", std::path::Path::new("."), source)
-        })?;
-        let mut scenario = self.applied(scenario, value);
-        scenario.rounds = verification.rounds;
-        scenario.max_duration = Duration::from_secs(3600);
-        let order = RunOrder {
-            origin: String::from("plan"),
-            server: verification.server,
-            options: verification.options.clone(),
-            simulation: self.simulation.clone(),
-            run_id: run_id(&scenario.name),
-            directory: RunDirectory::create(Some(&folder.path().join("run")), "run")?,
-            findings: Vec::new(),
-            baseline: None,
-            scenario,
-        };
-        let quiet = |_: Notice| {};
-        if order.run(interrupts, &quiet).await?.is_none() || interrupts.requested() {
-            return Ok(None);
-        }
-        replay::summary(&order.directory).map(Some)
     }
 
     fn compared(

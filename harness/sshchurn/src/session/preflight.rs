@@ -10,14 +10,23 @@ use super::clients;
 use super::error::SessionError;
 use crate::doctor::{self, Finding, Needs, Status};
 
+/// Most tasks of a round on a real server.
+const MOST_TASKS: u32 = 100_000;
+
 /// The checks of the client's side before a run, and of the server's where this machine is its machine too; their findings go into its order.
 ///
 /// # Errors
-/// [`SessionError::Preflight`] when one of them forbids the run.
+/// [`SessionError::Preflight`] when one of them forbids the run, [`SessionError::TooManyTasks`].
 pub fn preflight(scenario: &Scenario, server: ServerChoice) -> Result<Vec<Finding>, SessionError> {
     if server == ServerChoice::Simulated {
         // It opens nothing, and waits for nothing.
         return Ok(Vec::new());
+    }
+    if scenario.tasks > MOST_TASKS {
+        return Err(SessionError::TooManyTasks {
+            tasks: scenario.tasks,
+            most: MOST_TASKS,
+        });
     }
     let mut findings = doctor::check(connection_needs(scenario, server));
     if scenario.programs().next().is_some() {

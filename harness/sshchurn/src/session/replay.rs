@@ -127,7 +127,11 @@ pub fn curves(directory: &RunDirectory, expected: MaxStartups) -> Result<Curves,
     })
 }
 
-fn judged(manifest: &Manifest, run: &RunSummary) -> Result<Replayed, SessionError> {
+/// The report of numbers, with every judgement.
+///
+/// # Errors
+/// [`SessionError`] when a threshold is none of this program's.
+pub(super) fn judged(manifest: &Manifest, run: &RunSummary) -> Result<Replayed, SessionError> {
     let names = manifest.scenario.strategy_names();
     let thresholds = parse_thresholds(&manifest.scenario.thresholds, &names)?;
     let expectations = parse_thresholds(&manifest.scenario.expectations, &names)?;

@@ -20,12 +20,13 @@ use sshchurn_engine::collector::{Collector, LedgerWriter};
 use sshchurn_engine::simulation::{SimulatedServers, VirtualTime, run};
 use sshchurn_engine::{Engine, Leaving, RoundPlan, StopLevel, plan_rounds};
 
-use super::conclude::{Conclusion, conclude};
+use super::conclude::{Conclusion, conclude, written};
 use super::directory::RunFile;
 use super::error::SessionError;
 use super::live::Live;
 use super::notice::{Notice, Observer, RoundTitle};
 use super::order::RunOrder;
+use super::replay;
 use super::stop::{Interrupts, RunStop, Stage, StopCause};
 
 /// Where jobs live on the simulated server.
@@ -34,6 +35,8 @@ const JOBS: &str = "/simulated";
 pub const DEFAULT_RELEASE: Release = Release::new(9, 2);
 /// From this release on sshd does not tell a client why it is refused (sshd.c:drop_connection).
 const NO_REASON_SINCE: Release = Release::new(9, 8);
+/// Tasks of all rounds together of which a ledger is kept.
+pub const MOST_RECORDED: u64 = 100_000;
 /// How long a simulated server may take to wind up after a round.
 const IDLE_WITHIN: Duration = Duration::from_secs(30);
 
@@ -60,7 +63,7 @@ impl Simulation {
     }
 
     /// The server as it is described in the manifest.
-    fn describe(&self, settings: &ServerSettings) -> ServerDescription {
+    fn describe(&self, settings: &ServerSettings, witnessed: bool) -> ServerDescription {
         let source = match &self.calibration {
             Some(path) => format!("costs measured before, from {}", path.display()),
             None => String::from("assumed costs of a machine that nobody measured"),
@@ -100,8 +103,8 @@ impl Simulation {
             sshd_config: None,
             jobs_directory: JOBS.to_owned(),
             inventory_available: true,
-            log_available: true,
-            log_has_every_drop: true,
+            log_available: witnessed,
+            log_has_every_drop: witnessed,
             kernel: None,
             choice: format!("as asked for, with {source}"),
             round_trip_ns: Some(self.costs.round_trip_ns),
@@ -155,6 +158,10 @@ impl Model {
             engine: Arc::new(engine),
             witnessed,
         })
+    }
+
+    fn describe(&self) -> ServerDescription {
+        self.simulation.describe(&self.settings, self.witnessed)
     }
 
     /// One round, from the first event to the last; it takes as long as it takes to compute.
@@ -241,6 +248,48 @@ impl Model {
     }
 }
 
+/// Where the events of simulated rounds go.
+enum Record {
+    /// Into a ledger, like those of any run.
+    Ledger(LedgerWriter),
+    /// Into the numbers, at once: of a million tasks nobody reads ten million lines.
+    Counted(Counted),
+}
+
+impl Record {
+    fn collector(&self) -> &Collector {
+        match self {
+            Record::Ledger(ledger) => ledger.collector(),
+            Record::Counted(counted) => &counted.collector,
+        }
+    }
+}
+
+/// Counts events while they happen.
+struct Counted {
+    collector: Collector,
+    numbers: Arc<Mutex<Summarizer>>,
+}
+
+impl Counted {
+    fn start(clock: RunClock) -> Self {
+        let numbers = Arc::new(Mutex::new(Summarizer::new()));
+        let fold = Arc::clone(&numbers);
+        let collector = Collector::folding(clock, move |record| {
+            fold.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .fold(&record);
+        });
+        Counted { collector, numbers }
+    }
+
+    fn finish(self) -> RunSummary {
+        self.collector.finish();
+        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *numbers).finish()
+    }
+}
+
 impl RunOrder {
     /// Makes the run on a model instead of a server.
     pub(super) async fn simulate(
@@ -252,26 +301,43 @@ impl RunOrder {
         interrupts.enter(Stage::Measuring);
         let time = VirtualTime::starting_at(SystemTime::now());
         let clock = RunClock::Virtual(time.clone());
-        let ledger = LedgerWriter::start(&self.directory.file(RunFile::Ledger), clock)
-            .inspect_err(|_| self.directory.discard())?;
-        let collector = ledger.collector().clone();
-        let model = Model::new(&self.scenario, simulation, collector.clone(), time, true)
-            .inspect_err(|_| self.directory.discard())?;
+        let plans = plan_rounds(&self.scenario);
+        let counted = plans.len() as u64 * u64::from(self.scenario.tasks) > MOST_RECORDED;
+        let record = match counted {
+            true => Record::Counted(Counted::start(clock)),
+            false => Record::Ledger(
+                LedgerWriter::start(&self.directory.file(RunFile::Ledger), clock)
+                    .inspect_err(|_| self.directory.discard())?,
+            ),
+        };
+        let collector = record.collector().clone();
+        let model = Model::new(
+            &self.scenario,
+            simulation,
+            collector.clone(),
+            time,
+            !counted,
+        )
+        .inspect_err(|_| self.directory.discard())?;
         let following = interrupts.follow(&model.stop);
         observer.notice(Notice::ScenarioBegins {
             name: self.scenario.name.clone(),
             description: self.scenario.description.clone(),
         });
-        let description = simulation.describe(&model.settings);
+        let mut description = model.describe();
+        if counted {
+            description.warnings.push(format!(
+                "more than {MOST_RECORDED} tasks: events are counted while they happen, no ledger and no server's log is kept"
+            ));
+        }
         observer.notice(Notice::ServerReady(Box::new(description.clone())));
         for warning in &description.warnings {
             observer.notice(Notice::Warning(warning.clone()));
         }
-        let manifest = self.manifest(description, &[], collector.clock());
+        let manifest = Box::new(self.manifest(description, &[], collector.clock()));
         collector.record(Event::RunStarted {
-            manifest: Box::new(manifest),
+            manifest: manifest.clone(),
         });
-        let plans = plan_rounds(&self.scenario);
         let mut complete = 0;
         for plan in &plans {
             if model.stop.level() > StopLevel::Run {
@@ -313,14 +379,17 @@ impl RunOrder {
         });
         interrupts.enter(Stage::Closing);
         drop(following);
-        ledger.close()?;
-        conclude(
-            &self.directory,
-            self.baseline.as_ref(),
-            interrupts,
-            observer,
-        )
-        .await
+        let baseline = self.baseline.as_ref();
+        match record {
+            Record::Ledger(ledger) => {
+                ledger.close()?;
+                conclude(&self.directory, baseline, interrupts, observer).await
+            }
+            Record::Counted(counted) => {
+                let replayed = replay::judged(&manifest, &counted.finish())?;
+                written(&self.directory, baseline, replayed, None).map(Some)
+            }
+        }
     }
 }
 
@@ -334,18 +403,20 @@ pub fn summary(
     witnessed: bool,
 ) -> Result<(RunSummary, Vec<ServerBooks>), SessionError> {
     let time = VirtualTime::starting_at(SystemTime::UNIX_EPOCH);
-    let clock = RunClock::Virtual(time.clone());
-    let folded = Arc::new(Mutex::new(Summarizer::new()));
-    let fold = Arc::clone(&folded);
-    let collector = Collector::folding(clock, move |record| {
-        fold.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .fold(&record);
-    });
+    let counted = Counted::start(RunClock::Virtual(time.clone()));
+    let books = rounds(scenario, simulation, witnessed, &counted.collector, time)?;
+    Ok((counted.finish(), books))
+}
+
+/// All events of the rounds of a scenario on a model.
+fn rounds(
+    scenario: &Scenario,
+    simulation: &Simulation,
+    witnessed: bool,
+    collector: &Collector,
+    time: VirtualTime,
+) -> Result<Vec<ServerBooks>, SessionError> {
     let model = Model::new(scenario, simulation, collector.clone(), time, witnessed)?;
-    let mut description = simulation.describe(&model.settings);
-    description.log_available = witnessed;
-    description.log_has_every_drop = witnessed;
     collector.record(Event::RunStarted {
         manifest: Box::new(Manifest {
             run_id: super::order::run_id(&scenario.name),
@@ -353,7 +424,7 @@ pub fn summary(
             started_at_unix_ns: 0,
             scenario: super::order::scenario_record(scenario, ""),
             baseline: None,
-            target: description,
+            target: model.describe(),
             environment: crate::doctor::environment(&[]),
             task_keys: Vec::new(),
         }),
@@ -369,7 +440,58 @@ pub fn summary(
         }
     }
     collector.record(Event::RunEnded { end });
-    collector.finish();
-    let folded = std::mem::take(&mut *folded.lock().unwrap_or_else(PoisonError::into_inner));
-    Ok((folded.finish(), books))
+    Ok(books)
+}
+
+#[cfg(test)]
+mod tests {
+    use sshchurn_core::ledger::Record;
+    use sshchurn_core::scenario::Scenario;
+    use sshchurn_report::json;
+
+    use super::*;
+
+    /// Counted while it happens, and written down, read again and counted: one and the same, to the last byte of the report.
+    #[test]
+    fn what_is_counted_while_it_happens_is_what_the_ledger_says() {
+        let text = "name = \"many\"\ndescription = \"many\"\ntasks = 10000\nrounds = 1\nmax_duration = \"24h\"\n\
+                    [arrival]\nshape = \"ramp\"\nover = \"200s\"\n[job]\nduration = \"10s\"\n\
+                    [sshd]\nmax_startups = \"10:30:100\"\n[[strategy]]\nkind = \"reused-session\"\n";
+        let scenario = Scenario::parse("many", text).expect("a scenario");
+        for witnessed in [true, false] {
+            let lines = Arc::new(Mutex::new(Vec::new()));
+            let time = VirtualTime::starting_at(SystemTime::UNIX_EPOCH);
+            let counted = Counted::start(RunClock::Virtual(time.clone()));
+            let (written, numbers) = (Arc::clone(&lines), Arc::clone(&counted.numbers));
+            let collector = Collector::folding(RunClock::Virtual(time.clone()), move |record| {
+                let line = serde_json::to_string(&record).expect("a line");
+                written.lock().expect("lines").push(line);
+                numbers.lock().expect("numbers").fold(&record);
+            });
+            rounds(
+                &scenario,
+                &Simulation::assumed(),
+                witnessed,
+                &collector,
+                time,
+            )
+            .expect("rounds");
+            let mut read = Summarizer::new();
+            for line in &*lines.lock().expect("lines") {
+                let record: Record = serde_json::from_str(line).expect("a record");
+                read.fold(&record);
+            }
+            let report = |run: &RunSummary| {
+                let manifest = run.manifest.clone().expect("a manifest");
+                json::render(&replay::judged(&manifest, run).expect("a report").report)
+            };
+            let (counted, read) = (counted.finish(), read.finish());
+            let numbers = &counted.strategies[0].numbers.total.counts;
+            assert!(
+                numbers.handshakes > 10_000 && numbers.banner_eof > 0,
+                "{numbers:?}"
+            );
+            assert_eq!(report(&counted), report(&read));
+        }
+    }
 }

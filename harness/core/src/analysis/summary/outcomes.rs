@@ -12,12 +12,34 @@ use crate::vocabulary::{AttemptOutcome, AttemptTrace, Close};
 const TEXT_CHARS: usize = 100;
 const ONE_SECOND_NS: u64 = 1_000_000_000;
 
+/// From the first attempt to the last, and the logins in it.
 #[derive(Default)]
 pub(super) struct Window {
-    pub(super) first: Option<RunInstant>,
-    pub(super) last: Option<RunInstant>,
+    first: Option<RunInstant>,
+    last: Option<RunInstant>,
     /// Instants of authentication.
-    pub(super) handshakes: Vec<u64>,
+    handshakes: Vec<u64>,
+}
+
+impl Window {
+    /// One attempt.
+    pub(super) fn take(
+        &mut self,
+        begun: RunInstant,
+        ended: RunInstant,
+        authenticated: Option<RunInstant>,
+    ) {
+        self.first = Some(self.first.map_or(begun, |first| first.min(begun)));
+        self.last = self.last.max(Some(ended));
+        self.handshakes.extend(authenticated.map(|at| at.0));
+    }
+
+    /// Another's attempts as well.
+    pub(super) fn join(&mut self, other: &Window) {
+        self.first = self.first.into_iter().chain(other.first).min();
+        self.last = self.last.max(other.last);
+        self.handshakes.extend_from_slice(&other.handshakes);
+    }
 }
 
 pub(super) fn settle_rate(scope: &mut Scope, mut window: Window) {

@@ -44,16 +44,51 @@ const SYN_RETRANSMISSION: Duration = Duration::from_millis(990);
 /// How often a server's log is looked at for new lines, nanoseconds.
 pub const LOG_READ_EVERY_NS: u64 = 10_000_000;
 
+/// A round may have ten million of them.
 struct TaskState {
     intended: RunInstant,
-    job_id: String,
-    started: bool,
+    job_id: Box<str>,
     first_attempt: Option<AttemptId>,
+    attempts: [u32; 3],
+    handshakes: [u32; 3],
+    end: Option<(TaskFate, bool, CleanupResult)>,
+    started: bool,
     /// A connection of it was seen by the server.
     seen: bool,
-    attempts: [u64; 3],
-    handshakes: [u64; 3],
-    end: Option<(TaskFate, bool, CleanupResult)>,
+}
+
+/// The tasks of a round, by their number.
+#[derive(Default)]
+struct Tasks {
+    planned: u32,
+    states: Vec<Option<TaskState>>,
+}
+
+impl Tasks {
+    /// Returns false for one that was not planned, and for one that is known.
+    fn insert(&mut self, task: TaskId, state: TaskState) -> bool {
+        if task.0 >= self.planned {
+            return false;
+        }
+        let place = task.0 as usize;
+        if self.states.len() <= place {
+            self.states.resize_with(place + 1, || None);
+        }
+        self.states[place].replace(state).is_none()
+    }
+
+    fn get(&self, task: TaskId) -> Option<&TaskState> {
+        self.states.get(task.0 as usize)?.as_ref()
+    }
+
+    fn get_mut(&mut self, task: TaskId) -> Option<&mut TaskState> {
+        self.states.get_mut(task.0 as usize)?.as_mut()
+    }
+
+    /// In the order of their numbers.
+    fn known(&self) -> impl Iterator<Item = &TaskState> {
+        self.states.iter().flatten()
+    }
 }
 
 /// What began as an attempt.
@@ -71,8 +106,8 @@ pub(super) struct OpenAttempt {
 /// A round between its two events.
 pub(super) struct RoundState {
     summary: RoundSummary,
-    tasks: HashMap<TaskId, TaskState>,
-    /// The three phases, then all together.
+    tasks: Tasks,
+    /// The three phases', and that of connections of which nobody knows the phase.
     windows: [Window; 4],
     first_connects: Vec<u64>,
     last_task_end: Option<RunInstant>,
@@ -84,7 +119,7 @@ pub(super) struct RoundState {
     open_attempts: u32,
     /// Answers by the number of attempts that were open before.
     answers: BTreeMap<u32, Trials>,
-    /// The client's attempts that have ended.
+    /// The client's attempts that have ended, where others are to say something of them too.
     clients: Vec<ClientView>,
     /// What the server has logged since the round began.
     log: ServerViews,
@@ -172,7 +207,10 @@ impl RoundState {
             witness: WitnessBuilder::default(),
             open_attempts: 0,
             answers: BTreeMap::new(),
-            tasks: HashMap::new(),
+            tasks: Tasks {
+                planned: tasks,
+                states: Vec::new(),
+            },
             windows: Default::default(),
             first_connects: Vec::new(),
             last_task_end: None,
@@ -267,20 +305,20 @@ impl RoundState {
         self.summary.numbers.tasks.tasks_scheduled += 1;
         let state = TaskState {
             intended,
-            job_id: job_id.to_owned(),
-            started: false,
+            job_id: job_id.into(),
             first_attempt: None,
-            seen: false,
             attempts: [0; 3],
             handshakes: [0; 3],
             end: None,
+            started: false,
+            seen: false,
         };
-        self.tasks.insert(task, state).is_none()
+        self.tasks.insert(task, state)
     }
 
     /// Returns false for an unknown task, or one that began before.
     pub(super) fn task_started(&mut self, task: TaskId, at: RunInstant) -> bool {
-        let Some(state) = self.tasks.get_mut(&task) else {
+        let Some(state) = self.tasks.get_mut(task) else {
             return false;
         };
         let again = std::mem::replace(&mut state.started, true);
@@ -327,7 +365,7 @@ impl RoundState {
     /// Returns false for an unknown task.
     pub(super) fn phase_ended(&mut self, task: TaskId, phase: Phase, at: RunInstant) -> bool {
         self.timeline.phase_ended(at, phase);
-        let Some(state) = self.tasks.get(&task) else {
+        let Some(state) = self.tasks.get(task) else {
             return false;
         };
         if phase == Phase::Submit {
@@ -351,7 +389,7 @@ impl RoundState {
             scope.counts.attempts += 1;
             scope.counts.connections += u64::from(open.ordinal == 1);
         });
-        let Some(state) = open.task.and_then(|task| self.tasks.get_mut(&task)) else {
+        let Some(state) = open.task.and_then(|task| self.tasks.get_mut(task)) else {
             return false;
         };
         state.attempts[open.phase as usize] += 1;
@@ -379,7 +417,7 @@ impl RoundState {
             self.answered(open, outcome, trace, at);
         }
         self.summary.books.attempts_ended_once += 1;
-        self.clients.push(ClientView {
+        let view = ClientView {
             attempt,
             task: open.task,
             phase: open.phase,
@@ -392,7 +430,13 @@ impl RoundState {
                 identification: None,
                 ..trace.clone()
             },
-        });
+        };
+        // What nobody else has a word in need not be kept.
+        if self.views.client && !self.views.server && self.failing.is_none() {
+            self.count(&Attempt::alone(view));
+        } else {
+            self.clients.push(view);
+        }
     }
 
     /// What the answer to a task's attempt says of the slots that were in use.
@@ -499,18 +543,15 @@ impl RoundState {
             count_maker(makers, attempt);
         }
         let last = view.accepted_at.unwrap_or(view.read_at);
-        let window = &mut self.windows[3];
-        window.first.get_or_insert(view.read_at);
-        window.last = window.last.max(Some(last));
-        window.handshakes.extend(view.accepted_at.map(|at| at.0));
-        let task = attempt.task.and_then(|task| self.tasks.get_mut(&task));
+        self.windows[3].take(view.read_at, last, view.accepted_at);
+        let task = attempt.task.and_then(|task| self.tasks.get_mut(task));
         match task {
             Some(task) => {
                 if !std::mem::replace(&mut task.seen, true) {
                     self.first_connects.push(view.read_at.0);
                 }
                 task.attempts[0] += 1;
-                task.handshakes[0] += u64::from(view.accepted);
+                task.handshakes[0] += u32::from(view.accepted);
             }
             None => {
                 let clients = self.clients_of_round();
@@ -549,21 +590,14 @@ impl RoundState {
         });
         let begun = client.begun();
         let handshake = *outcome == AttemptOutcome::Handshake;
-        for window in [client.phase as usize, 3] {
-            let window = &mut self.windows[window];
-            window.first = Some(window.first.map_or(begun, |first| first.min(begun)));
-            window.last = Some(
-                window
-                    .last
-                    .map_or(client.ended, |last| last.max(client.ended)),
-            );
-            if handshake {
-                let authenticated = trace.authenticated.or(trace.ended).unwrap_or(client.ended);
-                window.handshakes.push(authenticated.0);
-            }
-        }
-        if let Some(state) = client.task.and_then(|task| self.tasks.get_mut(&task)) {
-            state.handshakes[client.phase as usize] += u64::from(handshake);
+        let authenticated = trace.authenticated.or(trace.ended).unwrap_or(client.ended);
+        self.windows[client.phase as usize].take(
+            begun,
+            client.ended,
+            handshake.then_some(authenticated),
+        );
+        if let Some(state) = client.task.and_then(|task| self.tasks.get_mut(task)) {
+            state.handshakes[client.phase as usize] += u32::from(handshake);
             if state.first_attempt == Some(client.attempt) {
                 self.first_connects
                     .extend(trace.connect_called.map(|instant| instant.0));
@@ -626,7 +660,7 @@ impl RoundState {
         cleanup: CleanupResult,
         at: RunInstant,
     ) -> bool {
-        let Some(state) = self.tasks.get_mut(&task) else {
+        let Some(state) = self.tasks.get_mut(task) else {
             return false;
         };
         if state.end.is_some() {
@@ -848,35 +882,25 @@ impl RoundState {
     }
 
     fn settle_ends(&mut self) {
-        let mut ends: Vec<(TaskId, TaskEnd)> = self
-            .tasks
-            .iter()
-            .map(|(task, state)| (*task, end_of(state.end.map(|(fate, _, _)| fate))))
-            .collect();
-        ends.sort_by_key(|(task, _)| *task);
-        self.summary.task_ends = ends.into_iter().map(|(_, end)| end).collect();
+        let of = |state: &TaskState| end_of(state.end.map(|(fate, _, _)| fate));
+        self.summary.task_ends = self.tasks.known().map(of).collect();
         let apart = |clients: &Clients| clients.unattributed == 0;
         if self.summary.numbers.clients.as_ref().is_some_and(apart) {
-            let mut tasks: Vec<(TaskId, u64)> = self
-                .tasks
-                .iter()
-                .map(|(task, state)| (*task, state.attempts[0]))
-                .collect();
-            tasks.sort_unstable();
-            self.summary.task_connections = Some(
-                tasks
-                    .into_iter()
-                    .map(|(_, connections)| connections)
-                    .collect(),
-            );
+            let connections = |state: &TaskState| u64::from(state.attempts[0]);
+            self.summary.task_connections = Some(self.tasks.known().map(connections).collect());
         }
     }
 
     fn settle_directories(&self, seen: &mut HashSet<String>) -> Leftovers {
-        let by_job: HashMap<&str, &TaskState> = self
-            .tasks
-            .values()
-            .map(|task| (task.job_id.as_str(), task))
+        // Nothing is looked up where nothing was found.
+        let known = match self.directories.is_empty() {
+            true => None,
+            false => Some(self.tasks.known()),
+        };
+        let by_job: HashMap<&str, &TaskState> = known
+            .into_iter()
+            .flatten()
+            .map(|task| (&*task.job_id, task))
             .collect();
         let mut found = Leftovers::default();
         if self.leftovers_wanted {
@@ -934,10 +958,12 @@ impl RoundState {
     }
 
     fn settle_rates(&mut self) {
-        let [total, phases @ ..] = {
-            let [submit, poll, cleanup, total] = std::mem::take(&mut self.windows);
-            [total, submit, poll, cleanup]
-        };
+        let [submit, poll, cleanup, other] = std::mem::take(&mut self.windows);
+        let mut total = other;
+        for phase in [&submit, &poll, &cleanup] {
+            total.join(phase);
+        }
+        let phases = [submit, poll, cleanup];
         let numbers = &mut self.summary.numbers;
         settle_rate(&mut numbers.total, total);
         for (scope, window) in numbers.phases.iter_mut().zip(phases) {
@@ -947,18 +973,20 @@ impl RoundState {
 
     fn settle_tasks(&mut self) {
         let numbers = &mut self.summary.numbers;
-        let mut intended = self.tasks.values().map(|task| task.intended);
+        let mut intended = self.tasks.known().map(|task| task.intended);
         let first = intended.next();
-        self.summary.start.burst = self.tasks.len() > 1
+        let second = intended.next();
+        self.summary.start.burst = second.is_some()
             && !self.held_back
+            && second == first
             && intended.all(|instant| Some(instant) == first);
-        for task in self.tasks.values().filter(|task| task.started) {
+        for task in self.tasks.known().filter(|task| task.started) {
             let mut all = (0, 0);
             for phase in Phase::ALL {
                 let scope = &mut numbers.phases[phase as usize];
                 let (attempts, handshakes) = (
-                    task.attempts[phase as usize],
-                    task.handshakes[phase as usize],
+                    u64::from(task.attempts[phase as usize]),
+                    u64::from(task.handshakes[phase as usize]),
                 );
                 per_task(scope).0.add(attempts);
                 per_task(scope).1.add(handshakes);
@@ -968,7 +996,7 @@ impl RoundState {
             per_task(&mut numbers.total).1.add(all.1);
         }
         if let Some(clients) = &mut numbers.clients {
-            let started = self.tasks.values().filter(|task| task.started);
+            let started = self.tasks.known().filter(|task| task.started);
             if clients.unattributed == 0 {
                 clients.tasks_unseen = Some(started.filter(|task| !task.seen).count() as u64);
             } else {

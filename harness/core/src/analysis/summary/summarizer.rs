@@ -3,10 +3,12 @@
 //! Owns which event belongs to which round, and the laws' counts that concern the ledger as a whole. Never
 //! fails: what does not fit is counted as stray and breaks a law later.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+
+use rustc_hash::FxHashMap;
 
 use super::books::LedgerBooks;
 use super::clients::ClientLoad;
@@ -46,9 +48,9 @@ pub struct Summarizer {
     ended: Option<RunEnd>,
     rounds: BTreeMap<RoundId, RoundState>,
     done: BTreeMap<RoundId, RoundSummary>,
-    attempts: HashMap<AttemptId, OpenAttempt>,
-    connections: HashMap<AttemptId, RoundId>,
-    commands: HashMap<CommandId, OpenCommand>,
+    attempts: FxHashMap<AttemptId, OpenAttempt>,
+    connections: FxHashMap<AttemptId, RoundId>,
+    commands: FxHashMap<CommandId, OpenCommand>,
     directories: HashSet<String>,
     expected: Option<Admission>,
     generator: GeneratorHealth,

@@ -4,165 +4,147 @@
 //! own and so a group, the clients under test are one group together. Where there is room for all, everybody computes at full
 //! speed.
 
-use super::costs::{ClientPlace, Costs};
+use super::costs::Shares;
 use crate::model::sharing::Sharing;
+
+/// Those who compute.
+#[derive(Debug, Clone, Copy)]
+pub enum Worker {
+    /// The listener, one thing at a time.
+    Listener,
+    /// A process of sshd's that starts, winds up or runs a command.
+    Server,
+    /// One that its client's answer has woken.
+    Reply,
+    /// A client, on the server's machine.
+    Client,
+}
+
+/// Kinds of them; in this order they are done who are done at the same time.
+const KINDS: usize = 4;
 
 /// The machine.
 #[derive(Debug)]
 pub struct Cores<J> {
     cores: f64,
-    clients_here: Option<f64>,
-    listener_weight: f64,
-    server: Sharing<J>,
-    client: Sharing<J>,
-    listener: Sharing<J>,
-}
-
-/// How fast a job of each side computes, as a share of a core.
-#[derive(Debug, Clone, Copy)]
-struct Rates {
-    server: f64,
-    client: f64,
-    listener: f64,
+    /// Of one of each kind, but of all clients together: to the scheduler they are one.
+    weights: [f64; KINDS],
+    jobs: [Sharing<J>; KINDS],
+    /// How fast a job of each kind computes, as a share of a core.
+    rates: [f64; KINDS],
+    /// Time until the next job is done, given that nothing changes, nanoseconds; infinite where there is none.
+    next: f64,
 }
 
 impl<J: Ord> Cores<J> {
     /// An idle machine.
     #[must_use]
-    pub fn new(costs: &Costs) -> Self {
+    pub fn new(cores: u32, shares: Shares) -> Self {
         Cores {
-            cores: f64::from(costs.cores.max(1)),
-            clients_here: match costs.clients {
-                ClientPlace::Here => Some(costs.client_weight),
-                ClientPlace::Elsewhere => None,
-            },
-            listener_weight: costs.listener_weight,
-            server: Sharing::default(),
-            client: Sharing::default(),
-            listener: Sharing::default(),
+            cores: f64::from(cores.max(1)),
+            weights: [shares.listener, 1.0, shares.reply, shares.clients],
+            jobs: Default::default(),
+            rates: [1.0; KINDS],
+            next: f64::INFINITY,
         }
     }
 
-    /// A process of the server's computes for `work` nanoseconds.
-    pub fn add_server(&mut self, work: f64, job: J) {
-        self.server.add(work, job);
+    /// Somebody computes for `work` nanoseconds.
+    pub fn add(&mut self, who: Worker, work: f64, job: J) {
+        self.jobs[who as usize].add(work, job);
+        self.changed();
     }
 
-    /// A client does.
-    pub fn add_client(&mut self, work: f64, job: J) {
-        self.client.add(work, job);
+    fn changed(&mut self) {
+        self.rates = self.shared();
+        self.next = self
+            .jobs
+            .iter()
+            .zip(self.rates)
+            .filter_map(|(jobs, rate)| Some(jobs.least()? / rate))
+            .fold(f64::INFINITY, f64::min);
     }
 
-    /// The listener does, one thing at a time.
-    pub fn add_listener(&mut self, work: f64, job: J) {
-        self.listener.add(work, job);
+    /// How fast one of a kind computes now, as a share of a core.
+    #[must_use]
+    pub fn rate(&self, who: Worker) -> f64 {
+        self.rates[who as usize]
     }
 
     /// Whether nothing is computed.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.server.is_empty() && self.client.is_empty() && self.listener.is_empty()
+        self.jobs.iter().all(Sharing::is_empty)
     }
 
     /// Cores in use.
     #[must_use]
     pub fn busy(&self) -> f64 {
-        let rates = self.rates();
-        let clients = match self.clients_here {
-            Some(_) => rates.client * self.client.len() as f64,
-            None => 0.0,
-        };
-        rates.server * self.server.len() as f64
-            + rates.listener * self.listener.len() as f64
-            + clients
+        self.jobs
+            .iter()
+            .zip(self.rates)
+            .map(|(jobs, rate)| rate * jobs.len() as f64)
+            .sum()
     }
 
     /// Everybody gets a share by weight, and nobody more than it can use: what one leaves is for the others.
-    fn rates(&self) -> Rates {
-        let servers = self.server.len() as f64;
-        let (clients, weight) = match self.clients_here {
-            Some(weight) if !self.client.is_empty() => (self.client.len() as f64, weight),
-            // On other machines, as many as it takes.
-            _ => (0.0, 0.0),
-        };
-        let listens = self.listener.len() as f64;
-        if servers + clients + listens <= self.cores {
-            return Rates {
-                server: 1.0,
-                client: 1.0,
-                listener: 1.0,
-            };
+    fn shared(&self) -> [f64; KINDS] {
+        let mut rates = [1.0; KINDS];
+        let most: [f64; KINDS] = std::array::from_fn(|who| self.jobs[who].len() as f64);
+        if most.iter().sum::<f64>() <= self.cores {
+            return rates;
         }
-        // What each could use at most, what it weighs, and what it gets.
-        let mut shares = [
-            (servers, servers, 0.0),
-            (clients, weight, 0.0),
-            (listens, listens * self.listener_weight, 0.0),
-        ];
+        let mut weights: [f64; KINDS] = std::array::from_fn(|who| match most[who] > 0.0 {
+            true if who == Worker::Client as usize => self.weights[who],
+            _ => self.weights[who] * most[who],
+        });
         let mut left = self.cores;
-        let mut open = [true; 3];
         loop {
-            let all: f64 = (0..3).filter(|at| open[*at]).map(|at| shares[at].1).sum();
+            let all: f64 = weights.iter().sum();
             if all <= 0.0 {
-                break;
+                return rates;
             }
             let unit = left / all;
-            let full = (0..3).find(|at| open[*at] && shares[*at].1 * unit >= shares[*at].0);
+            // Whoever cannot use all of its share gets what it can use, at full speed.
+            let full =
+                (0..KINDS).find(|who| weights[*who] > 0.0 && weights[*who] * unit >= most[*who]);
             match full {
-                Some(at) => {
-                    shares[at].2 = shares[at].0;
-                    left -= shares[at].0;
-                    open[at] = false;
+                Some(who) => {
+                    left -= most[who];
+                    weights[who] = 0.0;
                 }
                 None => {
-                    for at in 0..3 {
-                        if open[at] {
-                            shares[at].2 = shares[at].1 * unit;
-                        }
+                    for who in (0..KINDS).filter(|who| weights[*who] > 0.0) {
+                        rates[who] = weights[who] * unit / most[who];
                     }
-                    break;
+                    return rates;
                 }
             }
-        }
-        let each = |(jobs, _, share): (f64, f64, f64)| match jobs > 0.0 {
-            true => share / jobs,
-            false => 1.0,
-        };
-        Rates {
-            server: each(shares[0]),
-            client: each(shares[1]),
-            listener: each(shares[2]),
         }
     }
 
     /// When the next job is done, given that nothing changes.
     #[must_use]
     pub fn next(&self, now: u64) -> Option<u64> {
-        let rates = self.rates();
-        [
-            (&self.server, rates.server),
-            (&self.client, rates.client),
-            (&self.listener, rates.listener),
-        ]
-        .into_iter()
-        .filter_map(|(jobs, rate)| Some((jobs.least()? / rate).ceil()))
-        .min_by(f64::total_cmp)
-        .map(|first| now.saturating_add(first as u64))
+        (self.next < f64::INFINITY).then(|| now.saturating_add(self.next.ceil() as u64))
     }
 
     /// Time passes.
     pub fn pass(&mut self, time: u64) {
-        let rates = self.rates();
-        self.server.serve(time as f64 * rates.server);
-        self.client.serve(time as f64 * rates.client);
-        self.listener.serve(time as f64 * rates.listener);
+        let time = time as f64;
+        for (jobs, rate) in self.jobs.iter_mut().zip(self.rates) {
+            jobs.serve(time * rate);
+        }
+        self.next = (self.next - time).max(0.0);
     }
 
     /// A job that is done.
     pub fn done(&mut self) -> Option<J> {
-        self.listener
-            .done()
-            .or_else(|| self.server.done())
-            .or_else(|| self.client.done())
+        let done = self.jobs.iter_mut().find_map(Sharing::done);
+        // What was taken off bit by bit may have come to nothing a moment too early.
+        if done.is_some() || self.next <= 0.0 {
+            self.changed();
+        }
+        done
     }
 }

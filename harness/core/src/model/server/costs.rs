@@ -14,6 +14,28 @@ pub enum ClientPlace {
     Elsewhere,
 }
 
+/// What those who compute weigh against each other, a process of the server's that starts, winds up or runs a command weighing one.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Shares {
+    /// The listener. On which of the cores it happens to be, and beside whom, is not the same in each round.
+    pub listener: f64,
+    /// A process that its client's answer has woken: it slept, and is let in soon.
+    pub reply: f64,
+    /// All clients together, where they share the server's cores: to the scheduler they are one.
+    pub clients: f64,
+}
+
+impl Default for Shares {
+    fn default() -> Self {
+        Shares {
+            listener: 1.0,
+            reply: 1.0,
+            clients: 1.0,
+        }
+    }
+}
+
 /// Costs of one machine, as measured on it or assumed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -22,10 +44,8 @@ pub struct Costs {
     pub cores: u32,
     /// Where the clients compute.
     pub clients: ClientPlace,
-    /// What the clients together weigh against one process of the server's, where they share its cores.
-    pub client_weight: f64,
-    /// What the listener weighs against one of the other processes: it sleeps much, and is let in soon when it wakes.
-    pub listener_weight: f64,
+    /// How the kernel shares the cores: each round has one of these, since it is not the same each time.
+    pub shares: Vec<Shares>,
     /// Time for a packet to the server and back.
     pub round_trip_ns: u64,
     /// The client makes its socket and calls `connect()`.
@@ -49,6 +69,9 @@ pub struct Costs {
     pub release_cpu_ns: u64,
     /// After the login, until the first command can run; the slot is free by then.
     pub session_cpu_ns: u64,
+    /// What the first command of a connection waits beside that, with no processor busy: sshd's second small packet is held back
+    /// until the client has acknowledged the first (Nagle, RFC 896), which the client's kernel puts off for 40 ms (RFC 1122, 4.2.3.2).
+    pub first_command_wait_ns: u64,
     /// One command that the login shell does by itself.
     pub exec_cpu_ns: u64,
     /// Every further process that a command or a job starts.
@@ -57,6 +80,9 @@ pub struct Costs {
     pub end_cpu_ns: u64,
     /// How the work of one connection varies between connections: standard deviation by mean.
     pub spread: f64,
+    /// How far all work may be off, from one round to the next: standard deviation of its logarithm. What a calibration could not fit, no
+    /// prediction can know better.
+    pub uncertainty: f64,
 }
 
 impl Costs {
@@ -67,8 +93,7 @@ impl Costs {
         Costs {
             cores: 2,
             clients: ClientPlace::Elsewhere,
-            client_weight: 1.0,
-            listener_weight: 4.0,
+            shares: vec![Shares::default()],
             round_trip_ns: 100_000,
             connect_cpu_ns: 50_000,
             accept_cpu_ns: 50_000,
@@ -80,10 +105,12 @@ impl Costs {
             auth_cpu_ns: 3_000_000,
             release_cpu_ns: 300_000,
             session_cpu_ns: 2_000_000,
+            first_command_wait_ns: 40_000_000,
             exec_cpu_ns: 2_000_000,
             process_cpu_ns: 1_000_000,
             end_cpu_ns: 1_000_000,
             spread: 0.1,
+            uncertainty: 0.0,
         }
     }
 
@@ -103,15 +130,55 @@ impl Costs {
             + self.end_cpu_ns
     }
 
+    /// The same where all work takes so many times as long.
+    #[must_use]
+    pub fn times(&self, factor: f64) -> Costs {
+        let mut costs = self.clone();
+        for cost in [
+            &mut costs.connect_cpu_ns,
+            &mut costs.accept_cpu_ns,
+            &mut costs.fork_cpu_ns,
+            &mut costs.start_cpu_ns,
+            &mut costs.client_kex_cpu_ns,
+            &mut costs.kex_cpu_ns,
+            &mut costs.auth_cpu_ns,
+            &mut costs.release_cpu_ns,
+            &mut costs.session_cpu_ns,
+            &mut costs.exec_cpu_ns,
+            &mut costs.process_cpu_ns,
+            &mut costs.end_cpu_ns,
+        ] {
+            *cost = (*cost as f64 * factor).round() as u64;
+        }
+        costs
+    }
+
+    /// The costs of one round, and how its cores are shared.
+    pub(super) fn of_round(self, draws: &mut impl Rng) -> (Costs, Shares) {
+        let shares = match &self.shares[..] {
+            [] => Shares::default(),
+            [only] => *only,
+            several => several[draws.random_range(0..several.len())],
+        };
+        let costs = match self.uncertainty > 0.0 {
+            true => self.times((self.uncertainty * normal(draws)).exp()),
+            false => self,
+        };
+        (costs, shares)
+    }
+
     /// What one connection's work is of the mean: log-normal, so that it is never negative and has the spread that is asked for.
     pub(super) fn factor(&self, draws: &mut impl Rng) -> f64 {
         if self.spread <= 0.0 {
             return 1.0;
         }
         let variance = self.spread.powi(2).ln_1p();
-        // Box and Muller, one of the pair.
-        let (radius, angle): (f64, f64) = (draws.random(), draws.random());
-        let normal = (-2.0 * (1.0 - radius).ln()).sqrt() * (std::f64::consts::TAU * angle).cos();
-        (variance.sqrt() * normal - variance / 2.0).exp()
+        (variance.sqrt() * normal(draws) - variance / 2.0).exp()
     }
+}
+
+/// A draw from the normal distribution: Box and Muller, one of the pair.
+fn normal(draws: &mut impl Rng) -> f64 {
+    let (radius, angle): (f64, f64) = (draws.random(), draws.random());
+    (-2.0 * (1.0 - radius).ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
 }

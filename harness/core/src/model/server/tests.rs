@@ -1,5 +1,7 @@
 //! Oracles of the simulated server: exact distributions and closed forms.
 
+use rand::RngExt;
+
 use super::*;
 use crate::model::BurstDistribution;
 
@@ -33,8 +35,7 @@ fn costs(cores: u32, start_cpu_ns: u64) -> Costs {
     Costs {
         cores,
         clients: ClientPlace::Elsewhere,
-        client_weight: 1.0,
-        listener_weight: 1.0,
+        shares: Vec::new(),
         round_trip_ns: 0,
         connect_cpu_ns: 0,
         accept_cpu_ns: 0,
@@ -46,10 +47,12 @@ fn costs(cores: u32, start_cpu_ns: u64) -> Costs {
         auth_cpu_ns: 0,
         release_cpu_ns: 0,
         session_cpu_ns: 0,
+        first_command_wait_ns: 0,
         exec_cpu_ns: 0,
         process_cpu_ns: 0,
         end_cpu_ns: 0,
         spread: 0.0,
+        uncertainty: 0.0,
     }
 }
 
@@ -113,7 +116,7 @@ fn shared_cores_hold_as_many_jobs_as_erlang_says() {
     for (cores, load) in [(1_u32, 0.5_f64), (1, 0.8), (2, 0.6), (4, 0.7)] {
         const MEAN_NS: f64 = 1_000_000.0;
         const JOBS: u32 = 200_000;
-        let mut pool: Cores<u32> = Cores::new(&costs(cores, 0));
+        let mut pool: Cores<u32> = Cores::new(cores, Shares::default());
         let mut draws = ChaCha8Rng::seed_from_u64(7);
         let mut exponential = |mean: f64| {
             let unit: f64 = draws.random();
@@ -131,7 +134,7 @@ fn shared_cores_hold_as_many_jobs_as_erlang_says() {
                 inside -= 1;
             }
             if next == arrival {
-                pool.add_server(exponential(MEAN_NS), arrived);
+                pool.add(Worker::Server, exponential(MEAN_NS), arrived);
                 inside += 1;
                 arrived += 1;
                 arrival += exponential(between).max(1.0) as u64;
@@ -163,9 +166,9 @@ fn erlang_mean(cores: u32, load: f64) -> f64 {
 
 #[test]
 fn equal_jobs_share_equally_and_leave_together_in_the_order_of_their_names() {
-    let mut pool: Cores<u32> = Cores::new(&costs(2, 0));
+    let mut pool: Cores<u32> = Cores::new(2, Shares::default());
     for job in [3, 1, 2, 0] {
-        pool.add_server(1_000.0, job);
+        pool.add(Worker::Server, 1_000.0, job);
     }
     // Four jobs on two cores: half a core each.
     assert_eq!(pool.next(0), Some(2_000));
@@ -239,7 +242,8 @@ fn silent_client_is_ended_by_login_grace_time_and_its_slot_is_free() {
         .advance(at(2_000_000))
         .map(|(_, answer, _)| answer)
         .collect();
-    assert_eq!(refused, [Answer::Refused]);
+    // Where everything is free the client's own identification string is there first.
+    assert_eq!(refused, [Answer::Refused { reset: true }]);
     server.watch(at(2_000_000), asker(2), connection);
     let lost: Vec<_> = server
         .advance(at(3_000_000_000))
@@ -310,4 +314,113 @@ fn order_of_asking_at_one_instant_changes_nothing() {
     let forwards: Vec<u32> = (0..40).collect();
     let backwards: Vec<u32> = (0..40).rev().collect();
     assert_eq!(run(&forwards), run(&backwards));
+}
+
+/// Closing a socket with something unread in it sends an RST: what refuses faster than the client speaks sends a FIN.
+#[test]
+fn client_that_has_spoken_before_is_refused_by_rst_and_a_slow_one_by_fin() {
+    for (connect_cpu_ns, accept_cpu_ns, reset) in
+        [(1_000, 50_000, true), (1_000_000, 50_000, false)]
+    {
+        let costs = Costs {
+            connect_cpu_ns,
+            accept_cpu_ns,
+            ..costs(2, 1000)
+        };
+        let mut server = SimulatedServer::new(settings("1:100:1"), costs, 1);
+        server.dial(at(0), asker(0), dial(true));
+        server.dial(at(5_000_000), asker(1), dial(true));
+        let refused = server
+            .advance(at(1_000_000_000))
+            .map(|(_, answer, _)| answer)
+            .next_back();
+        assert_eq!(refused, Some(Answer::Refused { reset }));
+    }
+}
+
+#[test]
+fn first_command_of_a_connection_waits_and_the_next_does_not() {
+    let costs = Costs {
+        first_command_wait_ns: 40_000_000,
+        ..costs(1, 0)
+    };
+    let mut server = SimulatedServer::new(settings("10:30:20"), costs, 1);
+    server.dial(at(0), asker(0), dial(false));
+    let mut now = 0;
+    let answered = |server: &mut SimulatedServer, now: &mut u64| {
+        let RunInstant(next) = server.run_until(at(u64::MAX)).expect("an answer");
+        *now = next;
+        let (question, answer, _) = server.advance(at(next)).next().expect("an answer");
+        server.taken(question);
+        answer
+    };
+    let Answer::In(connection) = answered(&mut server, &mut now) else {
+        panic!("not let in");
+    };
+    for expected in [40_000_000, 40_000_000] {
+        let (work, within) = (Duration::ZERO, Duration::from_secs(10));
+        server.run(at(now), asker(0), connection, work, within);
+        assert_eq!(answered(&mut server, &mut now), Answer::Ran);
+        assert_eq!(now, expected);
+    }
+}
+
+/// On one core, by weight; what one cannot use is for the others.
+#[test]
+fn listener_clients_and_those_who_were_woken_share_the_cores_by_their_weights() {
+    let shares = Shares {
+        listener: 2.0,
+        reply: 4.0,
+        clients: 3.0,
+    };
+    let mut machine: Cores<u32> = Cores::new(1, shares);
+    machine.add(Worker::Listener, 1e6, 0);
+    machine.add(Worker::Server, 1e6, 1);
+    machine.add(Worker::Reply, 1e6, 2);
+    // Two clients weigh no more than one.
+    machine.add(Worker::Client, 1e6, 3);
+    machine.add(Worker::Client, 1e6, 4);
+    let rates = [
+        Worker::Listener,
+        Worker::Server,
+        Worker::Reply,
+        Worker::Client,
+    ]
+    .map(|who| machine.rate(who));
+    assert_eq!(rates, [0.2, 0.1, 0.4, 0.15]);
+    assert!((machine.busy() - 1.0).abs() < 1e-9);
+    // With three cores the one that was woken would have more than a core to itself.
+    let mut machine: Cores<u32> = Cores::new(3, shares);
+    for (who, job) in [
+        (Worker::Reply, 0),
+        (Worker::Server, 1),
+        (Worker::Server, 2),
+        (Worker::Server, 3),
+    ] {
+        machine.add(who, 1e6, job);
+    }
+    assert_eq!(machine.rate(Worker::Reply), 1.0);
+    assert!((machine.rate(Worker::Server) - 2.0 / 3.0).abs() < 1e-9);
+}
+
+#[test]
+fn rounds_of_an_uncertain_machine_differ_and_those_of_one_seed_do_not() {
+    let costs = Costs {
+        uncertainty: 0.1,
+        ..Costs::assumed()
+    };
+    let start = |seed| {
+        let server = SimulatedServer::new(settings("10:30:20"), costs.clone(), seed);
+        server.costs().start_cpu_ns
+    };
+    assert_eq!(start(1), start(1));
+    let logarithms: Vec<f64> = (0..2000)
+        .map(|seed| (start(seed) as f64 / costs.start_cpu_ns as f64).ln())
+        .collect();
+    let mean = logarithms.iter().sum::<f64>() / 2000.0;
+    let variance = logarithms.iter().map(|it| (it - mean).powi(2)).sum::<f64>() / 2000.0;
+    assert!(
+        mean.abs() < 0.01 && (variance.sqrt() - 0.1).abs() < 0.01,
+        "{mean} {variance}"
+    );
 }
