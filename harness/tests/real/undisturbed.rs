@@ -240,7 +240,7 @@ fn climb_that_earns_its_address_a_ban_leaves_too_little_to_judge_and_the_ban_is_
         "--climbs",
         "2",
         "--max-startups",
-        "10:30:200",
+        "10:30:400",
         "--sshd-option",
         "LoginGraceTime=1",
         "--sshd-option",

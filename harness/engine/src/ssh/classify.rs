@@ -74,6 +74,21 @@ pub fn after_connect(trace: &AttemptTrace, detail: &str) -> AttemptOutcome {
     }
 }
 
+/// Classifies a login that came to nothing. A server that rejects one names the methods that are left (RFC 4252, 5.1); where none is
+/// named and the stream has ended, the library gives the same word for a connection that was lost before the answer. sshd may have
+/// accepted that login: `LoginGraceTime` can end its process between its log line and its answer.
+#[must_use]
+pub fn not_let_in(trace: &AttemptTrace, methods_named: bool) -> AttemptOutcome {
+    match close_of(trace) {
+        Some(close) if !methods_named => AttemptOutcome::AuthFailed {
+            failure: StageFailure::Lost { close },
+        },
+        _ => AttemptOutcome::AuthFailed {
+            failure: StageFailure::Rejected,
+        },
+    }
+}
+
 /// Classifies an attempt whose deadline passed after the TCP connection stood.
 #[must_use]
 pub fn timed_out(trace: &AttemptTrace) -> AttemptOutcome {

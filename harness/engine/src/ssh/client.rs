@@ -23,7 +23,7 @@ use super::shell;
 use super::socket::{self, Connection};
 use super::tap::{Tap, TappedStream, socket_error};
 use super::{Command, CommandOutput, ConnectLimits, Connector, Session};
-use sshchurn_core::vocabulary::{AttemptOutcome, Close, CommandOutcome, StageFailure};
+use sshchurn_core::vocabulary::{AttemptOutcome, Close, CommandOutcome};
 
 /// How long an orderly close may take before the socket is simply dropped.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
@@ -283,10 +283,11 @@ impl RusshConnector {
             Ok(Err(error)) => {
                 return Err(classify::after_connect(&tap.trace(), &error.to_string()));
             }
-            Ok(Ok(AuthResult::Failure { .. })) => {
-                return Err(AttemptOutcome::AuthFailed {
-                    failure: StageFailure::Rejected,
-                });
+            Ok(Ok(AuthResult::Failure {
+                remaining_methods, ..
+            })) => {
+                let named = !remaining_methods.is_empty();
+                return Err(classify::not_let_in(&tap.trace(), named));
             }
             Ok(Ok(AuthResult::Success)) => tap.authenticated(),
         }

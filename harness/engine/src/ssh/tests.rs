@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::keys::{HostKeyCheck, KeyPair};
-use super::{ConnectLimits, Connector, Held, RusshConnector, Tap};
+use super::{ConnectLimits, Connector, Held, RusshConnector, Tap, classify};
 use crate::clock::RunClock;
 use sshchurn_core::socket_error::SocketError;
 use sshchurn_core::vocabulary::{AttemptOutcome, AttemptTrace, Close, StageFailure};
@@ -377,4 +377,24 @@ async fn a_refused_silent_connection_is_an_eof_with_its_text() {
         Some("Not allowed at this time")
     );
     server.await.expect("no panic");
+}
+
+/// The library says "failure" of both.
+#[test]
+fn login_without_an_answer_is_lost_and_one_with_an_answer_was_rejected() {
+    let failed = |saw_eof, methods_named| {
+        let trace = AttemptTrace {
+            saw_eof,
+            ..AttemptTrace::default()
+        };
+        match classify::not_let_in(&trace, methods_named) {
+            AttemptOutcome::AuthFailed { failure } => failure,
+            other => panic!("{other:?}"),
+        }
+    };
+    let lost = StageFailure::Lost { close: Close::Eof };
+    assert_eq!(failed(true, false), lost);
+    // sshd hangs up after the last of its tries, and has said no before.
+    assert_eq!(failed(true, true), StageFailure::Rejected);
+    assert_eq!(failed(false, true), StageFailure::Rejected);
 }
