@@ -226,8 +226,7 @@ struct Waiting<C: Connector> {
     round: Arc<Round>,
 }
 
-/// A task from behind the barrier to its end. What it
-/// does is in a box: while it waits for its turn, it has no room for that.
+/// A task from behind the barrier to its end. What it does is in a box: while it waits for its turn, it has no room for that.
 #[expect(
     clippy::manual_async_fn,
     reason = "an async function has room twice for what it is given"

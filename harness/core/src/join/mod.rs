@@ -118,12 +118,9 @@ pub fn join(sides: Sides, views: Views, means: Means) -> Joined {
         .into_iter()
         .zip(pairs)
         .map(|(client, found)| Attempt {
-            task: client.task,
-            told: None,
             kernel: views.kernel.then(|| KernelView::of(&client)).flatten(),
             server: found.map(|index: usize| server[index].clone()),
-            client: Some(client),
-            account: Account::Agreed,
+            ..Attempt::alone(client)
         })
         .collect();
     if !views.client {

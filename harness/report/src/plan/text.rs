@@ -267,7 +267,7 @@ fn basis(out: &mut String, report: &PlanReport) {
             );
             let _ = writeln!(
                 out,
-                "What the model could not fit, it does not know: in each round all work takes more or less than that, by {:.0} % in the mean.",
+                "The fit is off by {:.0} % on average, so simulated rounds differ from each other by as much.",
                 calibration.costs.uncertainty * 100.0
             );
         }

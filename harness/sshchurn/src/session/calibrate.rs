@@ -27,7 +27,8 @@ use super::order::Quietly;
 use super::simulate::{DEFAULT_RELEASE, Simulation, summary};
 use super::stop::Interrupts;
 
-/// Clients at once for each core: enough that no core ever waits for one, and fewer than sshd's default `start`.
+/// Clients at once for each core: enough that no core ever waits for one, although each connection waits some 40 ms for its first
+/// command with no core busy. The server that is calibrated refuses nobody.
 const CROWD_PER_CORE: u32 = 8;
 const LARGEST_CROWD: u32 = 64;
 /// Logins one after the other.

@@ -892,14 +892,12 @@ impl RoundState {
     }
 
     fn settle_directories(&self, seen: &mut HashSet<String>) -> Leftovers {
-        // Nothing is looked up where nothing was found.
-        let known = match self.directories.is_empty() {
-            true => None,
-            false => Some(self.tasks.known()),
-        };
-        let by_job: HashMap<&str, &TaskState> = known
-            .into_iter()
-            .flatten()
+        if self.directories.is_empty() {
+            return Leftovers::default();
+        }
+        let by_job: HashMap<&str, &TaskState> = self
+            .tasks
+            .known()
             .map(|task| (&*task.job_id, task))
             .collect();
         let mut found = Leftovers::default();

@@ -61,9 +61,8 @@ impl SimulatedServer {
                 self.wind_up(index);
             }
             Stage::Open => self.end_if_gone(index),
-            Stage::Ended => self.free(index),
             // A SYN that was dropped comes again from nobody.
-            Stage::Knocking(_) => self.free(index),
+            Stage::Ended | Stage::Knocking(_) => self.free(index),
             // Nothing was made for it yet: a SYN under way finds nobody, and what is accepted is let go again.
             _ => {}
         }
