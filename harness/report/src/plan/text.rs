@@ -136,7 +136,7 @@ fn evidence(out: &mut String, report: &PlanReport, answer: &Answer) {
         numbers(&expected.submit_p99_ns, 1e-9)
     );
     if !answer.sensitivity.is_empty() {
-        let _ = writeln!(out, "  Under other assumptions:");
+        let _ = writeln!(out, "  Under other assumptions, roughly:");
         for other in &answer.sensitivity {
             let found = match other.value {
                 Some(found) => value(report.setting, found),

@@ -3,7 +3,6 @@
 //! Owns what a value of a setting makes of a scenario. The search is the core's, the words are the report's.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
@@ -14,7 +13,7 @@ use sshchurn_core::exit_code::ExitCode;
 use sshchurn_core::gate::{self, GateOutcome, Threshold};
 use sshchurn_core::model::calibration::Calibration;
 use sshchurn_core::model::server::ServerBooks;
-use sshchurn_core::planning::{Demand, Found, Trials, Wanted, search};
+use sshchurn_core::planning::{Bounds, Demand, Trials, Wanted, search};
 use sshchurn_core::scenario::{ArrivalShape, MaxStartups, Scenario, SlowAuth, SlowAuthShape};
 use sshchurn_engine::StopLevel;
 use sshchurn_report::plan::{
@@ -34,6 +33,8 @@ const ROUNDS: u32 = 200;
 const GLANCE: u32 = 40;
 /// Rounds for what is only to be compared.
 const FEW_ROUNDS: u32 = 40;
+/// Rounds that say which way an assumption moves the answer, and roughly how far.
+const ROUNDS_FOR_A_DIRECTION: u32 = 20;
 /// Of the attempts, refused at most: below the first there is headroom, below the second the knee is near. More than the first of them
 /// met by a full listen queue, and that is the limit.
 const HEADROOM: f64 = 0.05;
@@ -178,23 +179,22 @@ impl PlanOrder {
         let mut rounds = Rounds::new();
         let found = self.search(
             scenario,
+            (self.begin(scenario), self.step()),
             &self.simulation,
             self.demand(ROUNDS),
             &mut rounds,
             judging,
         )?;
         let strategy = scenario.strategies[0].name.0.clone();
-        let Some(value) = found.value else {
-            let easiest = match self.wanted() {
-                Wanted::Smallest => found.tried.last_key_value(),
-                Wanted::Largest => found.tried.first_key_value(),
-            };
+        let Some(value) = found else {
+            let easiest = self.easiest(scenario);
+            let trials = self.all(scenario, easiest, ROUNDS, &mut rounds, judging)?;
             return Ok(StrategyPlan {
                 strategy,
                 answer: None,
-                missed: easiest.map(|(value, trials)| Neighbour {
-                    value: *value,
-                    trials: *trials,
+                missed: Some(Neighbour {
+                    value: easiest,
+                    trials,
                 }),
             });
         };
@@ -217,12 +217,12 @@ impl PlanOrder {
         let even = half
             .search(
                 scenario,
+                (value, half.step()),
                 &self.simulation,
                 half.demand(FEW_ROUNDS),
                 &mut rounds,
                 judging,
             )?
-            .value
             .filter(|even| *even != value)
             .map(|value| neighbour(value, &mut rounds))
             .transpose()?;
@@ -236,7 +236,7 @@ impl PlanOrder {
             _ => Regime::Saturated,
         };
         let sensitivity = match self.sensitivity {
-            true => self.sensitivity(scenario, judging)?,
+            true => self.sensitivity(scenario, value, judging)?,
             false => Vec::new(),
         };
         let max_startups = match self.setting {
@@ -297,31 +297,45 @@ impl PlanOrder {
         }
     }
 
+    /// Where a search begins. It follows from the workload alone: the answer, applied, is found again.
+    fn begin(&self, scenario: &Scenario) -> u64 {
+        match self.setting {
+            // A server with few slots makes rounds of many attempts, which take long to simulate.
+            Setting::Start => u64::from(scenario.tasks / 8),
+            Setting::Tasks | Setting::StaggerMs | Setting::PollIntervalMs | Setting::Attempts => 0,
+        }
+    }
+
+    /// The value with which goals are met if with any.
+    fn easiest(&self, scenario: &Scenario) -> u64 {
+        let (from, to) = self.bounds(scenario);
+        match self.wanted() {
+            Wanted::Smallest => to,
+            Wanted::Largest => from,
+        }
+    }
+
     fn search(
         &self,
         scenario: &Scenario,
+        (near, step): (u64, u64),
         simulation: &Simulation,
         demand: Demand,
         rounds: &mut Rounds,
         judging: &Judging,
-    ) -> Result<Found, SessionError> {
+    ) -> Result<Option<u64>, SessionError> {
         let (from, to) = self.bounds(scenario);
-        let step = self.step();
-        let mut found = search(
-            self.wanted(),
-            (from / step, to / step),
-            demand,
-            |value, numbers| {
-                self.simulate(scenario, simulation, value * step, numbers, rounds, judging)
-            },
-        )?;
-        found.value = found.value.map(|value| value * step);
-        found.tried = found
-            .tried
-            .into_iter()
-            .map(|(value, trials)| (value * step, trials))
-            .collect();
-        Ok(found)
+        let bounds = Bounds {
+            from: from / step,
+            to: to.div_ceil(step),
+            near: near / step,
+        };
+        // Coarse steps do not end at the bounds.
+        let value = |steps: u64| (steps * step).clamp(from, to);
+        let found = search(self.wanted(), bounds, demand, |steps, numbers| {
+            self.simulate(scenario, simulation, value(steps), numbers, rounds, judging)
+        })?;
+        Ok(found.map(value))
     }
 
     /// All rounds with a value.
@@ -333,25 +347,27 @@ impl PlanOrder {
         rounds: &mut Rounds,
         judging: &Judging,
     ) -> Result<Trials, SessionError> {
-        let held = self.simulate(scenario, &self.simulation, value, 0..count, rounds, judging)?;
+        let numbers: Vec<u32> = (0..count).collect();
+        let held = self.simulate(scenario, &self.simulation, value, &numbers, rounds, judging)?;
         Ok(Trials {
             rounds: count,
-            held,
+            held: held.iter().filter(|held| **held).count() as u32,
         })
     }
 
-    /// Simulates rounds with a value, side by side on all cores; how many of them met the goals.
+    /// Simulates rounds with a value, side by side on all cores; which of them met the goals.
     fn simulate(
         &self,
         scenario: &Scenario,
         simulation: &Simulation,
         value: u64,
-        numbers: Range<u32>,
+        numbers: &[u32],
         rounds: &mut Rounds,
         judging: &Judging,
-    ) -> Result<u32, SessionError> {
+    ) -> Result<Vec<bool>, SessionError> {
         let missing: Vec<u32> = numbers
-            .clone()
+            .iter()
+            .copied()
             .filter(|number| !rounds.contains_key(&(value, *number)))
             .collect();
         let with = self.applied(scenario, value);
@@ -382,12 +398,12 @@ impl PlanOrder {
         for (number, round) in results.into_inner().unwrap_or_default() {
             rounds.insert((value, number), round?);
         }
-        let held = numbers.filter(|number| {
+        let held = numbers.iter().map(|number| {
             rounds
                 .get(&(value, *number))
                 .is_some_and(|round| round.held)
         });
-        Ok(u32::try_from(held.count()).unwrap_or(u32::MAX))
+        Ok(held.collect())
     }
 
     /// The scenario with a value of the setting.
@@ -435,10 +451,11 @@ impl PlanOrder {
         .ok()
     }
 
-    /// The same question on longer paths and with slower logins. A small number of rounds: only the direction is meant.
+    /// The same question on longer paths and with slower logins, in few rounds and large steps: the direction is meant.
     fn sensitivity(
         &self,
         scenario: &Scenario,
+        near: u64,
         judging: &Judging,
     ) -> Result<Vec<Sensitivity>, SessionError> {
         let mut answers = Vec::new();
@@ -467,15 +484,21 @@ impl PlanOrder {
                     shape: SlowAuthShape::Fixed,
                 });
             }
-            let demand = Demand {
-                reliability: self.reliability,
-                rounds: GLANCE,
-                glance: GLANCE,
-            };
-            let found = self.search(&scenario, &simulation, demand, &mut Rounds::new(), judging)?;
+            let demand = self.demand(ROUNDS_FOR_A_DIRECTION);
+            let rounds = &mut Rounds::new();
+            // In steps of a twentieth.
+            let step = (near / 20 / self.step()).max(1) * self.step();
+            let value = self.search(
+                &scenario,
+                (near, step),
+                &simulation,
+                demand,
+                rounds,
+                judging,
+            )?;
             answers.push(Sensitivity {
                 assumption,
-                value: found.value,
+                value,
                 validated,
             });
         }
