@@ -174,6 +174,7 @@ impl Readings {
             cores: self.cores,
             clients: ClientPlace::Here,
             shares: vec![Shares::default()],
+            listener_spread: 0.0,
             round_trip_ns: self.round_trip_ns,
             connect_cpu_ns: ns(self.client_cpu_ns * CLIENT_CONNECT),
             accept_cpu_ns: ns(accept),

@@ -3,11 +3,12 @@
 //! A connection costs its task one wake, and so does a command: the server computes the stages in between. Owns what the
 //! simulated jobs do, too: their log grows and they end as those of the real shell script.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use rustc_hash::FxHashSet;
 
 use super::board::Board;
 use super::log::Witness;
@@ -50,16 +51,18 @@ pub struct SimulatedServers {
 
 /// The jobs that are on the simulated server.
 #[derive(Clone, Default)]
-pub struct Leftovers(Arc<Mutex<BTreeSet<String>>>);
+pub struct Leftovers(Arc<Mutex<FxHashSet<String>>>);
 
 impl Leftovers {
     /// Names of the directories that are there, sorted.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
-        self.lock().iter().cloned().collect()
+        let mut names: Vec<String> = self.lock().iter().cloned().collect();
+        names.sort_unstable();
+        names
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, FxHashSet<String>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

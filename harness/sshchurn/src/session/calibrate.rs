@@ -339,9 +339,21 @@ fn fitted(readings: &Readings) -> Result<(Costs, Fit), SessionError> {
     }
     best.map(|(_, mut costs, fit)| {
         costs.uncertainty = fit.residual();
+        costs.listener_spread = between(&costs.shares);
         (costs, fit)
     })
     .ok_or_else(|| SessionError::NothingMeasured(PathBuf::from("the calibration")))
+}
+
+/// How far from the listener's share in one of a few rushes that in another round may well be, as a standard deviation of its logarithm:
+/// the bandwidth of a normal kernel (Silverman, *Density Estimation*, 1986, 3.4.2). The grid alone leaves half a step open.
+fn between(shares: &[Shares]) -> f64 {
+    let step = (LISTENERS[1] / LISTENERS[0]).ln() / 12_f64.sqrt();
+    let logarithms: Vec<f64> = shares.iter().map(|shares| shares.listener.ln()).collect();
+    let rushes = logarithms.len().max(2) as f64;
+    let mean = logarithms.iter().sum::<f64>() / rushes;
+    let variance = logarithms.iter().map(|it| (it - mean).powi(2)).sum::<f64>() / (rushes - 1.0);
+    1.06 * variance.sqrt().max(step) * rushes.powf(-0.2)
 }
 
 /// The costs under which the model's crowd comes and goes as the real one did. What was read off is where the search begins: times of a

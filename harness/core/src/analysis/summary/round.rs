@@ -2,10 +2,12 @@
 //!
 //! Owns how the events of one round become its numbers. Which round an event belongs to is `summarizer`'s.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+
+use rustc_hash::FxHashSet;
 
 use super::books::{RoundBooks, StartNumbers};
 use super::clients::Clients;
@@ -709,7 +711,7 @@ impl RoundState {
     pub(super) fn finish(
         mut self,
         ending: Option<Ending>,
-        seen: &mut HashSet<String>,
+        seen: &mut FxHashSet<String>,
         marks: &[(IpAddr, u16)],
     ) -> RoundSummary {
         if let Some(ending) = ending {
@@ -891,7 +893,7 @@ impl RoundState {
         }
     }
 
-    fn settle_directories(&self, seen: &mut HashSet<String>) -> Leftovers {
+    fn settle_directories(&self, seen: &mut FxHashSet<String>) -> Leftovers {
         if self.directories.is_empty() {
             return Leftovers::default();
         }

@@ -3,12 +3,12 @@
 //! Owns which event belongs to which round, and the laws' counts that concern the ledger as a whole. Never
 //! fails: what does not fit is counted as stray and breaks a law later.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::books::LedgerBooks;
 use super::clients::ClientLoad;
@@ -51,7 +51,7 @@ pub struct Summarizer {
     attempts: FxHashMap<AttemptId, OpenAttempt>,
     connections: FxHashMap<AttemptId, RoundId>,
     commands: FxHashMap<CommandId, OpenCommand>,
-    directories: HashSet<String>,
+    directories: FxHashSet<String>,
     expected: Option<Admission>,
     generator: GeneratorHealth,
     cpu_first: Option<(RunInstant, f64)>,

@@ -46,6 +46,9 @@ pub struct Costs {
     pub clients: ClientPlace,
     /// How the kernel shares the cores: each round has one of these, since it is not the same each time.
     pub shares: Vec<Shares>,
+    /// How far the listener's share may be from those, from one round to the next: standard deviation of its logarithm. A handful of
+    /// rushes are a sample, and the rounds between them are as likely (a smoothed bootstrap; Silverman and Young, *Biometrika* 74, 1987).
+    pub listener_spread: f64,
     /// Time for a packet to the server and back.
     pub round_trip_ns: u64,
     /// The client makes its socket and calls `connect()`.
@@ -94,6 +97,7 @@ impl Costs {
             cores: 2,
             clients: ClientPlace::Elsewhere,
             shares: vec![Shares::default()],
+            listener_spread: 0.0,
             round_trip_ns: 100_000,
             connect_cpu_ns: 50_000,
             accept_cpu_ns: 50_000,
@@ -160,6 +164,10 @@ impl Costs {
             [only] => *only,
             several => several[draws.random_range(0..several.len())],
         };
+        let mut shares = shares;
+        if self.listener_spread > 0.0 {
+            shares.listener *= (self.listener_spread * normal(draws)).exp();
+        }
         let costs = match self.uncertainty > 0.0 {
             true => self.times((self.uncertainty * normal(draws)).exp()),
             false => self,

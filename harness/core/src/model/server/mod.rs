@@ -26,11 +26,12 @@ mod session;
 mod settings;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 use std::time::Duration;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use rustc_hash::FxHashMap;
 
 pub use books::ServerBooks;
 pub use cores::{Cores, Worker};
@@ -64,14 +65,14 @@ pub struct SimulatedServer {
     /// Told apart from earlier users of the same place.
     question_lives: Vec<u32>,
     /// Commands that wait for their connection's session to be made, each with its life.
-    early: HashMap<u32, Vec<[u32; 2]>>,
+    early: FxHashMap<u32, Vec<[u32; 2]>>,
     queue: VecDeque<u32>,
     /// The connection whose turn it is, and what becomes of it.
     turn: Option<(u32, Decision)>,
     slots: u32,
     /// When each thread of the clients is free.
     threads: BinaryHeap<Reverse<u64>>,
-    by_source: HashMap<u32, u32>,
+    by_source: FxHashMap<u32, u32>,
     answers: Vec<(Question, Answer, Stamps)>,
     notes: Option<Vec<Note>>,
     books: ServerBooks,
@@ -97,12 +98,12 @@ impl SimulatedServer {
             questions: Vec::new(),
             free_questions: Vec::new(),
             question_lives: Vec::new(),
-            early: HashMap::new(),
+            early: FxHashMap::default(),
             queue: VecDeque::new(),
             turn: None,
             slots: 0,
             threads: BinaryHeap::new(),
-            by_source: HashMap::new(),
+            by_source: FxHashMap::default(),
             answers: Vec::new(),
             notes: None,
             books: ServerBooks::default(),

@@ -36,6 +36,7 @@ fn costs(cores: u32, start_cpu_ns: u64) -> Costs {
         cores,
         clients: ClientPlace::Elsewhere,
         shares: Vec::new(),
+        listener_spread: 0.0,
         round_trip_ns: 0,
         connect_cpu_ns: 0,
         accept_cpu_ns: 0,
