@@ -11,6 +11,7 @@ use super::problem::{ThresholdError, ThresholdProblem};
 use crate::analysis::catalogue::{self, Aggregate, Metric, Unit};
 use crate::ids::StrategyName;
 use crate::nearest::nearest;
+use crate::scenario::nanoseconds_of;
 use crate::vocabulary::Phase;
 
 /// How the two sides are compared.
@@ -484,19 +485,13 @@ fn bound(word: Word<'_>, left: &Selector, strategies: &[StrategyName]) -> Result
     })?;
     let nanoseconds = match unit.trim() {
         "" => None,
-        "ns" => Some(1.0),
-        "us" | "µs" => Some(1e3),
-        "ms" => Some(1e6),
-        "s" => Some(1e9),
-        "m" | "min" => Some(6e10),
-        "h" => Some(3.6e12),
-        _ => {
-            return Err(expected(
+        unit => Some(nanoseconds_of(unit).ok_or_else(|| {
+            expected(
                 "a number, a duration such as `250ms`, or a factor times a metric",
                 word.text,
                 word.position,
-            ));
-        }
+            )
+        })?),
     };
     match (left.metric.unit, nanoseconds) {
         (Unit::Nanoseconds, Some(factor)) => Ok(Bound::Value(value * factor)),

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::client::ClientProgram;
 use super::keywords::{KeywordError, RefusedKeyword};
 use super::machine::{LoginShell, Packages};
+use super::tunables::Tunables;
 use crate::ids::{RoundId, StrategyName, TaskId};
 use crate::release::Release;
-use crate::vocabulary::CleanupPolicy;
 
 /// A runnable scenario.
 #[derive(Debug, Clone, PartialEq)]
@@ -278,65 +278,6 @@ impl StrategyKind {
     }
 }
 
-/// The tunables of a strategy, under the names of the Airflow provider. Waits are unscaled here. A scenario may give those
-/// that the strategy's life uses; the others keep their defaults and mean nothing.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Tunables {
-    /// one-shot, multiplexed: what the login shell is given.
-    pub command: String,
-    /// Connect attempts of one operator-side connection (detect, submit, cleanup), or of the one there is.
-    pub conn_retry_attempts: u32,
-    /// Fixed part of the wait between them.
-    pub conn_retry_wait: Duration,
-    /// Upper end of the uniform random part of that wait.
-    pub conn_retry_jitter: Duration,
-    /// Rounds of cleanup, each with its own connect attempts.
-    pub cleanup_retries: u32,
-    /// When directories are removed.
-    pub cleanup: CleanupPolicy,
-    /// Deadline of the detect command.
-    pub detect_timeout: Duration,
-    /// Deadline of the submit command.
-    pub submit_timeout: Duration,
-    /// Deadline of each monitoring command, or of the one there is.
-    pub command_timeout: Duration,
-    /// Deadline of the cleanup command.
-    pub cleanup_timeout: Duration,
-    /// reused-session: failures in a row, without a whole successful poll between, that end monitoring.
-    /// per-command: unused (see `command_attempts`).
-    pub max_reconnect_attempts: u32,
-    /// per-command: tries of one monitoring command after OS-level errors.
-    pub command_attempts: u32,
-    /// Time between polls.
-    pub poll_interval: Duration,
-    /// Bytes asked for in one read of the log.
-    pub log_chunk_size: u64,
-    /// Deadline of the TCP connect, operator side.
-    pub conn_timeout: Duration,
-    /// Deadline of the identification string after the TCP connect, operator side.
-    pub banner_timeout: Duration,
-    /// Deadline from the call of `connect()` to authenticated on the monitoring side; on the operator side, of key
-    /// exchange and authentication.
-    pub login_timeout: Duration,
-    /// Keepalive interval of operator-side connections and of reused monitoring sessions; zero is off.
-    pub keepalive_interval: Duration,
-    /// What the modelled client has to do for one connection, its command included, beyond what our own code takes.
-    pub connection_cost: Duration,
-    /// How many connections it can work for at a time.
-    pub client_threads: u32,
-    /// multiplexed: tasks that share one connection.
-    pub sessions_per_connection: u32,
-    /// failing-login: logins with a key that the server does not know, of each task, unless it is banned before.
-    pub logins: u32,
-    /// failing-login: from the beginning of one of them to the next; the tasks take these in turn. Not scaled: the server's
-    /// penalties are not.
-    pub spacing: Vec<Duration>,
-    /// failing-login: between two tries with a valid key while the source is banned; likewise.
-    pub probe_interval: Duration,
-    /// failing-login: how long they go on.
-    pub probe_timeout: Duration,
-}
-
 impl Tunables {
     /// The shortest deadline that a strategy of this kind has.
     #[must_use]
@@ -358,43 +299,6 @@ impl Tunables {
             .into_iter()
             .chain(commands)
             .fold(Duration::MAX, Duration::min)
-    }
-
-    /// The defaults of a strategy: the provider's where it has one, a single try where nobody tries again.
-    #[must_use]
-    pub fn defaults(kind: StrategyKind) -> Self {
-        let (conn_retry_attempts, cleanup_retries) = match kind.life() {
-            Life::Job(JobLife::PerCommand) => (3, 1),
-            Life::Job(JobLife::ReusedSession) => (5, 3),
-            Life::Hold(_) | Life::Once | Life::Shared | Life::Failing | Life::Program => (1, 1),
-        };
-        Tunables {
-            command: "true".to_owned(),
-            conn_retry_attempts,
-            conn_retry_wait: Duration::from_secs(3),
-            conn_retry_jitter: Duration::from_secs(2),
-            cleanup_retries,
-            cleanup: CleanupPolicy::Never,
-            detect_timeout: Duration::from_secs(10),
-            submit_timeout: Duration::from_secs(60),
-            command_timeout: Duration::from_secs(30),
-            cleanup_timeout: Duration::from_secs(30),
-            max_reconnect_attempts: 5,
-            command_attempts: 3,
-            poll_interval: Duration::from_secs(5),
-            log_chunk_size: 65_536,
-            conn_timeout: Duration::from_secs(10),
-            banner_timeout: Duration::from_secs(30),
-            login_timeout: Duration::from_secs(120),
-            keepalive_interval: Duration::from_secs(30),
-            connection_cost: Duration::ZERO,
-            client_threads: 1,
-            sessions_per_connection: 10,
-            logins: 14,
-            spacing: vec![Duration::from_secs(1)],
-            probe_interval: Duration::from_millis(500),
-            probe_timeout: Duration::from_secs(60),
-        }
     }
 }
 

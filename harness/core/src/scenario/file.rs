@@ -15,23 +15,16 @@ use super::client::{self, ClientProgram};
 use super::config::{
     ArrivalConfig, ArrivalShape, HoldUntil, HoldersConfig, JobConfig, Life, MOST_SOURCES,
     MaxStartups, Scenario, SlowAuth, SlowAuthShape, SshdConfig, StrategyConfig, StrategyKind,
-    Tunables,
 };
 use super::machine::Packages;
 use super::problem::ScenarioErrors;
 use super::reader::{Problems, Table};
+use super::tunables::Tunables;
 use super::{keywords, tunables};
 use crate::ids::StrategyName;
-use crate::vocabulary::CleanupPolicy;
-
-const CLEANUP: [(&str, CleanupPolicy); 3] = [
-    ("never", CleanupPolicy::Never),
-    ("on_success", CleanupPolicy::OnSuccess),
-    ("always", CleanupPolicy::Always),
-];
 
 /// Most bytes that a job may write or a read may ask for: the server's disk is not what is tested.
-const MOST_BYTES: u64 = 1 << 30;
+pub(super) const MOST_BYTES: u64 = 1 << 30;
 
 /// Most tasks of a round: of a simulated one. What a real server is asked to bear is bounded before the run.
 const MOST_TASKS: usize = 10_000_000;
@@ -458,7 +451,7 @@ fn strategies(root: &Table<'_, '_>) -> Vec<StrategyConfig> {
     for table in root.tables("strategy") {
         let Some(strategy) = strategy(&table) else {
             // Without a kind its tunables have no defaults, but its keys can still be checked.
-            let _ = read_tunables(&table, StrategyKind::ReusedSession);
+            let _ = Tunables::read(&table, StrategyKind::ReusedSession);
             let _ = client::read(&table, false);
             table.finish();
             continue;
@@ -509,7 +502,7 @@ fn strategy(table: &Table<'_, '_>) -> Option<StrategyConfig> {
     Some(StrategyConfig {
         name: StrategyName(name.unwrap_or_else(|| kind.as_str().to_owned())),
         kind,
-        tunables: read_tunables(table, kind),
+        tunables: Tunables::read(table, kind),
         program,
     })
 }
@@ -530,68 +523,6 @@ fn program(table: &Table<'_, '_>, kind: StrategyKind) -> Option<ClientProgram> {
             None
         }
     }
-}
-
-fn read_tunables(table: &Table<'_, '_>, kind: StrategyKind) -> Tunables {
-    let default = Tunables::defaults(kind);
-    let count = |key, default| table.integer(key, 1..=1000).unwrap_or(default);
-    let wait = |key, default| table.duration(key).unwrap_or(default);
-    let deadline = |key, default| table.positive_duration(key).unwrap_or(default);
-    Tunables {
-        command: command(table).unwrap_or(default.command),
-        conn_retry_attempts: count("conn_retry_attempts", default.conn_retry_attempts),
-        conn_retry_wait: wait("conn_retry_wait", default.conn_retry_wait),
-        conn_retry_jitter: wait("conn_retry_jitter", default.conn_retry_jitter),
-        cleanup_retries: count("cleanup_retries", default.cleanup_retries),
-        cleanup: table.word("cleanup", &CLEANUP).unwrap_or(default.cleanup),
-        detect_timeout: deadline("detect_timeout", default.detect_timeout),
-        submit_timeout: deadline("submit_timeout", default.submit_timeout),
-        command_timeout: deadline("command_timeout", default.command_timeout),
-        cleanup_timeout: deadline("cleanup_timeout", default.cleanup_timeout),
-        max_reconnect_attempts: table
-            .integer("max_reconnect_attempts", 0..=1000)
-            .unwrap_or(default.max_reconnect_attempts),
-        command_attempts: count("command_attempts", default.command_attempts),
-        poll_interval: deadline("poll_interval", default.poll_interval),
-        log_chunk_size: table
-            .bytes("log_chunk_size", MOST_BYTES)
-            .filter(|size| {
-                if *size == 0 {
-                    table.problem("log_chunk_size", "must be at least one byte", None);
-                }
-                *size > 0
-            })
-            .unwrap_or(default.log_chunk_size),
-        conn_timeout: deadline("conn_timeout", default.conn_timeout),
-        banner_timeout: deadline("banner_timeout", default.banner_timeout),
-        login_timeout: deadline("login_timeout", default.login_timeout),
-        keepalive_interval: wait("keepalive_interval", default.keepalive_interval),
-        connection_cost: wait("connection_cost", default.connection_cost),
-        client_threads: count("client_threads", default.client_threads),
-        sessions_per_connection: count("sessions_per_connection", default.sessions_per_connection),
-        logins: count("logins", default.logins),
-        spacing: table.durations("spacing").unwrap_or(default.spacing),
-        probe_interval: deadline("probe_interval", default.probe_interval),
-        probe_timeout: deadline("probe_timeout", default.probe_timeout),
-    }
-}
-
-/// The command of a one-shot client: text for the login shell.
-fn command(table: &Table<'_, '_>) -> Option<String> {
-    let command = table.string("command")?;
-    if command.trim().is_empty() {
-        table.problem(
-            "command",
-            "an empty command would start an interactive shell",
-            Some("command = \"true\"".to_owned()),
-        );
-        return None;
-    }
-    if command.contains('\0') {
-        table.problem("command", "a command cannot contain a NUL character", None);
-        return None;
-    }
-    Some(command)
 }
 
 fn sshd(table: Table<'_, '_>) -> Option<SshdConfig> {

@@ -12,9 +12,7 @@ use super::client::Per;
 use super::config::{
     ArrivalShape, HoldUntil, Scenario, SlowAuthShape, StrategyConfig, StrategyKind,
 };
-use super::tunables;
 use super::units::format_duration;
-use crate::vocabulary::CleanupPolicy;
 
 impl Scenario {
     /// The scenario as TOML that reads back as the same scenario.
@@ -29,9 +27,7 @@ impl Scenario {
             .flatten()
             .filter_map(toml::Value::as_table_mut);
         for (table, strategy) in written.zip(&self.strategies) {
-            for key in tunables::unused(strategy.kind) {
-                table.remove(key);
-            }
+            table.extend(strategy.tunables.written(strategy.kind));
         }
         toml::to_string_pretty(&file).unwrap_or_default()
     }
@@ -175,128 +171,15 @@ impl JsonSchema for BytesFile {
     }
 }
 
-/// A duration, or a list of durations.
-struct DurationsFile;
-
-impl JsonSchema for DurationsFile {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Durations".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": ["string", "array"], "items": { "type": "string" }, "minItems": 1 })
-    }
-}
-
-#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-enum KindFile {
-    PerCommand,
-    ReusedSession,
-    Stalled,
-    Staircase,
-    OneShot,
-    Multiplexed,
-    FailingLogin,
-    Command,
-}
-
-#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum CleanupFile {
-    Never,
-    OnSuccess,
-    Always,
-}
-
-/// One strategy; every tunable has the provider's default of its kind.
+/// One strategy. Its tunables are written by `tunables`.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct StrategyFile {
     /// Which connection strategy.
-    kind: KindFile,
+    kind: StrategyKind,
     /// Name in reports and thresholds. Default: the kind's.
     #[schemars(default)]
     name: String,
-    /// one-shot and multiplexed only: what the login shell is given. Default `true`.
-    #[schemars(default)]
-    command: String,
-    /// When job directories are removed. Default `never`.
-    #[schemars(default)]
-    cleanup: Option<CleanupFile>,
-    /// Connect attempts of one operator-side connection. Default 3 (per-command), 5 (reused-session), 1 (one-shot,
-    /// multiplexed).
-    #[schemars(default)]
-    conn_retry_attempts: u32,
-    /// Fixed part of the wait between them. Default `3s`.
-    #[schemars(default)]
-    conn_retry_wait: String,
-    /// Upper end of the uniform random part. Default `2s`.
-    #[schemars(default)]
-    conn_retry_jitter: String,
-    /// Rounds of cleanup. Default 1 (per-command), 3 (reused-session).
-    #[schemars(default)]
-    cleanup_retries: u32,
-    /// Deadline of the detect command. Default `10s`.
-    #[schemars(default)]
-    detect_timeout: String,
-    /// Deadline of the submit command. Default `60s`.
-    #[schemars(default)]
-    submit_timeout: String,
-    /// Deadline of each monitoring command, or of the one command. Default `30s`.
-    #[schemars(default)]
-    command_timeout: String,
-    /// Deadline of the cleanup command. Default `30s`.
-    #[schemars(default)]
-    cleanup_timeout: String,
-    /// reused-session only: failures in a row that are survived. Default 5.
-    #[schemars(default)]
-    max_reconnect_attempts: u32,
-    /// per-command only: tries of one monitoring command after OS-level errors. Default 3.
-    #[schemars(default)]
-    command_attempts: u32,
-    /// Time between polls. Default `5s`.
-    #[schemars(default)]
-    poll_interval: String,
-    /// Bytes asked for in one read of the log. Default `64KiB`.
-    #[schemars(default, with = "BytesFile")]
-    log_chunk_size: u64,
-    /// Deadline of the operator's TCP connect. Default `10s`.
-    #[schemars(default)]
-    conn_timeout: String,
-    /// Deadline of the operator's identification string. Default `30s`.
-    #[schemars(default)]
-    banner_timeout: String,
-    /// Deadline of a login: monitoring from the TCP connect on, operator for key exchange and authentication.
-    /// Default `120s`.
-    #[schemars(default)]
-    login_timeout: String,
-    /// Keepalive interval, `0s` is off. Default `30s`.
-    #[schemars(default)]
-    keepalive_interval: String,
-    /// How long the modelled client's threads are busy with one connection, its command included, beyond what our own code
-    /// takes: connections wait for each other meanwhile. Default `0s`.
-    #[schemars(default)]
-    connection_cost: String,
-    /// How many of them it works for at a time: 1 for an event loop or an interpreter with one lock. Default 1.
-    #[schemars(default, range(min = 1, max = 1000))]
-    client_threads: u32,
-    /// multiplexed only: tasks that share one connection. Default 10.
-    #[schemars(default, range(min = 1, max = 1000))]
-    sessions_per_connection: u32,
-    /// failing-login only: logins with an unknown key, of each task. Default 14.
-    #[schemars(default, range(min = 1, max = 1000))]
-    logins: u32,
-    /// failing-login only: from one of them to the next, one duration or a list that the tasks take in turn; not scaled.
-    /// Default `1s`.
-    #[schemars(default, with = "DurationsFile")]
-    spacing: Vec<String>,
-    /// failing-login only: between two tries with a valid key while the source is banned; not scaled. Default `500ms`.
-    #[schemars(default)]
-    probe_interval: String,
-    /// failing-login only: how long they go on. Default `60s`.
-    #[schemars(default)]
-    probe_timeout: String,
     /// command only, and needed there: the program and its arguments, with placeholders such as `{host}` and `{port}`.
     #[schemars(default, with = "Vec<String>")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -523,54 +406,10 @@ fn option_table(keywords: &[(String, String)]) -> toml::Table {
 
 impl From<&StrategyConfig> for StrategyFile {
     fn from(strategy: &StrategyConfig) -> Self {
-        let tunables = &strategy.tunables;
         let program = strategy.program.as_ref();
         StrategyFile {
-            kind: match strategy.kind {
-                StrategyKind::PerCommand => KindFile::PerCommand,
-                StrategyKind::ReusedSession => KindFile::ReusedSession,
-                StrategyKind::Stalled => KindFile::Stalled,
-                StrategyKind::Staircase => KindFile::Staircase,
-                StrategyKind::OneShot => KindFile::OneShot,
-                StrategyKind::Multiplexed => KindFile::Multiplexed,
-                StrategyKind::FailingLogin => KindFile::FailingLogin,
-                StrategyKind::Command => KindFile::Command,
-            },
+            kind: strategy.kind,
             name: strategy.name.0.clone(),
-            command: tunables.command.clone(),
-            cleanup: Some(match tunables.cleanup {
-                CleanupPolicy::Never => CleanupFile::Never,
-                CleanupPolicy::OnSuccess => CleanupFile::OnSuccess,
-                CleanupPolicy::Always => CleanupFile::Always,
-            }),
-            conn_retry_attempts: tunables.conn_retry_attempts,
-            conn_retry_wait: format_duration(tunables.conn_retry_wait),
-            conn_retry_jitter: format_duration(tunables.conn_retry_jitter),
-            cleanup_retries: tunables.cleanup_retries,
-            detect_timeout: format_duration(tunables.detect_timeout),
-            submit_timeout: format_duration(tunables.submit_timeout),
-            command_timeout: format_duration(tunables.command_timeout),
-            cleanup_timeout: format_duration(tunables.cleanup_timeout),
-            max_reconnect_attempts: tunables.max_reconnect_attempts,
-            command_attempts: tunables.command_attempts,
-            poll_interval: format_duration(tunables.poll_interval),
-            log_chunk_size: tunables.log_chunk_size,
-            conn_timeout: format_duration(tunables.conn_timeout),
-            banner_timeout: format_duration(tunables.banner_timeout),
-            login_timeout: format_duration(tunables.login_timeout),
-            keepalive_interval: format_duration(tunables.keepalive_interval),
-            connection_cost: format_duration(tunables.connection_cost),
-            client_threads: tunables.client_threads,
-            sessions_per_connection: tunables.sessions_per_connection,
-            logins: tunables.logins,
-            spacing: tunables
-                .spacing
-                .iter()
-                .copied()
-                .map(format_duration)
-                .collect(),
-            probe_interval: format_duration(tunables.probe_interval),
-            probe_timeout: format_duration(tunables.probe_timeout),
             argv: program.map(|program| program.argv.clone()),
             per: program.map(|program| program.per),
             working_folder: program.and_then(|program| program.working_folder.clone()),

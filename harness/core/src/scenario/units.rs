@@ -28,19 +28,27 @@ const BYTE_UNITS: &str = "B, KiB, MiB or GiB (`64KiB`)";
 /// [`UnitError`] naming the units there are.
 pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
     let (number, unit) = split(text, DURATION_UNITS)?;
-    let seconds = match unit {
-        "ms" => number / 1000.0,
-        "s" => number,
-        "m" => number * 60.0,
-        "h" => number * 3600.0,
-        other => return Err(UnitError::Unknown(other.to_owned(), DURATION_UNITS)),
-    };
-    // Rounded to the microsecond, so that 0.1 s is not 100 000 001 ns.
-    let micros = (seconds * 1e6).round();
-    if !(0.0..1e15).contains(&micros) {
+    let factor =
+        nanoseconds_of(unit).ok_or_else(|| UnitError::Unknown(unit.to_owned(), DURATION_UNITS))?;
+    // Rounded to the microsecond, so that 0.1 s is not 100 000 001 ns; what would come to nothing is no duration.
+    let micros = (number * factor / 1e3).round();
+    if !(0.0..1e15).contains(&micros) || (micros == 0.0 && number > 0.0) {
         return Err(UnitError::OutOfRange(text.to_owned()));
     }
     Ok(Duration::from_micros(micros as u64))
+}
+
+/// Nanoseconds of a unit of time: in scenarios, in options and in thresholds the same.
+pub(crate) fn nanoseconds_of(unit: &str) -> Option<f64> {
+    Some(match unit {
+        "ns" => 1.0,
+        "us" | "µs" => 1e3,
+        "ms" => 1e6,
+        "s" => 1e9,
+        "m" | "min" => 6e10,
+        "h" => 3.6e12,
+        _ => return None,
+    })
 }
 
 /// A duration in the largest unit that shows it exactly.
@@ -111,6 +119,8 @@ mod tests {
         assert_eq!(parse_duration("1.5s"), Ok(Duration::from_millis(1500)));
         assert_eq!(parse_duration("0.1 s"), Ok(Duration::from_millis(100)));
         assert_eq!(parse_duration("3m"), Ok(Duration::from_secs(180)));
+        assert_eq!(parse_duration("5min"), Ok(Duration::from_secs(300)));
+        assert_eq!(parse_duration("250us"), Ok(Duration::from_micros(250)));
         assert_eq!(parse_duration("1h"), Ok(Duration::from_secs(3600)));
     }
 
@@ -124,6 +134,10 @@ mod tests {
         assert!(matches!(
             parse_duration("fast"),
             Err(UnitError::NotANumber(..))
+        ));
+        assert!(matches!(
+            parse_duration("1ns"),
+            Err(UnitError::OutOfRange(..))
         ));
         assert!(matches!(
             parse_duration("-5s"),

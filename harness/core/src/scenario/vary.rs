@@ -7,7 +7,6 @@ use serde_json::{Map, Value};
 
 use super::client;
 use super::config::{Life, Scenario, StrategyConfig};
-use super::mirror::ScenarioFile;
 use super::problem::ScenarioErrors;
 use super::tunables;
 use crate::nearest::nearest;
@@ -173,7 +172,7 @@ struct Keys {
 impl Keys {
     fn new() -> Self {
         Keys {
-            schema: schemars::schema_for!(ScenarioFile).to_value(),
+            schema: super::schema::value(),
         }
     }
 
