@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::story::counted;
-use super::terminal;
+use super::view::admission;
+use super::view::words::counted;
 use sshchurn_core::analysis::admission::{AdmissionCurve, CurveVerdict};
 use sshchurn_core::analysis::climb::Climbs;
 use sshchurn_core::exit_code::ExitCode;
@@ -286,7 +286,7 @@ pub fn text(check: &ConfigCheck) -> String {
         line(&bands(curve));
     }
     for curve in [&check.held, &check.draws].into_iter().flatten() {
-        line(&terminal::curve(curve));
+        line(&admission::curve_line(curve));
     }
     line("");
     // The first one is the verdict's own, where it is inconclusive.
@@ -434,7 +434,7 @@ mod tests {
     #[test]
     fn what_could_not_be_measured_is_neither() {
         let mut check = check("10:30:100", "10:30:100", "10:30:100");
-        check.problems.push("the books do not balance".to_owned());
+        check.problems.push("a cross-check failed".to_owned());
         let check = check.concluded();
         assert_eq!(check.exit(), ExitCode::Inconclusive);
         assert!(text(&check).contains("INCONCLUSIVE"));

@@ -60,6 +60,8 @@ pub struct RunReport {
     pub reasons: Vec<String>,
     /// The run that this one was compared with, and whose comparison has joined the verdict; `null` without a baseline.
     pub baseline: Option<RunId>,
+    /// Whether that comparison is all that keeps the run from a verdict.
+    pub undecided_by_baseline: bool,
     /// What stood in for an OpenSSH server; `null` where it was one.
     pub stand_in: Option<StandIn>,
     /// Thresholds with their actual values.

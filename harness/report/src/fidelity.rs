@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::document::{RunReport, StrategyReport};
 use super::json::pretty;
 use super::ruled_table;
-use super::terminal::{decimal, time};
+use super::view::words::{decimal, time};
 use sshchurn_core::analysis::catalogue::{self, Unit};
 use sshchurn_core::analysis::fidelity::{Agreement, Ratio};
 use sshchurn_core::exit_code::ExitCode;
@@ -239,8 +239,11 @@ fn sentence(report: &FidelityReport) -> String {
         _ => "",
     };
     format!(
-        "{answer}: {} tasks, MaxStartups {}, {rounds} rounds of each, {}.{more}",
-        report.tasks, report.max_startups, report.server
+        "{answer}: {} tasks, MaxStartups {}, {} of each, {}.{more}",
+        report.tasks,
+        report.max_startups,
+        crate::view::words::counted(rounds, "round"),
+        report.server
     )
 }
 

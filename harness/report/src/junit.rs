@@ -9,9 +9,8 @@ use chrono::DateTime;
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::document::RunReport;
-use super::html::word;
-use super::story;
-use super::terminal::gate_value;
+use super::view::story;
+use super::view::words::{gate_value, word};
 use sshchurn_core::analysis::laws::{Law, LawStatus};
 use sshchurn_core::analysis::validity::{Check, CheckStatus};
 use sshchurn_core::gate::{GateOutcome, GateResult};
@@ -122,7 +121,7 @@ fn of_law(law: &Law) -> TestCase {
             let mut status = not(
                 NonSuccessKind::Error,
                 "books",
-                format!("the books do not balance: {}", law.description),
+                format!("a cross-check failed: {}", law.description),
             );
             status.set_description(lines.join("\n"));
             status

@@ -22,11 +22,12 @@ pub mod openmetrics;
 pub mod plan;
 mod plot;
 pub mod probe;
+pub mod reference;
 mod ruled_table;
 pub mod schema;
-mod story;
 pub mod sweep;
 pub mod terminal;
+mod view;
 mod writer;
 
 pub use build::{Findings, build};

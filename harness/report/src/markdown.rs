@@ -6,8 +6,9 @@
 use std::fmt::Write as _;
 
 use super::document::RunReport;
-use super::story::{self, Fact};
-use super::terminal::{gate_value, next_step, table, time};
+use super::view::story::{self, Fact};
+use super::view::words::{counted, gate_value, time};
+use super::view::{advice, table};
 use sshchurn_core::analysis::laws::LawStatus;
 use sshchurn_core::analysis::validity::CheckStatus;
 use sshchurn_core::gate::{GateOutcome, GateResult, Verdict};
@@ -227,7 +228,7 @@ fn headlines(out: &mut String, report: &RunReport) {
 
 fn vouchers(out: &mut String, report: &RunReport) {
     let laws = |status| report.laws.iter().filter(move |law| law.status == status);
-    let mut books = format!("**Books**: {}", story::laws(report));
+    let mut books = format!("**Cross-checks**: {}", story::laws(report));
     for law in laws(LawStatus::Broken).take(LINES) {
         let _ = write!(books, "; **broken**: {}", text(&law.description));
     }
@@ -264,12 +265,14 @@ fn all_numbers(out: &mut String, report: &RunReport) {
     );
     head(out, " ", report);
     for row in table::rows(report) {
-        let label = row.label.trim_start();
-        let label = match row.label.starts_with(' ') {
-            true => format!("&nbsp;&nbsp;{}", text(label)),
-            false => format!("**{}**", text(label)),
+        let label = match row.level {
+            0 => format!("**{}**", text(&row.label)),
+            _ => format!("&nbsp;&nbsp;{}", text(&row.label)),
         };
-        let cells: Vec<String> = row.cells.iter().map(|cell| text(cell)).collect();
+        let cells = row
+            .cells
+            .unwrap_or_else(|| vec![String::new(); report.strategies.len()]);
+        let cells: Vec<String> = cells.iter().map(|cell| text(cell)).collect();
         line(out, &format!("| {label} | {} |", cells.join(" | ")));
     }
     line(out, "\n</details>\n");
@@ -283,7 +286,7 @@ fn setup(out: &mut String, report: &RunReport) {
         format!(
             "{} tasks, {} of each strategy, MaxStartups {}",
             scenario.tasks,
-            story::counted(u64::from(scenario.rounds), "round"),
+            counted(u64::from(scenario.rounds), "round"),
             text(report.max_startups().unwrap_or("not known"))
         ),
         format!(
@@ -303,7 +306,7 @@ fn setup(out: &mut String, report: &RunReport) {
             text(&report.tool.version),
             report.exit_code
         ),
-        format!("next step: {}", text(next_step(report))),
+        format!("next step: {}", text(advice::next_step(report))),
     ];
     list(out, lines.into_iter());
     line(out, "</details>");

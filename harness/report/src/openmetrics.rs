@@ -126,7 +126,7 @@ fn about(text: &mut Exposition, report: &RunReport) {
         ),
         ("stand_in", report.stand_in_word().to_owned()),
     ];
-    let notices = super::story::notices(report);
+    let notices = super::view::story::notices(report);
     let help = match notices.is_empty() {
         true => String::from("What was run."),
         false => notices.join(" "),

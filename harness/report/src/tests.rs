@@ -40,7 +40,7 @@ fn the_terminal_report_of_an_unbalanced_stand_in_says_both_at_once() {
     let text = terminal::render(&unbalanced_stand_in());
     assert!(text.starts_with("EMBEDDED STAND-IN"), "{text}");
     // The table is the same as above.
-    let after = text.split("Books:").nth(1).expect("the books are shown");
+    let after = text.split("Cross-checks:").nth(1).expect("they are shown");
     insta::assert_snapshot!(after);
 }
 
@@ -196,7 +196,7 @@ fn the_sentence_says_what_happened_whatever_the_verdict() {
             ],
         ),
     ] {
-        let sentence = story::sentence(&report);
+        let sentence = view::story::sentence(&report);
         assert_eq!(report.verdict, verdict, "{sentence}");
         for part in parts {
             assert!(sentence.contains(part), "no `{part}` in: {sentence}");
@@ -273,7 +273,7 @@ fn the_page_shows_unmatched_cases_in_full() {
         "port 9 dropped with 100 slots",
         "port 10",
         "noauth",
-        "BROKEN",
+        "FAILED",
     ] {
         assert!(page.contains(text), "no `{text}`");
     }

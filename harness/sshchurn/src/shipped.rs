@@ -105,14 +105,17 @@ mod tests {
 
     /// `SSHCHURN_UPDATE=1` writes them anew.
     #[test]
-    fn checked_in_schemas_are_up_to_date() {
+    fn checked_in_schemas_and_reference_are_up_to_date() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut schemas = vec![(
             root.join("scenarios/scenario.schema.json"),
             scenario::schema::json(),
         )];
-        for (name, schema) in sshchurn_report::schema::all() {
-            schemas.push((root.join("reports").join(name), schema));
+        let generated = sshchurn_report::schema::all()
+            .into_iter()
+            .chain(sshchurn_report::reference::all());
+        for (name, text) in generated {
+            schemas.push((root.join("reports").join(name), text));
         }
         for (path, schema) in schemas {
             if std::env::var_os("SSHCHURN_UPDATE").is_some() {

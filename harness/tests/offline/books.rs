@@ -38,7 +38,7 @@ fn a_log_that_was_cut_off_is_unbalanced_and_the_cause_is_said() {
     let finished = run(directory.path(), &["smoke", "--target", "embedded"]).code(0);
     lose_the_end_of_the_log(&finished.directory);
     let again = sshchurn(&["report", &finished.directory.display().to_string()]).code(3);
-    assert!(again.stdout.contains("BROKEN"), "{}", again.stdout);
+    assert!(again.stdout.contains("FAILED"), "{}", again.stdout);
     assert!(again.stdout.contains("cut off"), "{}", again.stdout);
     assert!(again.stdout.contains("client only"), "{}", again.stdout);
     assert_eq!(finished.report()["verdict"], "inconclusive");
@@ -60,7 +60,7 @@ fn a_second_client_behind_the_harness_is_unbalanced_and_the_cause_is_said() {
     );
     driver::stranger(&mut running, SOON);
     let finished = running.finish(SOON).code(3);
-    assert!(finished.stdout.contains("BROKEN"), "{}", finished.stdout);
+    assert!(finished.stdout.contains("FAILED"), "{}", finished.stdout);
     assert!(
         finished.stdout.contains("another client uses this server"),
         "{}",

@@ -20,7 +20,7 @@ use nix::sys::stat::Mode;
 const SOON: Duration = Duration::from_secs(60);
 const LEDGER: &str = "events.jsonl.zst";
 /// What the first signal is answered with.
-const ANSWER: &str = "the report is written all the same";
+const ANSWER: &str = "still writing the report";
 const QUICK: [&str; 7] = [
     "smoke",
     "--rounds",

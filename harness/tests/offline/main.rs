@@ -17,6 +17,7 @@ mod external_log;
 mod html;
 mod interrupted_report;
 mod probe;
+mod readme;
 mod reference_runs;
 mod runs;
 mod simulated;

@@ -262,7 +262,7 @@ fn log_of_a_real_sshd_emptied_in_the_middle_of_a_run_is_unbalanced_and_the_cause
     running.wait_for("round 2/", STARTED);
     empty_unread_log(directory.path(), kind, running.pid());
     let finished = running.finish(STARTED).code(3);
-    for words in ["BROKEN", "client only", "does not go on after"] {
+    for words in ["FAILED", "client only", "does not go on after"] {
         assert!(
             finished.stdout.contains(words),
             "{target} {words}: {}",

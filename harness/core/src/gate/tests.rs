@@ -201,7 +201,7 @@ fn unbalanced_books_outweigh_a_failed_gate() {
         (decision.verdict, decision.exit_code),
         (Verdict::Inconclusive, ExitCode::Inconclusive)
     );
-    assert!(decision.reasons[0].contains("books do not balance in 1 of 4 rounds"));
+    assert!(decision.reasons[0].contains("a cross-check failed in 1 of 4 rounds"));
 }
 
 #[test]

@@ -79,10 +79,7 @@ pub fn decide(run: &RunSummary, laws: &[Law], checks: &[Check], gates: &[GateRes
             Some(_) => format!(" in {rounds} of {} rounds", law.balances.len()),
             None => String::new(),
         };
-        reasons.push(format!(
-            "the books do not balance{place}: {}",
-            law.description
-        ));
+        reasons.push(format!("a cross-check failed{place}: {}", law.description));
     }
     let mut invalid = false;
     for check in checks

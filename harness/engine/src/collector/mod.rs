@@ -227,6 +227,12 @@ pub struct LiveCounts {
     pub handshakes: AtomicU64,
     /// Refusals.
     pub banner_eof: AtomicU64,
+    /// Startup slots in use, as the listener's gauge said last.
+    pub slots: AtomicU64,
+    /// `start` of the server's `MaxStartups`; 0 until its gauge was read.
+    pub start: AtomicU64,
+    /// … and `full`.
+    pub full: AtomicU64,
 }
 
 impl LiveCounts {
@@ -263,6 +269,13 @@ impl LiveCounts {
                 }
                 _ => {}
             },
+            Event::StartupsChanged {
+                slots, start, full, ..
+            } => {
+                self.slots.store(u64::from(*slots), Relaxed);
+                self.start.store(u64::from(*start), Relaxed);
+                self.full.store(u64::from(*full), Relaxed);
+            }
             _ => {}
         }
     }
@@ -277,6 +290,9 @@ impl LiveCounts {
             &self.attempts,
             &self.handshakes,
             &self.banner_eof,
+            &self.slots,
+            &self.start,
+            &self.full,
         ] {
             counter.store(0, Relaxed);
         }

@@ -127,6 +127,8 @@ pub fn join(report: &mut RunReport, compared: &CompareReport) {
     (report.verdict, report.exit) = decision;
     report.exit_code = report.exit.code();
     report.baseline = Some(compared.base.run_id.clone());
+    report.undecided_by_baseline =
+        report.reasons.is_empty() && compared.verdict == Verdict::Inconclusive;
     let against = &compared.base.run_id;
     let reasons = compared.reasons.iter();
     report
@@ -140,6 +142,7 @@ pub fn lost(report: &mut RunReport, baseline: &RunId, file: &str) {
         sshchurn_core::gate::join(report.verdict, report.exit, Verdict::Inconclusive);
     report.exit_code = report.exit.code();
     report.baseline = Some(baseline.clone());
+    report.undecided_by_baseline = report.reasons.is_empty();
     report.reasons.push(format!(
         "against the baseline {baseline}: {file} is not there, so that what was found is not known; \
          `sshchurn compare BASELINE RUNDIR` compares them again"
@@ -206,7 +209,7 @@ fn faults(report: &RunReport) -> Vec<String> {
     }
     let broken: Vec<&Law> = laws::broken(&report.laws).collect();
     for law in broken {
-        faults.push(format!("its books do not balance: {}", law.description));
+        faults.push(format!("a cross-check of it failed: {}", law.description));
     }
     for check in &report.validity {
         // The end of the run is said above in better words.

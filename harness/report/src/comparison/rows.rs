@@ -3,7 +3,7 @@
 //! Owns the choice and the rounding; layout is the renderers'.
 
 use super::document::CompareReport;
-use crate::terminal::{decimal, time};
+use crate::view::words::{decimal, time};
 use sshchurn_core::gate::compare::{Finding, MetricComparison};
 
 /// Titles of the columns.

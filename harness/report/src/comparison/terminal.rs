@@ -6,6 +6,7 @@ use super::document::{CompareReport, ComparedRun};
 use super::rows::{self, Row, TITLES};
 use crate::ruled_table;
 use crate::terminal::{Paint, line};
+use crate::view::words::counted;
 use sshchurn_core::exit_code::ExitCode;
 use sshchurn_core::gate::Verdict;
 use sshchurn_core::gate::compare::{Finding, Weight};
@@ -45,8 +46,13 @@ pub(super) fn run(run: &ComparedRun) -> String {
             format!("; NOT the {asked} that was asked for")
         });
     format!(
-        "{} ({}): {} tasks, {} rounds, {} ({}{asked})",
-        run.run_id, run.started_at, run.tasks, run.rounds, run.target, run.release
+        "{} ({}): {}, {}, {} ({}{asked})",
+        run.run_id,
+        run.started_at,
+        counted(u64::from(run.tasks), "task"),
+        counted(u64::from(run.rounds), "round"),
+        run.target,
+        run.release
     )
 }
 
@@ -68,8 +74,8 @@ fn gating(out: &mut String, report: &CompareReport, paint: &Paint) {
     line(
         out,
         &format!(
-            "Gating: regressed is worse by `least` or more, beyond chance (at most {:.0} % false alarms in all), in all rounds \
-             alike",
+            "Gating: \"regressed\" = worse by at least `least`, statistically significant (at most {:.0} % false alarms in all), \
+             and consistent across rounds",
             report.settings.false_alarms * 100.0
         ),
     );
@@ -91,7 +97,7 @@ fn information(out: &mut String, report: &CompareReport) {
     }
     line(
         out,
-        "Information: decides nothing, and is not corrected for how many it is; by phase where it changed",
+        "For information only: does not affect the verdict; not corrected for multiple comparisons; by phase where it changed",
     );
     line(out, &table(&rows));
     line(out, "");

@@ -2,7 +2,7 @@
 
 use super::{ConfigFileCheck, FileVerdict, Line, Problem, ReleaseReading, Setting, words};
 use crate::config_check;
-use crate::story::counted;
+use crate::view::words::counted;
 
 /// For a terminal.
 #[must_use]

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::story::{when, when_after};
-use crate::story::counted;
+use crate::view::words::counted;
 use sshchurn_core::diagnosis::{AdmittedBy, Arrivals, Drops};
 use sshchurn_core::printable::printable;
 use sshchurn_core::scenario::MaxStartups;

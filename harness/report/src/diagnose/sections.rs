@@ -6,8 +6,8 @@ use std::ops::Range;
 
 use super::document::DiagnoseReport;
 use super::story::{client, drops_of, lasted, rule, when, when_after};
-use crate::story::counted;
-use crate::terminal::decimal;
+use crate::view::words::counted;
+use crate::view::words::decimal;
 use sshchurn_core::diagnosis::{Diagnosis, Episode, Logins};
 use sshchurn_core::gate::GateOutcome;
 use sshchurn_core::printable::printable;

@@ -2,7 +2,7 @@
 //!
 //! Owns the words for a person, shared by all formats.
 
-use crate::story::counted;
+use crate::view::words::counted;
 use sshchurn_core::diagnosis::{
     ClientMessage, Diagnosis, Episode, EpisodeRule, LogLevel, WhyAtLeast,
 };

@@ -7,8 +7,6 @@
 mod parts;
 mod view;
 
-pub(super) use parts::word;
-
 use minijinja::value::{Serde, Value};
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
 use serde::Serialize;

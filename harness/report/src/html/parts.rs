@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::document::{RoundReport, RunReport, StrategyReport};
 use crate::plot::DataTable;
-use crate::story;
-use crate::terminal::{decimal, time};
+use crate::view::story;
+use crate::view::words::{decimal, time, word};
 use sshchurn_core::analysis::reconciliation::{Joined, Sides};
 use sshchurn_core::analysis::validity::CheckStatus;
 use sshchurn_core::analysis::witness::CostSource;
@@ -78,7 +78,7 @@ fn duration(value: Option<u64>) -> String {
 /// The books in one line.
 pub(super) fn books_line(report: &RunReport) -> String {
     format!(
-        "{}. Every number must be accounted for on both sides; a broken law makes the run inconclusive.",
+        "{}. Every number must be accounted for on both sides; one that failed makes the run inconclusive.",
         story::laws(report)
     )
 }
@@ -367,14 +367,6 @@ pub(super) fn validity(report: &RunReport) -> DataTable {
                 ]
             })
             .collect(),
-    }
-}
-
-/// The name of a value in the document, as words.
-pub(crate) fn word(id: &impl Serialize) -> String {
-    match serde_json::to_value(id) {
-        Ok(serde_json::Value::String(name)) => name.replace('_', " "),
-        _ => String::new(),
     }
 }
 

@@ -7,8 +7,9 @@ use serde::Serialize;
 use super::parts::{self, Part};
 use crate::document::RunReport;
 use crate::plot::{self, DataTable, Figure};
-use crate::story;
-use crate::terminal::{gate_value, next_step, table, time};
+use crate::view::story;
+use crate::view::words::{counted, gate_value, time};
+use crate::view::{advice, table};
 use sshchurn_core::analysis::laws::{Law, LawStatus};
 use sshchurn_core::analysis::validity::CheckStatus;
 use sshchurn_core::gate::{GateOutcome, GateResult, Verdict};
@@ -147,7 +148,7 @@ pub(super) fn page(report: &RunReport) -> Page {
             report.tool.name,
             report.tool.version,
             report.schema_version,
-            next_step(report)
+            advice::next_step(report)
         ),
     }
 }
@@ -202,7 +203,7 @@ fn setup(report: &RunReport) -> Vec<String> {
         format!(
             "{} tasks, {} of each strategy",
             scenario.tasks,
-            story::counted(u64::from(scenario.rounds), "round")
+            counted(u64::from(scenario.rounds), "round")
         ),
         format!(
             "MaxStartups {}",
@@ -298,13 +299,15 @@ fn numbers(report: &RunReport) -> Numbers {
         rows: table::rows(report)
             .into_iter()
             .map(|row| NumbersRow {
-                class: match row.label.starts_with(' ') {
-                    true => "row",
-                    false if row.cells.iter().all(String::is_empty) => "section",
-                    false => "top",
+                class: match (&row.cells, row.level) {
+                    (None, _) => "section",
+                    (Some(_), 0) => "top",
+                    (Some(_), _) => "row",
                 },
-                label: row.label.trim_start().to_owned(),
-                cells: row.cells,
+                label: row.label,
+                cells: row
+                    .cells
+                    .unwrap_or_else(|| vec![String::new(); report.strategies.len()]),
             })
             .collect(),
     }
@@ -312,8 +315,8 @@ fn numbers(report: &RunReport) -> Numbers {
 
 fn law(law: &Law) -> LawView {
     let (class, word) = match law.status {
-        LawStatus::Holds => ("pass", "holds"),
-        LawStatus::Broken => ("fail", "BROKEN"),
+        LawStatus::Holds => ("pass", "passed"),
+        LawStatus::Broken => ("fail", "FAILED"),
         LawStatus::NotCheckable => ("unknown", "unknown"),
     };
     let note = match (&law.reason, &law.allowance) {

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use super::document::{MatrixReport, MatrixRow, RowState, StrategyCell};
 use crate::markdown::text as inert;
 use crate::ruled_table;
-use crate::terminal::time;
+use crate::view::words::time;
 use sshchurn_core::analysis::admission::CurveVerdict;
 use sshchurn_core::analysis::reconciliation::Joined;
 use sshchurn_core::manifest::Substitution;
@@ -23,7 +23,7 @@ const HEAD: [&str; 10] = [
     "drops",
     "joined",
     "CPU/handshake",
-    "books",
+    "cross-checks",
     "admission (p)",
     "verdict",
 ];
@@ -148,8 +148,8 @@ fn joined(cell: &StrategyCell) -> Option<String> {
 fn books(row: &MatrixRow) -> String {
     match &row.books {
         None => NONE.to_owned(),
-        Some(books) if books.broken.is_empty() => format!("balance ({})", books.holding),
-        Some(books) => format!("BROKEN: {}", books.broken.len()),
+        Some(books) if books.broken.is_empty() => format!("{} passed", books.holding),
+        Some(books) => format!("{} FAILED", books.broken.len()),
     }
 }
 

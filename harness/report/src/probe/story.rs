@@ -3,7 +3,7 @@
 //! Owns the words. What is not seen is said not to be seen, and what else would look the same is named.
 
 use super::document::{ProbeFacts, says_enough};
-use crate::story::counted;
+use crate::view::words::counted;
 use sshchurn_core::model::{PenaltyRule, drop_probability_percent};
 use sshchurn_core::probing::{CurveFit, End, Estimate, Finding, HardLimit};
 use sshchurn_core::release::Release;

@@ -2,7 +2,7 @@
 
 use super::document::{LevelReport, ProbeReport};
 use crate::ruled_table;
-use crate::story::counted;
+use crate::view::words::counted;
 use sshchurn_core::quantity::{number, seconds};
 
 /// Rows of the table.

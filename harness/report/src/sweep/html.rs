@@ -8,7 +8,7 @@ use super::document::{PointReport, RunState, SweepReport};
 use super::{figures, table, words};
 use crate::html;
 use crate::plot::{DataTable, Figure};
-use crate::terminal::time;
+use crate::view::words::time;
 
 #[derive(Serialize)]
 struct Page {

@@ -116,7 +116,7 @@ impl SweepRecord {
             machine: Some(format!(
                 "{}, {}",
                 report.environment.kernel,
-                crate::story::counted(u64::from(report.environment.cpus), "CPU")
+                crate::view::words::counted(u64::from(report.environment.cpus), "CPU")
             )),
             strategies: report
                 .strategies

@@ -3,8 +3,8 @@
 //! Owns wording and rounding only.
 
 use super::document::{MetricColumn, PointReport, PointValue, RunCell, RunState, SweepReport};
-use crate::story::counted;
-use crate::terminal::time;
+use crate::view::words::counted;
+use crate::view::words::time;
 use sshchurn_core::exit_code::ExitCode;
 use sshchurn_core::gate::{Unit, Verdict};
 use sshchurn_core::sweep::label;

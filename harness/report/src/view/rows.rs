@@ -2,47 +2,53 @@
 //!
 //! Owns their shape, and how a count and its spread are written.
 
-use super::decimal;
+use super::words::NONE;
+use super::words::decimal;
 use crate::document::{NumbersReport, StrategyReport};
-
-/// A cell without a value.
-pub(super) const NONE: &str = "–";
 
 /// One line of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Row {
-    /// What it shows; indented by two spaces where it belongs to the section above.
+    /// 0 for what stands by itself, 1 for what belongs to the row of level 0 above, 2 for a part of that.
+    pub(crate) level: u8,
+    /// What it shows.
     pub(crate) label: String,
-    /// One cell for each strategy; empty in the title of a section.
-    pub(crate) cells: Vec<String>,
+    /// One cell for each strategy; `None` in the title of a section.
+    pub(crate) cells: Option<Vec<String>>,
 }
 
 /// The side-by-side table under construction: a label, then one cell for each strategy.
-pub(super) struct Rows<'a> {
-    pub(super) rows: Vec<Row>,
-    pub(super) strategies: &'a [StrategyReport],
+pub(crate) struct Rows<'a> {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) strategies: &'a [StrategyReport],
 }
 
 impl Rows<'_> {
-    pub(super) fn row(&mut self, label: &str, cell: impl Fn(&StrategyReport) -> String) {
+    pub(crate) fn row(&mut self, level: u8, label: &str, cell: impl Fn(&StrategyReport) -> String) {
         self.rows.push(Row {
+            level,
             label: label.to_owned(),
-            cells: self.strategies.iter().map(cell).collect(),
+            cells: Some(self.strategies.iter().map(cell).collect()),
         });
     }
 
-    pub(super) fn section(&mut self, title: &str) {
-        self.row(title, |_| String::new());
+    pub(crate) fn section(&mut self, title: &str) {
+        self.rows.push(Row {
+            level: 0,
+            label: title.to_owned(),
+            cells: None,
+        });
     }
 
     /// A count with its spread between rounds.
-    pub(super) fn metric(
+    pub(crate) fn metric(
         &mut self,
+        level: u8,
         label: &str,
         name: &str,
         value: impl Fn(&NumbersReport) -> Option<u64>,
     ) {
-        self.row(label, |strategy| match value(&strategy.totals) {
+        self.row(level, label, |strategy| match value(&strategy.totals) {
             None => NONE.to_owned(),
             Some(total) => format!("{total}{}", spread(strategy, name)),
         });

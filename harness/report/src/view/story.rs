@@ -4,7 +4,8 @@
 
 mod aside;
 
-use super::document::{RunReport, StrategyReport};
+use super::words::counted;
+use crate::document::{RunReport, StrategyReport};
 use sshchurn_core::analysis::laws::LawStatus;
 use sshchurn_core::analysis::summary::{Clients, Spread};
 use sshchurn_core::analysis::validity::CheckStatus;
@@ -12,17 +13,10 @@ use sshchurn_core::gate::{GateOutcome, Verdict};
 use sshchurn_core::manifest::{StandIn, Substitution};
 use sshchurn_core::quantity::number;
 use sshchurn_core::scenario::Life;
-
-/// A number of things, in words.
-pub(super) fn counted(count: u64, thing: &str) -> String {
-    match count {
-        1 => format!("1 {thing}"),
-        _ => format!("{count} {thing}s"),
-    }
-}
+use sshchurn_core::vocabulary::CleanupPolicy;
 
 /// The machine's CPUs, and whose they were where clients and server did not share them.
-pub(super) fn cpus(report: &RunReport) -> String {
+pub(crate) fn cpus(report: &RunReport) -> String {
     let cpus = counted(u64::from(report.environment.cpus), "CPU");
     match &report.target.cores {
         None => cpus,
@@ -31,7 +25,7 @@ pub(super) fn cpus(report: &RunReport) -> String {
 }
 
 /// What stands before everything else, since it says that the server is not what one would take it for.
-pub(super) fn notices(report: &RunReport) -> Vec<String> {
+pub(crate) fn notices(report: &RunReport) -> Vec<String> {
     let stand_in = report.stand_in.map(|kind| kind.headline().to_owned());
     let substitution = report.target.substitution.iter();
     stand_in
@@ -42,17 +36,17 @@ pub(super) fn notices(report: &RunReport) -> Vec<String> {
 
 /// One number of a headline.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fact {
+pub(crate) struct Fact {
     /// What it counts.
-    pub(super) label: &'static str,
+    pub(crate) label: &'static str,
     /// Its sum over all rounds; `None` when it is not known.
-    pub(super) value: Option<u64>,
+    pub(crate) value: Option<u64>,
     /// Its spread between rounds, or why it is not known.
-    pub(super) note: String,
+    pub(crate) note: String,
 }
 
 /// The three numbers of a strategy.
-pub(super) fn facts(report: &RunReport, strategy: &StrategyReport) -> [Fact; 3] {
+pub(crate) fn facts(report: &RunReport, strategy: &StrategyReport) -> [Fact; 3] {
     let counts = &strategy.totals.total.counts;
     let ran = strategy.rounds > 0;
     let leftovers = strategy.totals.leftovers.map(|found| found.leftover_dirs);
@@ -100,7 +94,7 @@ fn spread(strategy: &StrategyReport, spread: Option<&Spread>) -> String {
 }
 
 /// What happened. One sentence for a pass, a failure and a run without conclusion alike.
-pub(super) fn sentence(report: &RunReport) -> String {
+pub(crate) fn sentence(report: &RunReport) -> String {
     let all = report.gates.len();
     let failed = report
         .gates
@@ -178,7 +172,7 @@ fn lost(report: &RunReport) -> Option<String> {
 
 /// Whether the limit would do for these tasks, in a sentence for each strategy; none where that was not seen: a server whose
 /// limit is not known, books that do not balance, a run that was broken off.
-pub(super) fn answers(report: &RunReport) -> Vec<String> {
+pub(crate) fn answers(report: &RunReport) -> Vec<String> {
     let Some(limit) = report.max_startups() else {
         return Vec::new();
     };
@@ -216,6 +210,7 @@ fn answer(report: &RunReport, strategy: &StrategyReport, limit: &str) -> Option<
     };
     let seen = match totals.server.startups_peak {
         // The gauge is read a hundred times a second: more may have been in use in between.
+        Some(1) => "at most 1 startup slot was seen in use at once".to_owned(),
         Some(peak) => format!("at most {peak} startup slots were seen in use at once"),
         None => "how many startup slots were in use was not seen".to_owned(),
     };
@@ -259,7 +254,7 @@ fn answer(report: &RunReport, strategy: &StrategyReport, limit: &str) -> Option<
 
 /// Everything that a reader has to know before believing the numbers: what bounds them, with its advice, and what was warned
 /// of.
-pub(super) fn warnings(report: &RunReport) -> Vec<String> {
+pub(crate) fn warnings(report: &RunReport) -> Vec<String> {
     let bounds = report
         .validity
         .iter()
@@ -272,7 +267,7 @@ pub(super) fn warnings(report: &RunReport) -> Vec<String> {
 }
 
 /// How the books stand.
-pub(super) fn laws(report: &RunReport) -> String {
+pub(crate) fn laws(report: &RunReport) -> String {
     let of = |status| {
         report
             .laws
@@ -282,13 +277,13 @@ pub(super) fn laws(report: &RunReport) -> String {
     };
     let unknown = of(LawStatus::NotCheckable);
     let held = format!(
-        "{} of {} laws hold",
+        "{} of {} passed",
         of(LawStatus::Holds),
         report.laws.len() - unknown
     );
     match unknown {
         0 => held,
-        unknown => format!("{held}; {unknown} more cannot be checked on this target"),
+        unknown => format!("{held}; {unknown} more cannot be made on this target"),
     }
 }
 
@@ -317,7 +312,7 @@ fn clause(strategy: &StrategyReport) -> String {
 }
 
 /// Everything beside the answer that a reader should know of the numbers, a sentence each.
-pub(super) fn remarks(report: &RunReport) -> Vec<String> {
+pub(crate) fn remarks(report: &RunReport) -> Vec<String> {
     refused_by(report)
         .into_iter()
         .chain(listen_queue(report))
@@ -326,7 +321,39 @@ pub(super) fn remarks(report: &RunReport) -> Vec<String> {
         .chain(aside::own_bans(report))
         .chain(aside::failing(report))
         .chain(aside::key_commands(report))
+        .chain(left_behind(report))
         .collect()
+}
+
+/// What was looked for, and where: a zero alone does not say that anybody looked.
+fn left_behind(report: &RunReport) -> Option<String> {
+    let looked: Vec<(u64, String)> = report
+        .strategies
+        .iter()
+        .filter(|strategy| strategy.rounds > 0)
+        .filter(|strategy| {
+            let kind = report.scenario.kind_of(&strategy.strategy);
+            let removes = strategy.cleanup != Some(CleanupPolicy::Never);
+            removes && kind.is_some_and(|kind| matches!(kind.life(), Life::Job(_)))
+        })
+        .filter_map(|strategy| {
+            let left = strategy.totals.leftovers?.leftover_dirs;
+            let tasks = strategy.totals.tasks.tasks_scheduled;
+            Some((left, format!("{} {left} of {tasks}", strategy.strategy)))
+        })
+        .collect();
+    if looked.is_empty() {
+        return None;
+    }
+    let more = match looked.iter().any(|(left, _)| *left > 0) {
+        true => "",
+        false => " `sshchurn run orphans` shows how they come about.",
+    };
+    let looked: Vec<String> = looked.into_iter().map(|(_, looked)| looked).collect();
+    Some(format!(
+        "Tasks whose job directory was left behind, counted on the server's own file system after each round: {}.{more}",
+        looked.join(", ")
+    ))
 }
 
 /// Who refused, in a sentence for each strategy that was refused; none where not every witness was heard.
@@ -494,7 +521,7 @@ fn of_no_task(strategy: &StrategyReport, clients: &Clients) -> Option<String> {
 }
 
 /// A share, of whole per cents where that says enough.
-pub(super) fn percent(part: u64, whole: u64) -> String {
+pub(crate) fn percent(part: u64, whole: u64) -> String {
     if whole == 0 {
         return "–".to_owned();
     }

@@ -2,24 +2,13 @@
 //!
 //! Owns which rows it has, and their order.
 
-use super::rows::{NONE, Row, Rows};
-use super::{clients, decimal, server, time};
+use super::rows::{Row, Rows};
+use super::words::{NONE, decimal, time};
+use super::{clients, server};
 use crate::document::{LeftoverReport, NumbersReport, RunReport, ScopeReport, StrategyReport};
-use crate::ruled_table;
 use sshchurn_core::analysis::latency::{LatencySummary, Stage};
 use sshchurn_core::analysis::summary::Makers;
 use sshchurn_core::vocabulary::CleanupPolicy;
-
-const WIDTH: u16 = 100;
-/// The whole table, for a terminal.
-pub(super) fn render(report: &RunReport) -> String {
-    let head = std::iter::once(String::new())
-        .chain(report.strategies.iter().map(|s| s.strategy.0.clone()));
-    let rows = rows(report)
-        .into_iter()
-        .map(|row| std::iter::once(row.label).chain(row.cells).collect());
-    ruled_table::render_within(WIDTH, head, rows, 1..report.strategies.len() + 1)
-}
 
 /// Its lines, for every renderer.
 pub(crate) fn rows(report: &RunReport) -> Vec<Row> {
@@ -51,21 +40,21 @@ pub(crate) fn rows(report: &RunReport) -> Vec<Row> {
     }
     rows.section("latency p50 / p95 / p99 / max");
     for (stage, label) in [
-        (Stage::Tcp, "  TCP connect"),
-        (Stage::Banner, "  identification string"),
-        (Stage::Kex, "  key exchange"),
-        (Stage::Auth, "  authentication"),
-        (Stage::Refusal, "  connect to refusal"),
-        (Stage::Exec, "  command"),
-        (Stage::Submit, "  task until submitted"),
-        (Stage::Task, "  task until its end"),
+        (Stage::Tcp, "TCP connect"),
+        (Stage::Banner, "identification string"),
+        (Stage::Kex, "key exchange"),
+        (Stage::Auth, "authentication"),
+        (Stage::Refusal, "connect to refusal"),
+        (Stage::Exec, "command"),
+        (Stage::Submit, "task until submitted"),
+        (Stage::Task, "task until its end"),
     ] {
         let times = |strategy: &StrategyReport| strategy.totals.total.times.get(&stage).copied();
         if rows.strategies.iter().any(|s| times(s).is_some()) {
-            rows.row(label, |strategy| quantiles(times(strategy).as_ref()));
+            rows.row(1, label, |strategy| quantiles(times(strategy).as_ref()));
         }
     }
-    rows.row("  start spread, worst burst", |strategy| {
+    rows.row(1, "start spread, worst burst", |strategy| {
         strategy
             .totals
             .start_spread_ns
@@ -75,16 +64,16 @@ pub(crate) fn rows(report: &RunReport) -> Vec<Row> {
 }
 
 fn tasks(rows: &mut Rows<'_>) {
-    rows.metric("tasks", "tasks_scheduled", |n| {
+    rows.metric(0, "tasks", "tasks_scheduled", |n| {
         Some(n.tasks.tasks_scheduled)
     });
-    rows.metric("  succeeded", "tasks_succeeded", |n| {
+    rows.metric(1, "succeeded", "tasks_succeeded", |n| {
         Some(n.tasks.tasks_succeeded)
     });
-    rows.metric("  failed", "tasks_failed", |n| Some(n.tasks.tasks_failed));
+    rows.metric(1, "failed", "tasks_failed", |n| Some(n.tasks.tasks_failed));
     let stopped = |n: &NumbersReport| n.tasks.tasks_interrupted + n.tasks.tasks_not_started;
     if rows.strategies.iter().any(|s| stopped(&s.totals) > 0) {
-        rows.row("  interrupted / not started", |s| {
+        rows.row(1, "interrupted / not started", |s| {
             let tasks = &s.totals.tasks;
             format!("{} / {}", tasks.tasks_interrupted, tasks.tasks_not_started)
         });
@@ -101,14 +90,15 @@ fn scope_rows(
     // A client under test has no phases.
     let seen = |n: &NumbersReport| prefix.is_empty() || n.clients.is_none();
     let counts = move |n: &NumbersReport| scope(n).counts;
-    rows.metric("  attempts", &format!("{prefix}attempts"), |n| {
+    rows.metric(1, "attempts", &format!("{prefix}attempts"), |n| {
         seen(n).then(|| counts(n).attempts)
     });
-    rows.metric("  handshakes", &format!("{prefix}handshakes"), |n| {
+    rows.metric(1, "handshakes", &format!("{prefix}handshakes"), |n| {
         seen(n).then(|| counts(n).handshakes)
     });
     rows.metric(
-        "  banner-EOF failures",
+        1,
+        "banner-EOF failures",
         &format!("{prefix}banner_eof"),
         |n| seen(n).then(|| counts(n).banner_eof),
     );
@@ -116,56 +106,54 @@ fn scope_rows(
     // Rare outcomes have a row only where they happened; the sum of all outcomes is a checked law.
     type Count = fn(&ScopeReport) -> u64;
     let rare: [(&str, &str, Count); 12] = [
-        ("  client left before login", "client_left", |s| {
+        ("client left before login", "client_left", |s| {
             s.counts.client_left
         }),
-        ("  held silent on purpose", "attempts_held", |s| {
+        ("held silent on purpose", "attempts_held", |s| {
             s.counts.attempts_held
         }),
-        ("  refused by TCP", "connect_refused", |s| {
+        ("refused by TCP", "connect_refused", |s| {
             s.counts.connect_refused
         }),
-        ("  connect timeouts", "connect_timeout", |s| {
+        ("connect timeouts", "connect_timeout", |s| {
             s.counts.connect_timeout
         }),
-        ("  banner timeouts", "banner_timeout", |s| {
+        ("banner timeouts", "banner_timeout", |s| {
             s.counts.banner_timeout
         }),
-        ("  key exchange failed", "kex_failed", |s| {
-            s.counts.kex_failed
-        }),
-        ("  authentication failed", "auth_failed", |s| {
+        ("key exchange failed", "kex_failed", |s| s.counts.kex_failed),
+        ("authentication failed", "auth_failed", |s| {
             s.counts.auth_failed
         }),
-        ("  generator faults", "generator_fault", |s| {
+        ("generator faults", "generator_fault", |s| {
             s.counts.generator_fault
         }),
-        ("  attempts interrupted", "attempts_interrupted", |s| {
+        ("attempts interrupted", "attempts_interrupted", |s| {
             s.counts.attempts_interrupted
         }),
-        ("  channels refused", "channel_refused", |s| {
+        ("channels refused", "channel_refused", |s| {
             s.counts.channel_refused
         }),
-        ("  connections lost", "connection_lost", |s| {
+        ("connections lost", "connection_lost", |s| {
             s.counts.connection_lost
         }),
-        ("  command timeouts", "command_timeout", |s| {
+        ("command timeouts", "command_timeout", |s| {
             s.counts.command_timeout
         }),
     ];
     for (label, name, count) in rare {
         if rows.strategies.iter().any(|s| count(scope(&s.totals)) > 0) {
-            rows.metric(label, &format!("{prefix}{name}"), |n| {
+            rows.metric(1, label, &format!("{prefix}{name}"), |n| {
                 seen(n).then(|| count(scope(n)))
             });
         }
     }
     // Of a client under test nobody knows which connection is another try.
     let ours = |n: &NumbersReport| n.clients.is_none();
-    rows.metric("  retries", &format!("{prefix}retries"), |n| {
+    rows.metric(1, "retries", &format!("{prefix}retries"), |n| {
         ours(n).then(|| counts(n).retries)
     });
-    rows.row("  had: first try / at last / of", |s| {
+    rows.row(1, "connected: 1st / eventually / wanted", |s| {
         if !ours(&s.totals) {
             return NONE.to_owned();
         }
@@ -175,14 +163,14 @@ fn scope_rows(
             counts.first_attempt_ok, counts.final_ok, counts.connections
         )
     });
-    rows.row("  handshakes/s: mean / peak", |s| {
+    rows.row(1, "handshakes/s: mean / peak", |s| {
         match scope(&s.totals).handshake_rate_per_s {
             None => NONE.to_owned(),
             Some(rate) => format!("{:.1} / {}", rate.mean, rate.peak),
         }
     });
     if prefix.is_empty() {
-        rows.row("  handshakes/task: min/mean/max", |s| {
+        rows.row(1, "handshakes/task: min/mean/max", |s| {
             match scope(&s.totals).handshakes_per_task {
                 None => NONE.to_owned(),
                 Some(spread) => {
@@ -200,24 +188,26 @@ fn scope_rows(
 /// Who refused has rows where it was not `MaxStartups` alone.
 fn makers(rows: &mut Rows<'_>, prefix: &str, scope: fn(&NumbersReport) -> &ScopeReport) {
     type Count = fn(&Makers) -> u64;
-    let makers: [(&str, &str, Count); 6] = [
-        ("    sshd, by MaxStartups", "refused_by_max_startups", |m| {
+    let makers: [(u8, &str, &str, Count); 6] = [
+        (2, "sshd, by MaxStartups", "refused_by_max_startups", |m| {
             m.refused_by_max_startups
         }),
-        ("    sshd, by another rule", "refused_by_other_rule", |m| {
+        (2, "sshd, by another rule", "refused_by_other_rule", |m| {
             m.refused_by_other_rule
         }),
-        ("    sshd could not serve", "unserved", |m| m.unserved),
+        (2, "sshd could not serve", "unserved", |m| m.unserved),
         (
-            "    kernel, listen queue full",
+            2,
+            "kernel, listen queue full",
             "listen_queue_refused",
             |m| m.listen_queue_refused,
         ),
-        ("    unexplained", "refused_by_unknown", |m| {
+        (2, "unexplained", "refused_by_unknown", |m| {
             m.refused_by_unknown
         }),
         (
-            "  gave up in the listen queue",
+            1,
+            "gave up in the listen queue",
             "listen_queue_timeout",
             |m| m.listen_queue_timeout,
         ),
@@ -230,21 +220,21 @@ fn makers(rows: &mut Rows<'_>, prefix: &str, scope: fn(&NumbersReport) -> &Scope
     };
     let shown: Vec<_> = makers
         .into_iter()
-        .filter(|(_, _, count)| occurred(*count))
+        .filter(|(_, _, _, count)| occurred(*count))
         .collect();
-    if shown.len() == 1 && shown[0].1 == makers[0].1 {
+    if shown.len() == 1 && shown[0].2 == makers[0].2 {
         return;
     }
-    for (label, name, count) in shown {
-        rows.metric(label, &format!("{prefix}{name}"), |n| of(n, count));
+    for (level, label, name, count) in shown {
+        rows.metric(level, label, &format!("{prefix}{name}"), |n| of(n, count));
     }
 }
 
 fn leftovers(rows: &mut Rows<'_>) {
-    rows.metric("leftover directories", "leftover_dirs", |n| {
+    rows.metric(0, "leftover directories", "leftover_dirs", |n| {
         n.leftovers.map(|found| found.leftover_dirs)
     });
-    rows.row("  cleanup policy", |strategy| {
+    rows.row(1, "cleanup policy", |strategy| {
         match strategy.cleanup {
             _ if strategy.totals.clients.is_some() => NONE,
             None => NONE,
@@ -256,28 +246,28 @@ fn leftovers(rows: &mut Rows<'_>) {
     });
     type Count = fn(&LeftoverReport) -> u64;
     let causes: [(&str, Count); 10] = [
-        ("  no cleanup connection", |f| f.cleanup_connect_failed),
-        ("  cleanup command failed", |f| f.cleanup_command_failed),
-        ("  task killed", |f| f.killed),
-        ("  submit failed", |f| f.submit_failed),
-        ("  monitoring failed", |f| f.monitor_failed),
-        ("  run stopped", |f| f.interrupted),
-        ("  reported removed", |f| f.reported_removed),
-        ("  cause unknown", |f| f.unknown),
-        ("  (kept by policy)", |f| f.kept_by_policy),
-        ("  (unexplained)", |f| f.unexplained),
+        ("no cleanup connection", |f| f.cleanup_connect_failed),
+        ("cleanup command failed", |f| f.cleanup_command_failed),
+        ("task killed", |f| f.killed),
+        ("submit failed", |f| f.submit_failed),
+        ("monitoring failed", |f| f.monitor_failed),
+        ("run stopped", |f| f.interrupted),
+        ("reported removed", |f| f.reported_removed),
+        ("cause unknown", |f| f.unknown),
+        ("(kept by policy)", |f| f.kept_by_policy),
+        ("(unexplained)", |f| f.unexplained),
     ];
     for (label, count) in causes {
         let of = |s: &StrategyReport| s.totals.leftovers.as_ref().map(count);
         if rows.strategies.iter().any(|s| of(s).is_some_and(|n| n > 0)) {
-            rows.row(label, |s| {
+            rows.row(1, label, |s| {
                 of(s).map_or_else(|| NONE.to_owned(), |n| n.to_string())
             });
         }
     }
 }
 
-/// p50 / p95 / p99 / max in one unit, three significant digits.
+/// p50 / p95 / p99 / max in one unit, three significant digits; one that would come to nothing in that unit has its own.
 #[expect(clippy::cast_precision_loss, reason = "for display")]
 fn quantiles(times: Option<&LatencySummary>) -> String {
     let Some(times) = times else {
@@ -293,6 +283,7 @@ fn quantiles(times: Option<&LatencySummary>) -> String {
         match value {
             _ if value >= 99.95 => format!("{value:.0}"),
             _ if value >= 9.995 => format!("{value:.1}"),
+            _ if value < 0.01 && ns > 0 => time(ns),
             _ => format!("{value:.2}"),
         }
     });

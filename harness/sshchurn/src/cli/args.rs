@@ -20,8 +20,7 @@ use sshchurn_server::docker::Suite;
 /// leftover job directories.
 ///
 /// Exit codes: 0 ran and gates passed; 1 a gate failed; 2 usage or configuration error; 3 inconclusive or
-/// invalid; 4 environment failure; 130 interrupted, with a partial report or, when the report itself was given up,
-/// none.
+/// invalid; 4 environment failure; 130 interrupted, with a partial report, or no report if you interrupt that too.
 #[derive(Debug, Parser)]
 #[command(
     name = "sshchurn",
@@ -30,9 +29,15 @@ use sshchurn_server::docker::Suite;
     max_term_width = 100
 )]
 pub(super) struct Cli {
-    /// Tell more on stderr: -v target and rounds, -vv what goes wrong as well, -vvv every event.
+    /// More detail on stderr: -v target and rounds, -vv failures too, -vvv every event.
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     pub(super) verbose: u8,
+    /// Only results and errors: no progress, no notes.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(super) quiet: bool,
+    /// No live display, even on a terminal; a line for each round instead.
+    #[arg(long, global = true)]
+    pub(super) no_progress: bool,
     #[command(subcommand)]
     pub(super) command: Command,
 }
@@ -41,22 +46,22 @@ pub(super) struct Cli {
 pub(super) enum Command {
     /// Run a scenario and report it.
     Run(Box<RunArgs>),
-    /// Put a command of yours under test: write a scenario and a workflow for it, and run it once.
+    /// Put your own command under test: write a scenario and a CI workflow for it.
     Init(InitArgs),
-    /// Run a scenario over OpenSSH releases, one after the other, and compare them.
+    /// Run a scenario on several OpenSSH releases and compare them.
     Matrix(Box<MatrixArgs>),
     // Its description is that of its arguments, which says more.
     Plan(Box<PlanArgs>),
     Sweep(Box<SweepArgs>),
     CheckConfig(Box<CheckConfigArgs>),
     Probe(ProbeArgs),
-    /// Render the report of a run directory again, from its ledger and log.
+    /// Compute the report of a run directory again from its event ledger and log.
     Report(ReportArgs),
-    /// Compare a run with a baseline: what regressed, what improved, what cannot be said.
+    /// Compare a run with a baseline: what regressed, what improved, and what cannot be told.
     Compare(CompareArgs),
     // Its description is that of its arguments, which says more.
     Diagnose(DiagnoseArgs),
-    /// Hold a model against the client that it models: agrees, differs, or cannot be said.
+    /// Compare a model with the client it models: agrees, differs, or cannot tell.
     Fidelity(FidelityArgs),
     /// Check and list scenarios.
     #[command(subcommand)]
@@ -64,9 +69,9 @@ pub(super) enum Command {
     /// Build and list container images of OpenSSH servers.
     #[command(subcommand)]
     Image(ImageCommand),
-    /// Check what this machine allows, with the fix for everything that is missing.
+    /// Check this machine: what is missing, and how to fix it.
     Doctor(DoctorArgs),
-    /// Print the completions of a shell, to be put where it looks for them.
+    /// Print a shell completion script.
     Completions(CompletionsArgs),
     /// Print the manual pages of all commands, or write them into a folder.
     Man(ManArgs),
@@ -89,7 +94,7 @@ impl TargetArg {
 /// Which server to start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum TargetArg {
-    /// Docker, else local, else embedded; says which and why.
+    /// Docker, else local, else embedded; prints which it chose, and why.
     Auto,
     /// A container with OpenSSH.
     Docker,
@@ -116,7 +121,7 @@ pub(super) enum NetworkArg {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Docker target")]
 pub(super) struct DockerArgs {
-    /// docker: an image of yours that has an sshd, by name, digest or id; it must be on this machine, nothing is pulled.
+    /// docker: your own image with an sshd in it, by name, digest or id. It must be on this machine already; nothing is pulled.
     #[arg(long, value_name = "REF")]
     pub(super) image: Option<String>,
     /// docker: how the container is reached.
@@ -170,7 +175,7 @@ pub(super) struct OverrideArgs {
     /// A threshold to judge the run by, such as `reused-session.banner_eof == 0`; repeatable.
     #[arg(long = "threshold", value_name = "EXPR")]
     pub(super) thresholds: Vec<String>,
-    /// What to judge the run by, in words; repeatable. Short for thresholds on every strategy.
+    /// A goal in words to judge the run by; repeatable. Short for thresholds on every strategy.
     #[arg(long = "goal", value_name = "GOAL", value_enum, ignore_case = true)]
     pub(super) goals: Vec<GoalArg>,
 }
@@ -233,9 +238,6 @@ pub(super) struct RunArgs {
     /// What goes to stdout.
     #[arg(long, value_enum, default_value_t = FormatArg::Text)]
     pub(super) format: FormatArg,
-    /// No progress display, even on a terminal.
-    #[arg(long)]
-    pub(super) no_progress: bool,
     /// A `report.json` or run directory to compare with: a regression fails the run.
     #[arg(long, value_name = "FILE", help_heading = "Baseline")]
     pub(super) baseline: Option<PathBuf>,
@@ -260,11 +262,11 @@ pub(super) struct ExternalArgs {
     /// external: private key file without passphrase.
     #[arg(long, value_name = "FILE")]
     pub(super) key: Option<PathBuf>,
-    /// external: the host's address once more, to say that you may load it; always needed, since loopback may be a tunnel.
+    /// external: repeat the host's address to confirm that you may load-test it. Always required: even loopback can be a tunnel.
     #[arg(long, value_name = "HOST")]
     pub(super) consent: Option<String>,
     /// external: the server's host key: its fingerprint (`SHA256:…`), a public key, a line of known_hosts, or a file with either.
-    /// Another key ends the run before any load. Without it the key is accepted as it comes, and named.
+    /// Another key ends the run before any load. Without it, any key is accepted and printed.
     #[arg(long, value_name = "KEY")]
     pub(super) host_key: Option<String>,
     /// external: the server's log, a file here; read from its end on and followed when rotated. Any form: plain `sshd -E`,
@@ -309,9 +311,6 @@ pub(super) struct MatrixArgs {
     /// What goes to stdout.
     #[arg(long, value_enum, default_value_t = MatrixFormatArg::Text)]
     pub(super) format: MatrixFormatArg,
-    /// No progress display, even on a terminal.
-    #[arg(long)]
-    pub(super) no_progress: bool,
     /// How the containers are reached.
     #[arg(long, value_enum, default_value_t = NetworkArg::Host)]
     pub(super) network: NetworkArg,
@@ -390,9 +389,6 @@ pub(super) struct SweepArgs {
     /// What goes to stdout.
     #[arg(long, value_enum, default_value_t = SweepFormatArg::Text)]
     pub(super) format: SweepFormatArg,
-    /// No progress display, even on a terminal.
-    #[arg(long)]
-    pub(super) no_progress: bool,
     #[command(flatten)]
     pub(super) docker: DockerArgs,
     #[command(flatten)]
@@ -428,7 +424,7 @@ pub(super) enum CheckConfigFormatArg {
 /// Which server to start for a configuration check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum StartedTargetArg {
-    /// Docker, else local, else embedded; says which and why.
+    /// Docker, else local, else embedded; prints which it chose, and why.
     Auto,
     /// A container with OpenSSH.
     Docker,
@@ -513,7 +509,7 @@ pub(super) struct PlanArgs {
     /// A scenario file, or the name of a shipped one (`sshchurn scenario list`).
     #[arg(default_value = crate::shipped::DEFAULT)]
     pub(super) scenario: String,
-    /// What is looked for; everything else is as the scenario and the options say.
+    /// What to look for; everything else is as the scenario and the options say.
     #[arg(long, value_enum, default_value_t = SettingArg::Start)]
     pub(super) find: SettingArg,
     /// Share of rounds in which the goals must hold, such as `99%`.
@@ -535,7 +531,7 @@ pub(super) struct PlanArgs {
     pub(super) overrides: OverrideArgs,
     #[command(flatten)]
     pub(super) docker: DockerArgs,
-    /// A calibration that was made before, for a machine that cannot be loaded now. One that is older than a day, was disturbed,
+    /// Use a calibration made earlier, for a machine that must not be loaded now. One that is older than a day, was disturbed,
     /// or is of another machine while it is asked about this one, is refused.
     #[arg(
         long,
@@ -547,16 +543,16 @@ pub(super) struct PlanArgs {
     /// Write the calibration to this file, for later plans and for `run --target simulated --calibration`.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["assume", "calibration"], help_heading = "Calibration")]
     pub(super) save_calibration: Option<PathBuf>,
-    /// Calibrate, write the calibration to this file, and plan nothing.
+    /// Only calibrate, and write the calibration to this file.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["assume", "calibration", "save_calibration"], help_heading = "Calibration")]
     pub(super) calibrate_only: Option<PathBuf>,
-    /// Calibrate nothing and assume the costs of some machine: to try the command out.
+    /// Do not calibrate; assume the costs of some machine. For trying the command out only.
     #[arg(long, help_heading = "Calibration")]
     pub(super) assume: bool,
-    /// Run the answer for real afterwards, and the value that the goals meet in half of the rounds: so many rounds of each.
+    /// Afterwards run the answer for real, and the value that meets the goals in half of the rounds: this many rounds of each.
     #[arg(long, value_name = "ROUNDS", num_args = 0..=1, default_missing_value = "5", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(super) verify: Option<u32>,
-    /// Leave out what longer paths and slower logins would change.
+    /// Skip the question of what longer paths and slower logins would change.
     #[arg(long)]
     pub(super) no_sensitivity: bool,
     /// Show the arithmetic behind the answer.
@@ -567,7 +563,7 @@ pub(super) struct PlanArgs {
     pub(super) format: PlanFormatArg,
 }
 
-/// Check that a MaxStartups, or a whole sshd_config, does what it was meant to: as written, as `sshd -T` prints it, and as the
+/// Check that a MaxStartups value, or a whole sshd_config, does what you intended: as written, as `sshd -T` prints it, and as the
 /// server behaves.
 ///
 /// With FILE, asks the sshd of each `--release` what it makes of the file: every line that it refuses, what is in force, and what
@@ -599,7 +595,7 @@ pub(super) struct CheckConfigArgs {
     /// AllowUsers, PerSourcePenalties, …).
     #[arg(long = "sshd-option", value_name = "KEYWORD=VALUE", value_parser = keyword)]
     pub(super) sshd_options: Vec<(String, String)>,
-    /// Times that connections are held up to `full`; more find smaller differences.
+    /// Number of climbs to `full`; more climbs detect smaller differences.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(super) climbs: u32,
     /// The server to start.
@@ -654,11 +650,11 @@ pub(super) struct ProbeArgs {
     /// Private key file without passphrase.
     #[arg(long, value_name = "FILE", requires = "user")]
     pub(super) key: Option<PathBuf>,
-    /// The host's address once more, to say that you may load it; always needed, since loopback may be a tunnel.
+    /// Repeat the host's address to confirm that you may load-test it. Always required: even loopback can be a tunnel.
     #[arg(long, value_name = "HOST")]
     pub(super) consent: Option<String>,
     /// The server's host key: its fingerprint (`SHA256:…`), a public key, a line of known_hosts, or a file with either. Another key
-    /// ends the probe before any load. Without it the key is accepted as it comes, and named.
+    /// ends the probe before any load. Without it, any key is accepted and printed.
     #[arg(long, value_name = "KEY", requires = "key")]
     pub(super) host_key: Option<String>,
     /// Another address of this machine, to tell a limit per source from MaxStartups [default: 127.0.0.2 for a server on 127.0.0.1,
@@ -688,7 +684,7 @@ pub(super) struct ReportArgs {
     pub(super) format: FormatArg,
 }
 
-/// Put a command of yours under test.
+/// Put your own command under test.
 ///
 /// Runs it three times against an sshd whose limits are out of the way, counts its connections, and writes sshchurn.toml with a
 /// gate on that number, and a GitHub workflow that runs it on every pull request. The command finds its server in the

@@ -149,7 +149,7 @@ async fn checked(
     report::tell(problems, directory, console);
     // A server that was not started has left none.
     if directory.exists() {
-        console.note(&format!("run directory: {}", directory.display()));
+        console.aside(&format!("run directory: {}", directory.display()));
     }
     Ok(Checked::Measured {
         check: Box::new(check),

@@ -11,24 +11,30 @@ use sshchurn_core::ledger::RoundEnd;
 
 use super::error::CliError;
 use super::live::RoundDisplay;
-use crate::session::{DRAIN_WITHIN, Notice, Observer, SignalAnswer, SweepProgress};
+use crate::session::{DRAIN_WITHIN, Notice, Observer, RoundTitle, SignalAnswer, SweepProgress};
 
 /// Prints. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Console {
     live: Arc<Mutex<Option<RoundDisplay>>>,
+    /// How long the rounds so far took.
+    took: Arc<Mutex<Vec<Duration>>>,
     progress: bool,
     /// Of each run, only what goes wrong is told.
     terse: bool,
+    /// Nothing is told but that something went wrong.
+    quiet: bool,
     colour: bool,
 }
 
 impl Console {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(quiet: bool) -> Self {
         Console {
             live: Arc::new(Mutex::new(None)),
-            progress: io::stderr().is_terminal(),
+            took: Arc::default(),
+            progress: !quiet && io::stderr().is_terminal(),
             terse: false,
+            quiet,
             colour: takes_colour(&io::stdout()),
         }
     }
@@ -65,6 +71,13 @@ impl Console {
         }
     }
 
+    /// What is good to know, and nothing that anybody has to act on.
+    pub(super) fn aside(&self, text: &str) {
+        if !self.quiet {
+            self.note(text);
+        }
+    }
+
     /// A message for the person at the terminal.
     pub(super) fn note(&self, text: &str) {
         let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
@@ -77,6 +90,14 @@ impl Console {
         }
     }
 
+    /// How long a round and those after it may take, by the mean of those before it.
+    fn left(&self, title: &RoundTitle) -> Option<Duration> {
+        let took = self.took.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = u32::try_from(took.len()).ok().filter(|done| *done > 0)?;
+        let of = u32::try_from(title.of).unwrap_or(u32::MAX);
+        Some(took.iter().sum::<Duration>() / done * of.saturating_sub(done))
+    }
+
     fn display(&self, display: Option<RoundDisplay>) {
         *self.live.lock().unwrap_or_else(PoisonError::into_inner) = display;
     }
@@ -84,19 +105,33 @@ impl Console {
 
 impl Observer for Console {
     fn notice(&self, notice: Notice) {
+        if let Notice::ScenarioBegins { .. } = notice {
+            let mut took = self.took.lock().unwrap_or_else(PoisonError::into_inner);
+            took.clear();
+        }
+        match notice {
+            Notice::ServerLost(_)
+            | Notice::LedgerLost
+            | Notice::Interrupted(_)
+            | Notice::ReportGivenUp(_) => {}
+            _ if self.quiet => return,
+            _ => {}
+        }
         match notice {
             Notice::ScenarioBegins { .. } | Notice::ServerReady(_) | Notice::Warning(_)
                 if self.terse => {}
             Notice::RoundEnded { .. } if self.terse => self.display(None),
-            Notice::ScenarioBegins { name, description } => {
-                self.note(&format!("scenario {name}: {description}"));
-            }
+            Notice::ScenarioBegins { name, description } => self.note(&match &*description {
+                "" => format!("scenario {name}"),
+                description => format!("scenario {name}: {description}"),
+            }),
             Notice::ServerBeingMade(step) => self.note(&step),
             Notice::ServerReady(server) => self.note(&format!("target: {}", server.choice)),
             Notice::Warning(text) => self.note(&format!("warning: {text}")),
             Notice::RoundStarted { title, live } => {
                 if self.progress {
-                    self.display(Some(RoundDisplay::start(&title, live)));
+                    let left = self.left(&title);
+                    self.display(Some(RoundDisplay::start(&title, live, left)));
                 }
             }
             // One line for each round, also where there is no live display.
@@ -107,6 +142,10 @@ impl Observer for Console {
                 took,
             } => {
                 self.display(None);
+                self.took
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(took);
                 let attempts = counts
                     .attempts
                     .map(|(attempts, refused)| format!(", {attempts} attempts, {refused} refused"));
@@ -163,7 +202,7 @@ impl Console {
             )),
             SignalAnswer::Aborts => self.note("stopping now; the partial report follows"),
             SignalAnswer::ReportGoesOn => self
-                .note("the report is written all the same; interrupt once more to do without it"),
+                .note("still writing the report; press Ctrl-C again to skip it"),
             // Whoever waits for the report says what is missing.
             SignalAnswer::ReportGivenUp => {}
             SignalAnswer::EndsAfterSweepRun => self.note(

@@ -78,7 +78,7 @@ pub(super) fn command(args: &DiagnoseArgs, console: &Console) -> Result<ExitCode
                 path: path.clone(),
                 source,
             })?;
-        console.note(&format!("{}: {}", path.display(), scenario.said));
+        console.aside(&format!("{}: {}", path.display(), scenario.said));
     }
     Ok(report.exit)
 }

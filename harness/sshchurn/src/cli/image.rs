@@ -53,7 +53,7 @@ async fn build(
 ) -> Result<ExitCode, CliError> {
     let mut worst = Ok(ExitCode::Success);
     for suite in suites {
-        let progress = |text: &str| console.note(text);
+        let progress = |text: &str| console.aside(text);
         match image::build(&RECIPE, *suite, packages, &progress).await {
             Ok(image) => console.result(&image.name)?,
             Err(error) => {

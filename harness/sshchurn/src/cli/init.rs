@@ -111,8 +111,12 @@ impl Found {
                     0 => String::new(),
                     refused => format!(" ({refused} were refused)"),
                 };
+                let connections = match most <= 1.0 {
+                    true => "connection",
+                    false => "connections",
+                };
                 format!(
-                    "Your command made {most} connections in each of {ROUNDS} runs{refused}. The gate is set at {most}.\n"
+                    "Your command made {most} {connections} in each of {ROUNDS} runs{refused}. The gate is set at {most}.\n"
                 )
             }
         }

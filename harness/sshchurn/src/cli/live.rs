@@ -13,7 +13,7 @@ use crate::session::{Live, RoundTitle};
 
 /// Redraws of the display.
 const REDRAWS_PER_S: u32 = 4;
-const TEMPLATE: &str = "{prefix} [{bar:24}] {pos}/{len} tasks  {msg}";
+const TEMPLATE: &str = "{prefix} [{bar:16}] {pos}/{len} tasks\n  {msg}";
 
 /// The display of one round; gone when dropped.
 pub(super) struct RoundDisplay {
@@ -22,15 +22,18 @@ pub(super) struct RoundDisplay {
 }
 
 impl RoundDisplay {
-    /// Must be called within a tokio runtime.
-    pub(super) fn start(title: &RoundTitle, live: Live) -> Self {
+    /// Must be called within a tokio runtime. `left` is how long this round and those after it may take.
+    pub(super) fn start(title: &RoundTitle, live: Live, left: Option<Duration>) -> Self {
         let target = ProgressDrawTarget::stderr();
         let bar = ProgressBar::with_draw_target(Some(u64::from(title.tasks)), target);
         // The template is fixed, so that it parses is a matter of the unit test below.
         if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
             bar.set_style(style);
         }
-        bar.set_prefix(title.to_string());
+        bar.set_prefix(match left {
+            Some(left) => format!("{title}, about {} s left", left.as_secs().max(1)),
+            None => title.to_string(),
+        });
         RoundDisplay {
             _redraw: AbortOnDropHandle::new(tokio::spawn(redraw(
                 bar.clone(),
@@ -59,19 +62,27 @@ async fn redraw(bar: ProgressBar, live: Live, under_test: bool) {
     loop {
         let now = counts.handshakes.load(Relaxed);
         bar.set_position(counts.tasks_ended.load(Relaxed));
-        let client = "its connections are counted at the end of the round".to_owned();
-        let message = || {
-            format!(
-                "submit {} poll {} cleanup {}  refused {}  {} handshakes/s",
+        // Where the server has no gauge that is read, nothing is said of it.
+        let slots = match counts.full.load(Relaxed) {
+            0 => String::new(),
+            full => format!(
+                "slots {} (start {}, full {full})  ",
+                counts.slots.load(Relaxed),
+                counts.start.load(Relaxed)
+            ),
+        };
+        bar.set_message(match under_test {
+            true => format!("{slots}its connections are counted at the end of the round"),
+            false => format!(
+                "{slots}submit {} poll {} cleanup {}  refused {}  {} handshakes/s",
                 counts.in_phase(Phase::Submit),
                 counts.in_phase(Phase::Poll),
                 counts.in_phase(Phase::Cleanup),
                 counts.banner_eof.load(Relaxed),
                 // A round's counts begin at 0.
                 now.saturating_sub(handshakes) * u64::from(REDRAWS_PER_S),
-            )
-        };
-        bar.set_message(if under_test { client } else { message() });
+            ),
+        });
         handshakes = now;
         tokio::time::sleep(Duration::from_secs(1) / REDRAWS_PER_S).await;
     }

@@ -20,11 +20,6 @@ use sshchurn_server::docker::Suite;
 use sshchurn_server::{ServerChoice, ServerOptions};
 
 pub(super) async fn command(args: MatrixArgs, console: Console) -> Result<ExitCode, CliError> {
-    let console = if args.no_progress {
-        console.without_progress()
-    } else {
-        console
-    };
     let Resolved {
         scenario,
         origin,
@@ -49,7 +44,7 @@ pub(super) async fn command(args: MatrixArgs, console: Console) -> Result<ExitCo
             rows.push(server.row(MatrixRow::not_run));
             continue;
         }
-        console.note(&format!(
+        console.aside(&format!(
             "== {} ({} of {})",
             server.title(),
             index + 1,
@@ -100,7 +95,7 @@ pub(super) async fn command(args: MatrixArgs, console: Console) -> Result<ExitCo
         MatrixFormatArg::Json => matrix::json(&report),
         MatrixFormatArg::Md => matrix::markdown(&report),
     })?;
-    console.note(&format!("matrix directory: {}", directory.path().display()));
+    console.aside(&format!("matrix directory: {}", directory.path().display()));
     written?;
     Ok(report.exit)
 }

@@ -49,12 +49,13 @@ pub fn main() -> ProcessExitCode {
         return launcher_main();
     }
     let cli = Cli::parse();
+    let console = Console::new(cli.quiet);
     let console = match start_tracing(cli.verbose) {
-        Ok(false) => Console::new(),
+        Ok(false) if !cli.no_progress => console,
         // Both would write over each other.
-        Ok(true) => Console::new().without_progress(),
+        Ok(_) => console.without_progress(),
         Err(error) => {
-            Console::new().note(&error.text());
+            console.note(&error.text());
             return error.exit_code().into();
         }
     };

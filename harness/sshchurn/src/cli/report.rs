@@ -41,7 +41,7 @@ pub(super) async fn show(
     });
     // Also where it could not be shown: it is written.
     tell(concluded.problems, directory, console);
-    console.note(&format!("run directory: {}", directory.display()));
+    console.aside(&format!("run directory: {}", directory.display()));
     compared?;
     Ok(shown?.unwrap_or(exit))
 }

@@ -22,11 +22,6 @@ use sshchurn_server::docker::{DockerNetwork, DockerOptions};
 
 /// `sshchurn run`.
 pub(super) async fn run(args: RunArgs, console: Console) -> Result<ExitCode, CliError> {
-    let console = if args.no_progress {
-        console.without_progress()
-    } else {
-        console
-    };
     let interrupts = signals::interrupts(&console)?;
     let Some(order) = order(&args, &interrupts, &console).await? else {
         return Ok(ExitCode::Interrupted);

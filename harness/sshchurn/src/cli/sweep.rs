@@ -32,10 +32,6 @@ pub(super) async fn command(args: SweepArgs, console: Console) -> Result<ExitCod
     if !args.report.is_empty() {
         return put_together(&args, &console);
     }
-    let console = match args.no_progress {
-        true => console.without_progress(),
-        false => console,
-    };
     let (definition, points) = planned(&args)?;
     let metrics = selectors(&args.metrics, &definition)?;
     let name = run_id(&format!("sweep-{}", definition.scenario));
@@ -50,7 +46,7 @@ pub(super) async fn command(args: SweepArgs, console: Console) -> Result<ExitCod
     };
     let path = sweep.directory.path().display();
     if there {
-        console.note(&format!("going on with the sweep in {path}"));
+        console.aside(&format!("going on with the sweep in {path}"));
     }
     let interrupted = sweep
         .run(&stop, &console.clone().terse(), &error::in_one_line)
@@ -58,7 +54,7 @@ pub(super) async fn command(args: SweepArgs, console: Console) -> Result<ExitCod
     let report = sweep.report(&metrics, interrupted)?;
     let written = SweepDirectory::write(sweep.directory.path(), &report);
     show(&report, args.format, &console)?;
-    console.note(&format!("sweep directory: {path}"));
+    console.aside(&format!("sweep directory: {path}"));
     if report.runs_done < report.runs_asked {
         console.note(&format!(
             "{} of {} runs are recorded; the same command with `--out {path}` goes on",
@@ -82,7 +78,7 @@ fn put_together(args: &SweepArgs, console: &Console) -> Result<ExitCode, CliErro
     let written = out.map(|out| SweepDirectory::write(out, &report));
     show(&report, args.format, console)?;
     match out {
-        Some(out) => console.note(&format!("sweep directory: {}", out.display())),
+        Some(out) => console.aside(&format!("sweep directory: {}", out.display())),
         None => console
             .note("nothing was written; `--out DIR` writes sweep.json, sweep.csv and sweep.html"),
     }

@@ -53,7 +53,7 @@ impl UserFile {
         interrupts: &Interrupts,
         console: &Console,
     ) -> Result<Option<ConfigAnswer>, CliError> {
-        let progress = |text: &str| console.note(text);
+        let progress = |text: &str| console.aside(text);
         let asked = async {
             let mut asker = Asker::start(program, &RECIPE, &progress).await?;
             let answer = asker.ask(&self.config, self.connection.as_deref()).await;

@@ -41,7 +41,7 @@ pub fn of_run(
         .laws
         .iter()
         .filter(|law| law.status == LawStatus::Broken)
-        .map(|law| format!("the books do not balance: {}", law.description));
+        .map(|law| format!("a cross-check failed: {}", law.description));
     let server = &report.target;
     Ok(ConfigCheck {
         server: format!("{} ({})", server.kind.as_str(), server.release_and_image(),),

@@ -144,7 +144,7 @@ pub enum SessionError {
     #[error("{} holds no run: the server under test was never ready", .0.display())]
     NothingMeasured(PathBuf),
     /// Not a run directory.
-    #[error("{} is no run directory: there is no {} in it", .0.display(), RunFile::Ledger.name())]
+    #[error("{} is not a run directory (no {} inside)", .0.display(), RunFile::Ledger.name())]
     NoRunDirectory(PathBuf),
     /// A run directory without what its report could be computed from.
     #[error(

@@ -102,8 +102,8 @@ pub(super) fn loop_lag(run: &RunSummary) -> Check {
         status,
         time(lag),
         time(warn),
-        "the harness was kept from running; latencies may be too long by up to this much, counts are not affected \
-         below half of the shortest deadline",
+        "the harness was starved of CPU; latencies may be too long by up to this much. Counts are not affected as long \
+         as it stays below half of the shortest deadline",
     )
 }
 

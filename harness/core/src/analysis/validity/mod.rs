@@ -270,17 +270,17 @@ fn admitted(run: &RunSummary) -> Option<Check> {
             CheckId::Admitted,
             worst,
             if shut.is_empty() {
-                "somebody was let in in every round".to_owned()
+                "at least one login succeeded in every round".to_owned()
             } else {
-                format!("nobody was let in: {}", shut.join(", "))
+                format!("no login succeeded: {}", shut.join(", "))
             },
-            "somebody in every round",
+            "a login in every round",
             match worst {
                 CheckStatus::Warn => {
                     "every attempt was refused; a ban of this address (PerSourcePenalties, a firewall) does that too"
                 }
                 _ => {
-                    "the server could not be reached or let nobody in: a client that met nobody proves nothing; look at \
+                    "the server could not be reached, or no login succeeded; such a run proves nothing about the client. Look at \
                      the outcomes of its attempts"
                 }
             },

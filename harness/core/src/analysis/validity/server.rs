@@ -28,7 +28,7 @@ pub(super) fn idle_target(run: &RunSummary) -> Check {
         status,
         format!("{unproven} of {} rounds", rounds.len()),
         "0",
-        "the target was not seen idle before and after: a round may carry load of another",
+        "could not confirm that the server was idle before and after each round; the numbers may include someone else's load",
     )
 }
 

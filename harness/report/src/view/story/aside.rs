@@ -2,16 +2,15 @@
 //!
 //! Owns the words, as its parent does; each is a list of sentences, empty where there is nothing to say.
 
-use super::counted;
 use crate::document::{RunReport, StrategyReport};
-use crate::terminal::time;
+use crate::view::words::{counted, time};
 use sshchurn_core::analysis::failing::{FailingLogins, Predicted};
 use sshchurn_core::manifest::ServerKind;
 use sshchurn_core::quantity::number;
 use sshchurn_core::scenario::Life;
 
 /// The silent clients beside the tasks of each strategy.
-pub(super) fn holders(report: &RunReport) -> Vec<String> {
+pub(crate) fn holders(report: &RunReport) -> Vec<String> {
     report
         .strategies
         .iter()
@@ -54,7 +53,7 @@ pub(super) fn holders(report: &RunReport) -> Vec<String> {
 }
 
 /// Bans that met connections which were not there to meet one.
-pub(super) fn own_bans(report: &RunReport) -> Vec<String> {
+pub(crate) fn own_bans(report: &RunReport) -> Vec<String> {
     let by_grace: u64 = report
         .strategies
         .iter()
@@ -93,7 +92,7 @@ pub(super) fn own_bans(report: &RunReport) -> Vec<String> {
 }
 
 /// Which spacing of logins never banned, and what became of each.
-pub(super) fn failing(report: &RunReport) -> Vec<String> {
+pub(crate) fn failing(report: &RunReport) -> Vec<String> {
     let mut sentences = Vec::new();
     for strategy in &report.strategies {
         let rounds: Vec<(u32, &FailingLogins)> = strategy
@@ -206,7 +205,7 @@ fn first(predicted: Predicted) -> String {
 }
 
 /// How often a login had its key looked up by a command.
-pub(super) fn key_commands(report: &RunReport) -> Vec<String> {
+pub(crate) fn key_commands(report: &RunReport) -> Vec<String> {
     report
         .strategies
         .iter()
