@@ -4,6 +4,7 @@
 //! shows and judges nothing.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use super::document::RunReport;
 use super::ruled_table;
@@ -16,12 +17,12 @@ use sshchurn_core::gate::{GateOutcome, GateResult, Verdict};
 /// Renders the report, without colour.
 #[must_use]
 pub fn render(report: &RunReport) -> String {
-    render_with(report, false)
+    render_with(report, false, WIDTH)
 }
 
-/// Renders the report; with `colour`, the words that matter carry ANSI colours.
+/// Renders the report for a terminal of so many columns; with `colour`, the words that matter carry ANSI colours.
 #[must_use]
-pub fn render_with(report: &RunReport, colour: bool) -> String {
+pub fn render_with(report: &RunReport, colour: bool, columns: u16) -> String {
     let paint = Paint { colour };
     let mut out = String::new();
     for notice in story::notices(report) {
@@ -41,7 +42,7 @@ pub fn render_with(report: &RunReport, colour: bool) -> String {
         &mut out,
         "Sums over all rounds, with [min median max] of a round; task times from the intended start",
     );
-    line(&mut out, &table(report));
+    line(&mut out, &table(report, columns));
     for sentence in story::remarks(report) {
         line(&mut out, &sentence);
     }
@@ -86,18 +87,47 @@ impl Paint {
     }
 }
 
-const WIDTH: u16 = 100;
-/// The strategies side by side.
-fn table(report: &RunReport) -> String {
+/// Columns that a report is laid out for.
+pub const WIDTH: u16 = 100;
+
+/// The strategies side by side; one below the other where the terminal is too narrow for that.
+fn table(report: &RunReport, columns: u16) -> String {
+    let all = 0..report.strategies.len();
+    if columns >= WIDTH {
+        let (head, rows) = cells(report, all.clone());
+        return ruled_table::render_within(WIDTH, head, rows, 1..all.len() + 1);
+    }
+    let whole = |strategies: Range<usize>| {
+        let numbers = 1..strategies.len() + 1;
+        let (head, rows) = cells(report, strategies);
+        ruled_table::render(head, rows, numbers)
+    };
+    let side_by_side = whole(all.clone());
+    let fits = |line: &str| line.chars().count() <= usize::from(columns);
+    match side_by_side.lines().all(fits) {
+        true => side_by_side,
+        false => {
+            let each: Vec<String> = all.map(|strategy| whole(strategy..strategy + 1)).collect();
+            each.join("\n")
+        }
+    }
+}
+
+/// The head and the rows of the table, of these strategies.
+fn cells(report: &RunReport, strategies: Range<usize>) -> (Vec<String>, Vec<Vec<String>>) {
+    let names = report.strategies[strategies.clone()].iter();
     let head = std::iter::once(String::new())
-        .chain(report.strategies.iter().map(|s| s.strategy.0.clone()));
+        .chain(names.map(|s| s.strategy.0.clone()))
+        .collect();
     let rows = table::rows(report).into_iter().map(|row| {
         let label = format!("{:1$}{2}", "", 2 * usize::from(row.level), row.label);
-        let empty = || vec![String::new(); report.strategies.len()];
-        let cells = row.cells.unwrap_or_else(empty);
+        let cells = match row.cells {
+            Some(cells) => cells[strategies.clone()].to_vec(),
+            None => vec![String::new(); strategies.len()],
+        };
         std::iter::once(label).chain(cells).collect()
     });
-    ruled_table::render_within(WIDTH, head, rows, 1..report.strategies.len() + 1)
+    (head, rows.collect())
 }
 
 fn header(out: &mut String, report: &RunReport) {

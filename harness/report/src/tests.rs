@@ -31,6 +31,30 @@ fn samples() -> [(&'static str, RunReport); 6] {
 }
 
 #[test]
+fn narrow_terminal_has_one_strategy_below_the_other_and_no_number_is_broken() {
+    let text = terminal::render_with(&plain(), false, 80);
+    let table: Vec<&str> = text
+        .lines()
+        .skip_while(|line| !line.starts_with("Sums over all rounds"))
+        .skip(1)
+        .take_while(|line| line.starts_with([' ', '─']))
+        .collect();
+    assert!(
+        table.iter().all(|line| line.chars().count() <= 80),
+        "{text}"
+    );
+    let heads = table.iter().filter(|line| {
+        let line = line.trim();
+        line == "per-command" || line == "reused-session"
+    });
+    assert_eq!(heads.count(), 2, "{text}");
+    assert!(
+        text.contains("24  [11 12 13]") && text.contains("12  [6 6 6]"),
+        "{text}"
+    );
+}
+
+#[test]
 fn the_terminal_report_reads_side_by_side() {
     insta::assert_snapshot!(terminal::render(&plain()));
 }
@@ -56,7 +80,7 @@ fn the_terminal_report_stays_within_its_width_and_colours_only_on_request() {
     for line in table {
         assert!(line.chars().count() <= 110, "{line}");
     }
-    assert!(terminal::render_with(&report, true).contains("\x1b[1;31m"));
+    assert!(terminal::render_with(&report, true, terminal::WIDTH).contains("\x1b[1;31m"));
 }
 
 #[test]

@@ -347,7 +347,7 @@ fn left_behind(report: &RunReport) -> Option<String> {
     }
     let more = match looked.iter().any(|(left, _)| *left > 0) {
         true => "",
-        false => " `sshchurn run orphans` shows how they come about.",
+        false => " The scenario orphans shows how they come about.",
     };
     let looked: Vec<String> = looked.into_iter().map(|(_, looked)| looked).collect();
     Some(format!(

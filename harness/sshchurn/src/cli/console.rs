@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use sshchurn_core::exit_code::ExitCode;
 use sshchurn_core::ledger::RoundEnd;
+use sshchurn_report::terminal;
 
 use super::error::CliError;
 use super::live::RoundDisplay;
@@ -49,6 +50,14 @@ impl Console {
     pub(super) fn terse(mut self) -> Self {
         self.terse = true;
         self
+    }
+
+    /// How wide stdout is, where it is a terminal; reports that nobody looks at there are as wide as they like.
+    pub(super) fn columns(&self) -> u16 {
+        match terminal_size::terminal_size_of(io::stdout()) {
+            Some((terminal_size::Width(columns), _)) => columns,
+            None => terminal::WIDTH,
+        }
     }
 
     /// Whether stdout takes colour.

@@ -72,9 +72,11 @@ async fn print(
 ) -> Result<Option<ExitCode>, CliError> {
     let printer = console.clone();
     let print = move || match format {
-        FormatArg::Text => {
-            printer.result(&report::terminal::render_with(&report, printer.colour()))
-        }
+        FormatArg::Text => printer.result(&report::terminal::render_with(
+            &report,
+            printer.colour(),
+            printer.columns(),
+        )),
         FormatArg::Json => printer.result(&report::json::render(&report)),
         FormatArg::Md => printer.result(&report::markdown::render(&report)),
         FormatArg::Junit => printer.result(&report::junit::render(&report)),
