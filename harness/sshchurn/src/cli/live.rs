@@ -66,7 +66,7 @@ async fn redraw(bar: ProgressBar, live: Live, under_test: bool) {
         let slots = match counts.full.load(Relaxed) {
             0 => String::new(),
             full => format!(
-                "slots {} (start {}, full {full})  ",
+                "slots {} (start {}, full {full}) ",
                 counts.slots.load(Relaxed),
                 counts.start.load(Relaxed)
             ),
@@ -74,7 +74,7 @@ async fn redraw(bar: ProgressBar, live: Live, under_test: bool) {
         bar.set_message(match under_test {
             true => format!("{slots}its connections are counted at the end of the round"),
             false => format!(
-                "{slots}submit {} poll {} cleanup {}  refused {}  {} handshakes/s",
+                "{slots}submit {} poll {} cleanup {} refused {} logins {}/s",
                 counts.in_phase(Phase::Submit),
                 counts.in_phase(Phase::Poll),
                 counts.in_phase(Phase::Cleanup),

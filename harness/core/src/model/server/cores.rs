@@ -36,8 +36,11 @@ pub struct Cores<J> {
     jobs: [Sharing<J>; KINDS],
     /// How fast a job of each kind computes, as a share of a core.
     rates: [f64; KINDS],
-    /// Time until the next job is done, given that nothing changes, nanoseconds; infinite where there is none.
+    /// Time from the last change until the next job is done, given that nothing changes, nanoseconds; infinite where there is none.
     next: f64,
+    /// Time since the last change that nobody has been served for yet: fractions are added up at changes only, so that they do not
+    /// depend on how often somebody looked in between.
+    passed: u64,
 }
 
 impl<J: Ord> Cores<J> {
@@ -50,11 +53,13 @@ impl<J: Ord> Cores<J> {
             jobs: Default::default(),
             rates: [1.0; KINDS],
             next: f64::INFINITY,
+            passed: 0,
         }
     }
 
     /// Somebody computes for `work` nanoseconds.
     pub fn add(&mut self, who: Worker, work: f64, job: J) {
+        self.serve();
         self.jobs[who as usize].add(work, job);
         self.changed();
     }
@@ -131,12 +136,20 @@ impl<J: Ord> Cores<J> {
     #[must_use]
     pub fn next(&self, now: u64) -> Option<u64> {
         let whole = (self.next - EARLY).max(0.0).ceil();
-        (self.next < f64::INFINITY).then(|| now.saturating_add(whole as u64))
+        let from_now = (whole as u64).saturating_sub(self.passed);
+        (self.next < f64::INFINITY).then(|| now.saturating_add(from_now))
     }
 
     /// Time passes.
     pub fn pass(&mut self, time: u64) {
-        let time = time as f64;
+        self.passed += time;
+    }
+
+    fn serve(&mut self) {
+        if self.passed == 0 {
+            return;
+        }
+        let time = std::mem::take(&mut self.passed) as f64;
         for (jobs, rate) in self.jobs.iter_mut().zip(self.rates) {
             jobs.serve(time * rate);
         }
@@ -145,6 +158,10 @@ impl<J: Ord> Cores<J> {
 
     /// A job that is done.
     pub fn done(&mut self) -> Option<J> {
+        if self.next - EARLY > self.passed as f64 {
+            return None;
+        }
+        self.serve();
         let done = self.jobs.iter_mut().find_map(Sharing::done);
         // What was taken off bit by bit may have come to nothing a moment too early.
         if done.is_some() || self.next <= EARLY {
