@@ -95,7 +95,7 @@ pub fn search<E>(
     wanted: Wanted,
     bounds: Bounds,
     demand: Demand,
-    rounds: impl FnMut(u64, &[u32]) -> Result<Vec<bool>, E>,
+    mut rounds: impl FnMut(u64, &[u32]) -> Result<Vec<bool>, E>,
 ) -> Result<Option<u64>, E> {
     let span = bounds.to.saturating_sub(bounds.from);
     // From here on values are counted from the hardest to the easiest.
@@ -108,7 +108,6 @@ pub fn search<E>(
         Wanted::Smallest => near - bounds.from,
         Wanted::Largest => bounds.to - near,
     };
-    let mut rounds = rounds;
     let mut trials = Trying {
         demand,
         tried: BTreeMap::new(),

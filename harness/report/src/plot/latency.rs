@@ -3,6 +3,7 @@
 use super::canvas::{self, Anchor, Canvas, Fault, Ink, Scale, TEXT, plain, x_axis};
 use super::{Figure, number};
 use crate::document::RunReport;
+use crate::view::words::STAGES;
 use sshchurn_core::analysis::latency::{LatencySummary, Stage};
 
 const WIDTH: u32 = 480;
@@ -11,18 +12,6 @@ const RIGHT: f64 = 466.0;
 const TOP: f64 = 8.0;
 const LANE: f64 = 13.0;
 const STAGE_GAP: f64 = 12.0;
-
-/// The stages shown, and their names for a person.
-pub(crate) const STAGES: [(Stage, &str); 8] = [
-    (Stage::Tcp, "TCP connect"),
-    (Stage::Banner, "identification string"),
-    (Stage::Kex, "key exchange"),
-    (Stage::Auth, "authentication"),
-    (Stage::Refusal, "connect to refusal"),
-    (Stage::Exec, "command"),
-    (Stage::Submit, "task until submitted"),
-    (Stage::Task, "task until its end"),
-];
 
 pub(super) fn figure(report: &RunReport) -> Figure {
     let mut figure = Figure::new(

@@ -3,10 +3,10 @@
 //! Owns which rows it has, and their order.
 
 use super::rows::{Row, Rows};
-use super::words::{NONE, decimal, time};
+use super::words::{NONE, STAGES, decimal, time};
 use super::{clients, server};
 use crate::document::{LeftoverReport, NumbersReport, RunReport, ScopeReport, StrategyReport};
-use sshchurn_core::analysis::latency::{LatencySummary, Stage};
+use sshchurn_core::analysis::latency::LatencySummary;
 use sshchurn_core::analysis::summary::Makers;
 use sshchurn_core::vocabulary::CleanupPolicy;
 
@@ -39,16 +39,7 @@ pub(crate) fn rows(report: &RunReport) -> Vec<Row> {
         }
     }
     rows.section("latency p50 / p95 / p99 / max");
-    for (stage, label) in [
-        (Stage::Tcp, "TCP connect"),
-        (Stage::Banner, "identification string"),
-        (Stage::Kex, "key exchange"),
-        (Stage::Auth, "authentication"),
-        (Stage::Refusal, "connect to refusal"),
-        (Stage::Exec, "command"),
-        (Stage::Submit, "task until submitted"),
-        (Stage::Task, "task until its end"),
-    ] {
+    for (stage, label) in STAGES {
         let times = |strategy: &StrategyReport| strategy.totals.total.times.get(&stage).copied();
         if rows.strategies.iter().any(|s| times(s).is_some()) {
             rows.row(1, label, |strategy| quantiles(times(strategy).as_ref()));

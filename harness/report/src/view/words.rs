@@ -1,8 +1,21 @@
 //! Values as people read them.
 
 use serde::Serialize;
+use sshchurn_core::analysis::latency::Stage;
 use sshchurn_core::gate::GateResult;
 use sshchurn_core::quantity;
+
+/// The stages shown, and their names for a person.
+pub(crate) const STAGES: [(Stage, &str); 8] = [
+    (Stage::Tcp, "TCP connect"),
+    (Stage::Banner, "identification string"),
+    (Stage::Kex, "key exchange"),
+    (Stage::Auth, "authentication"),
+    (Stage::Refusal, "connect to refusal"),
+    (Stage::Exec, "command"),
+    (Stage::Submit, "task until submitted"),
+    (Stage::Task, "task until its end"),
+];
 
 /// A cell without a value.
 pub(crate) const NONE: &str = "–";
