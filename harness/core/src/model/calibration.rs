@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::server::{ClientPlace, Costs, Shares};
 
 /// Version of the document.
-pub const CALIBRATION_VERSION: u32 = 1;
+pub const CALIBRATION_VERSION: u32 = 2;
 /// Of all cores, the share that clients and server must have had when they were to have all of it. Below that something else
 /// computed, or the server waited: what it can do was not seen.
 pub const LEAST_SHARE: f64 = 0.85;
@@ -49,10 +49,16 @@ pub struct StageMeans {
 pub struct Rush {
     /// From the TCP connection to the identification string, nanoseconds.
     pub banner_ns: f64,
+    /// From there to the end of the key exchange, nanoseconds: in it the clients compute, so that it shows what they get of the cores.
+    pub kex_ns: f64,
     /// From there to the login, nanoseconds.
-    pub login_ns: f64,
+    pub auth_ns: f64,
+    /// A command, nanoseconds.
+    pub exec_ns: f64,
     /// With a slot held, nanoseconds; `null` where the listener has no gauge.
     pub slot_ns: Option<f64>,
+    /// Most slots in use; `null` likewise.
+    pub slots_peak: Option<f64>,
 }
 
 impl Rush {
@@ -61,10 +67,16 @@ impl Rush {
     pub fn ratios(&self, other: &Rush) -> RushFit {
         RushFit {
             banner: other.banner_ns / self.banner_ns,
-            login: other.login_ns / self.login_ns,
+            kex: other.kex_ns / self.kex_ns,
+            auth: other.auth_ns / self.auth_ns,
+            exec: other.exec_ns / self.exec_ns,
             slot: other
                 .slot_ns
                 .zip(self.slot_ns)
+                .map(|(other, own)| other / own),
+            peak: other
+                .slots_peak
+                .zip(self.slots_peak)
                 .map(|(other, own)| other / own),
         }
     }
@@ -76,17 +88,22 @@ impl Rush {
 pub struct RushFit {
     /// Time to the identification string.
     pub banner: f64,
-    /// Time from there to the login.
-    pub login: f64,
+    /// Time of the key exchange.
+    pub kex: f64,
+    /// Time of the login.
+    pub auth: f64,
+    /// Time of a command.
+    pub exec: f64,
     /// Time with a slot held; `null` where that was not measured.
     pub slot: Option<f64>,
+    /// Most slots in use; `null` likewise.
+    pub peak: Option<f64>,
 }
 
 impl RushFit {
     fn ratios(self) -> impl Iterator<Item = f64> {
-        [Some(self.banner), Some(self.login), self.slot]
-            .into_iter()
-            .flatten()
+        let stages = [self.banner, self.kex, self.auth, self.exec];
+        stages.into_iter().chain(self.slot).chain(self.peak)
     }
 
     /// How far off it is: the logarithms of its ratios, added up.
@@ -120,6 +137,8 @@ pub struct Readings {
     pub rush: u32,
     /// What each of several such rushes took: they show how listener, clients and the others share the cores when many are there.
     pub rushes: Vec<Rush>,
+    /// The same where each submits a job, watches it and removes its directory.
+    pub rushes_with_jobs: Vec<Rush>,
     /// Logins a second with the crowd.
     pub logins_per_s: f64,
     /// Logins that were measured with the crowd.
@@ -136,6 +155,8 @@ pub struct Readings {
     pub command_ns: u64,
     /// CPU time of the server for one more command on the same connection, nanoseconds.
     pub command_cpu_ns: f64,
+    /// CPU time of the client for it, nanoseconds.
+    pub client_command_cpu_ns: f64,
     /// CPU time of the server for a command that starts [`PROCESSES`] processes, nanoseconds.
     pub processes_cpu_ns: f64,
     /// Memory of the processes of one login under way, bytes; `null` where it was not seen.
@@ -189,6 +210,7 @@ impl Readings {
             first_command_wait_ns: self.first_command_wait_ns(rest * 0.6),
             exec_cpu_ns: ns(exec),
             process_cpu_ns: ns(process),
+            client_exec_cpu_ns: ns(self.client_command_cpu_ns),
             end_cpu_ns: ns(rest * 0.3),
             spread: self.spread,
             uncertainty: 0.0,
@@ -227,6 +249,8 @@ pub struct Fit {
     pub slot: Option<f64>,
     /// Each rush.
     pub rushes: Vec<RushFit>,
+    /// Each with jobs.
+    pub rushes_with_jobs: Vec<RushFit>,
 }
 
 impl Fit {
@@ -234,7 +258,8 @@ impl Fit {
     #[must_use]
     pub fn residual(&self) -> f64 {
         let crowd = [self.logins, self.banner, self.kex, self.auth];
-        let rushes = self.rushes.iter().flat_map(|rush| rush.ratios());
+        let rushes = self.rushes.iter().chain(&self.rushes_with_jobs);
+        let rushes = rushes.flat_map(|rush| rush.ratios());
         let squares: Vec<f64> = crowd
             .into_iter()
             .chain(self.slot)

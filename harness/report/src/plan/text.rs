@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::document::{Answer, Metric, PlanReport, Regime, Setting, StrategyPlan};
 use sshchurn_core::manifest::StandIn;
+use sshchurn_core::model::calibration::RushFit;
 use sshchurn_core::model::server::ClientPlace;
 
 /// The plan.
@@ -237,6 +238,9 @@ fn basis(out: &mut String, report: &PlanReport) {
             let readings = &calibration.readings;
             let fit = &calibration.fit;
             let off = |ratio: f64| format!("{:+.0} %", (ratio - 1.0) * 100.0);
+            let of_rushes = |stage: fn(&RushFit) -> f64| {
+                fit.rushes.iter().map(stage).sum::<f64>() / fit.rushes.len().max(1) as f64
+            };
             let _ = writeln!(
                 out,
                 "Calibrated on {} ({}), {} cores: {} logins, {:.1} a second with {} at once; {:.1} ms of sshd's CPU each, {:.1} ms of \
@@ -253,8 +257,8 @@ fn basis(out: &mut String, report: &PlanReport) {
             );
             let _ = writeln!(
                 out,
-                "The model gives that crowd again with {} logins a second, {} in the key exchange, {} in the login{}; {} rushes of {} take {} \
-                 from the identification to the login.",
+                "The model gives that crowd again with {} logins a second, {} in the key exchange, {} in the login{}; {} rushes of {} take \
+                 {} in the key exchange, {} in the login.",
                 off(fit.logins),
                 off(fit.kex),
                 off(fit.auth),
@@ -262,8 +266,8 @@ fn basis(out: &mut String, report: &PlanReport) {
                     .map_or_else(String::new, |slot| format!(", {} in the slot", off(slot))),
                 readings.rushes.len(),
                 readings.rush,
-                off(fit.rushes.iter().map(|rush| rush.login).sum::<f64>()
-                    / fit.rushes.len().max(1) as f64)
+                off(of_rushes(|rush| rush.kex)),
+                off(of_rushes(|rush| rush.auth))
             );
             let _ = writeln!(
                 out,
@@ -297,6 +301,7 @@ pub fn explained(report: &PlanReport) -> String {
         ("session, slot free by then", costs.session_cpu_ns),
         ("wait of a first command", costs.first_command_wait_ns),
         ("a command", costs.exec_cpu_ns),
+        ("client: a command", costs.client_exec_cpu_ns),
         ("a process more", costs.process_cpu_ns),
         ("end of the connection", costs.end_cpu_ns),
     ] {

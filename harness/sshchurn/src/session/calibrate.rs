@@ -13,7 +13,7 @@ use sshchurn_core::analysis::latency::Stage;
 use sshchurn_core::analysis::summary::{RoundSummary, RunSummary, Scope};
 use sshchurn_core::analysis::witness::ServerCost;
 use sshchurn_core::model::calibration::{
-    CALIBRATION_VERSION, Calibration, Fit, Readings, Rush, RushFit, StageMeans, Unusable, off,
+    CALIBRATION_VERSION, Calibration, Fit, Readings, Rush, RushFit, StageMeans, Unusable,
     undisturbed,
 };
 use sshchurn_core::model::server::{Costs, Shares};
@@ -41,15 +41,17 @@ const RUSH: u32 = 100;
 const RUSHES: u32 = 5;
 /// What the clients together may weigh against one process of the server's. On one machine they are one group to the scheduler; beside a
 /// container they have as much as all of it.
-const CLIENTS: [f64; 5] = [1.0, 2.0, 4.0, 10.0, 1000.0];
+const CLIENTS: [f64; 3] = [3.0, 10.0, 1000.0];
 /// What the listener may.
-const LISTENERS: [f64; 8] = [0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 8.0];
-/// What a process may that its client's answer has woken.
-const REPLIES: [f64; 4] = [1.0, 2.0, 4.0, 8.0];
+const LISTENERS: [f64; 11] = [
+    0.06, 0.08, 0.1, 0.12, 0.14, 0.17, 0.2, 0.24, 0.29, 0.35, 0.5,
+];
+/// What a login is for.
+const TRUE_COMMAND: &str = "kind = \"one-shot\"\ncommand = \"true\"";
 /// Commands for each connection, where they are counted against logins.
 const SHARING: u32 = 10;
 /// Tries of the model.
-const TRIES: u32 = 12;
+const TRIES: u32 = 10;
 /// Of what is left of a login's work when the login is done: until its slot is free, and until its first command can run. The rest is its
 /// end.
 const RELEASE: f64 = 0.05;
@@ -101,28 +103,28 @@ impl CalibrationOrder {
             .map_err(|source| SessionError::io("make a folder", Path::new("."), source))?;
         let crowd = (CROWD_PER_CORE * self.cores).min(LARGEST_CROWD);
         let logins = LOGINS_PER_CORE * self.cores.min(8);
-        let true_command = "kind = \"one-shot\"\ncommand = \"true\"";
         let parts = [
             Part {
                 name: "alone",
                 tasks: ALONE,
                 at_once: 1,
                 rounds: 1,
-                strategy: true_command,
+                strategy: TRUE_COMMAND,
             },
             Part {
                 name: "crowd",
                 tasks: logins,
                 at_once: crowd,
                 rounds: 1,
-                strategy: true_command,
+                strategy: TRUE_COMMAND,
             },
             Part {
-                name: "rush",
-                tasks: RUSH,
-                at_once: RUSH,
                 rounds: RUSHES,
-                strategy: true_command,
+                ..rush()
+            },
+            Part {
+                rounds: RUSHES,
+                ..rush_with_jobs()
             },
             Part {
                 name: "commands",
@@ -164,12 +166,16 @@ impl CalibrationOrder {
             }
             runs.push(run);
         }
-        let [alone, crowded, rushed, commands, processes] = &runs[..] else {
+        let [alone, crowded, rushed, with_jobs, commands, processes] = &runs[..] else {
             return Ok(Calibrated::Stopped);
         };
-        let Some(readings) = self.readings(crowd, alone, crowded, rushed, commands, processes)
-        else {
+        let Some(readings) = self.readings(crowd, alone, crowded, commands, processes) else {
             return Ok(Calibrated::Not(Unusable::Unseen));
+        };
+        let readings = Readings {
+            rushes: rushes(rushed),
+            rushes_with_jobs: rushes(with_jobs),
+            ..readings
         };
         tracing::info!(?readings, "calibrated");
         if let Err(unusable) = undisturbed(&readings) {
@@ -199,7 +205,6 @@ impl CalibrationOrder {
         crowd: u32,
         alone: &RunSummary,
         crowded: &RunSummary,
-        rushed: &RunSummary,
         commands: &RunSummary,
         processes: &RunSummary,
     ) -> Option<Readings> {
@@ -215,10 +220,7 @@ impl CalibrationOrder {
         let each = |cpu: u64| cpu as f64 / logins.max(1) as f64;
         // In a container not all of a session's processes are waited for by the listener; the control group has them all.
         let all = |cost: &ServerCost| cost.group_cpu_ns.unwrap_or(cost.cpu_ns);
-        let cpus = crowded.manifest.as_ref()?.environment.cpus;
-        // Over the run, which is the round and a little before it.
-        let run_seconds = crowded.ended.0 as f64 / 1e9;
-        let client = crowded.generator.cpu_share_mean? * f64::from(cpus) * run_seconds * 1e9;
+        let client = client_cpu(crowded)? / logins.max(1) as f64;
         let (shared, shared_round) = of(commands)?;
         let per_command =
             all(shared_round.server_cost.as_ref()?) as f64 / shared.counts.commands.max(1) as f64;
@@ -226,8 +228,11 @@ impl CalibrationOrder {
             shared.counts.handshakes as f64 / shared.counts.commands.max(1) as f64;
         // One login costs what it costs with its command, less that command.
         let per_login = each(all(cost));
-        let command =
-            (per_command - per_login * connections_a_command) / (1.0 - connections_a_command);
+        let less_login = |per_command: f64, per_login: f64| {
+            (per_command - per_login * connections_a_command) / (1.0 - connections_a_command)
+        };
+        let command = less_login(per_command, per_login);
+        let client_command = client_cpu(commands)? / shared.counts.commands.max(1) as f64;
         let (forked, forked_round) = of(processes)?;
         let per_forked =
             all(forked_round.server_cost.as_ref()?) as f64 / forked.counts.handshakes.max(1) as f64;
@@ -239,12 +244,14 @@ impl CalibrationOrder {
             crowd,
             crowded: means(&many)?,
             rush: RUSH,
-            rushes: rushes(rushed),
+            rushes: Vec::new(),
+            rushes_with_jobs: Vec::new(),
             logins_per_s: many.rate.mean()?,
             logins,
             server_cpu_ns: per_login,
             listener_cpu_ns: each(cost.listener_cpu_ns?),
-            client_cpu_ns: client / logins.max(1) as f64,
+            client_cpu_ns: client,
+            client_command_cpu_ns: less_login(client_command, client).max(0.0),
             slot_ns: slot_time(&round),
             command_ns: target.exec_cost_ns?,
             command_cpu_ns: command.max(0.0),
@@ -255,6 +262,32 @@ impl CalibrationOrder {
                 .map(|bytes| bytes / u64::from(crowd.max(1))),
             spread: spread(&one),
         })
+    }
+}
+
+/// What the clients have computed in a run: the round and a little before it.
+fn client_cpu(run: &RunSummary) -> Option<f64> {
+    let cpus = run.manifest.as_ref()?.environment.cpus;
+    Some(run.generator.cpu_share_mean? * f64::from(cpus) * run.ended.0 as f64)
+}
+
+/// Many logins at once.
+fn rush() -> Part {
+    Part {
+        name: "rush",
+        tasks: RUSH,
+        at_once: RUSH,
+        rounds: 1,
+        strategy: TRUE_COMMAND,
+    }
+}
+
+/// Many jobs at once.
+fn rush_with_jobs() -> Part {
+    Part {
+        name: "rush-with-jobs",
+        strategy: "kind = \"reused-session\"\ncleanup = \"always\"\npoll_interval = \"1s\"\n[job]\nduration = \"1s\"",
+        ..rush()
     }
 }
 
@@ -296,53 +329,109 @@ fn spread(alone: &Scope) -> f64 {
 }
 
 /// The costs and shares under which the model's crowd and its rushes come and go as the real ones did, and how well all of it fits then.
+///
+/// What was read off is where the search begins: times of a single client contain waits that no processor is busy with, and some of the
+/// work of a login is the kernel's and on nobody's account. Each cost is then scaled by how far off the times are that it makes.
+/// How the kernel shares the cores between clients and server is the same in every round; where the listener happens to be is not.
 fn fitted(readings: &Readings) -> Result<(Costs, Fit), SessionError> {
     let mut best: Option<(f64, Costs, Fit)> = None;
-    for reply in REPLIES {
-        let Some((crowd_off, costs, crowd)) = fitted_to_crowd(readings, reply)? else {
-            continue;
-        };
-        let mut tried = Vec::new();
-        for (listener, clients) in LISTENERS
-            .into_iter()
-            .flat_map(|listener| CLIENTS.map(|clients| (listener, clients)))
-        {
-            let shares = Shares {
-                listener,
-                reply,
-                clients,
+    for clients in CLIENTS {
+        let mut costs = readings.costs(readings.after_keys() / 2.0);
+        // All that a login costs the machine, the client's part included.
+        let mut whole = f64::from(readings.cores) * 1e9 / readings.logins_per_s;
+        for _ in 0..TRIES {
+            let Some(fit) = fit_of(readings, &mut costs, clients)? else {
+                break;
             };
-            let costs = Costs {
-                shares: vec![shares],
-                ..costs.clone()
-            };
-            let run = again(readings.rush, readings.rush, &costs)?;
-            tried.extend(rushes(&run).into_iter().map(|rush| (shares, rush)));
-        }
-        // Of each real rush, the shares under which the model's is most like it.
-        let alike: Vec<(Shares, RushFit)> = readings
-            .rushes
-            .iter()
-            .filter_map(|real| {
-                let fits = tried
-                    .iter()
-                    .map(|(shares, rush)| (*shares, real.ratios(rush)));
-                fits.min_by(|(_, a), (_, b)| a.off().total_cmp(&b.off()))
-            })
-            .collect();
-        let rush_off: f64 = alike.iter().map(|(_, fit)| fit.off()).sum();
-        let all_off = crowd_off + rush_off / alike.len().max(1) as f64;
-        if best.as_ref().is_none_or(|(least, _, _)| all_off < *least) {
-            let (shares, rushes) = alike.into_iter().unzip();
-            best = Some((all_off, Costs { shares, ..costs }, Fit { rushes, ..crowd }));
+            let off = fit.residual();
+            tracing::debug!(clients, off, "tried");
+            if best.as_ref().is_none_or(|(least, ..)| off < *least) {
+                best = Some((off, costs.clone(), fit.clone()));
+            }
+            rescale(readings, &mut costs, &mut whole, &fit);
         }
     }
-    best.map(|(_, mut costs, fit)| {
-        costs.uncertainty = fit.residual();
-        costs.listener_spread = between(&costs.shares);
-        (costs, fit)
-    })
-    .ok_or_else(|| SessionError::NothingMeasured(PathBuf::from("the calibration")))
+    let nothing = || SessionError::NothingMeasured(PathBuf::from("the calibration"));
+    let (off, mut costs, fit) = best.ok_or_else(nothing)?;
+    costs.uncertainty = off;
+    Ok((costs, fit))
+}
+
+/// Costs nearer to those that would give the readings.
+fn rescale(readings: &Readings, costs: &mut Costs, whole: &mut f64, fit: &Fit) {
+    let scaled = |ns: u64, ratio: f64| (ns as f64 / ratio.clamp(0.6, 1.6)).max(1000.0) as u64;
+    let [rushes, with_jobs] = [&fit.rushes, &fit.rushes_with_jobs];
+    let of = |rushes: &[RushFit], ratio: fn(&RushFit) -> f64| mean(rushes.iter().map(ratio));
+    // To the identification string most of a rush waits for the listener.
+    costs.start_cpu_ns = scaled(costs.start_cpu_ns, fit.banner);
+    let kex = [fit.kex, of(rushes, |it| it.kex), of(with_jobs, |it| it.kex)];
+    costs.kex_cpu_ns = scaled(costs.kex_cpu_ns, mean(kex));
+    // What the least time of the requests does not hide.
+    let hidden = 2.0 * costs.auth_request_ns as f64;
+    let shown = |ns: f64| (ns - hidden).max(hidden * 0.05);
+    let real = |rushes: &[Rush]| mean(rushes.iter().map(|rush| rush.auth_ns));
+    let auth = [
+        (readings.crowded.auth_ns, fit.auth),
+        (real(&readings.rushes), of(rushes, |it| it.auth)),
+        (
+            real(&readings.rushes_with_jobs),
+            of(with_jobs, |it| it.auth),
+        ),
+    ]
+    .map(|(real, ratio)| shown(real * ratio) / shown(real));
+    costs.auth_cpu_ns = scaled(costs.auth_cpu_ns.max(100_000), mean(auth));
+    costs.process_cpu_ns = scaled(costs.process_cpu_ns, of(with_jobs, |it| it.exec));
+    *whole *= fit.logins.clamp(0.8, 1.25);
+    let known = costs.accept_cpu_ns
+        + costs.fork_cpu_ns
+        + costs.start_cpu_ns
+        + costs.kex_cpu_ns
+        + costs.auth_cpu_ns
+        + costs.exec_cpu_ns;
+    let rest = (*whole - readings.client_cpu_ns - known as f64).max(0.0);
+    costs.release_cpu_ns = (rest * RELEASE) as u64;
+    costs.session_cpu_ns = (rest * SESSION) as u64;
+    costs.end_cpu_ns = (rest * (1.0 - RELEASE - SESSION)) as u64;
+    costs.first_command_wait_ns = readings.first_command_wait_ns(rest * SESSION);
+}
+
+/// The geometric mean of ratios, or of times.
+fn mean(values: impl IntoIterator<Item = f64>) -> f64 {
+    let (count, sum) = values.into_iter().fold((0.0, 0.0), |(count, sum), value| {
+        (count + 1.0, sum + value.max(1e-3).ln())
+    });
+    if count > 0.0 {
+        (sum / count).exp()
+    } else {
+        1.0
+    }
+}
+
+/// Of each real rush, the listener's share under which the model's is most like it, and how like it that is.
+fn like_the_rushes(
+    real: &[Rush],
+    part: Part,
+    costs: &Costs,
+    clients: f64,
+) -> Result<Vec<(Shares, RushFit)>, SessionError> {
+    let mut tried = Vec::new();
+    for listener in LISTENERS {
+        let shares = Shares { listener, clients };
+        let costs = Costs {
+            shares: vec![shares],
+            listener_spread: 0.0,
+            ..costs.clone()
+        };
+        let run = again(part, &costs)?;
+        tried.extend(rushes(&run).into_iter().map(|rush| (shares, rush)));
+    }
+    let alike = real.iter().filter_map(|real| {
+        let fits = tried
+            .iter()
+            .map(|(shares, rush)| (*shares, real.ratios(rush)));
+        fits.min_by(|(_, a), (_, b)| a.off().total_cmp(&b.off()))
+    });
+    Ok(alike.collect())
 }
 
 /// How far from the listener's share in one of a few rushes that in another round may well be, as a standard deviation of its logarithm:
@@ -354,59 +443,6 @@ fn between(shares: &[Shares]) -> f64 {
     let mean = logarithms.iter().sum::<f64>() / rushes;
     let variance = logarithms.iter().map(|it| (it - mean).powi(2)).sum::<f64>() / (rushes - 1.0);
     1.06 * variance.sqrt().max(step) * rushes.powf(-0.2)
-}
-
-/// The costs under which the model's crowd comes and goes as the real one did. What was read off is where the search begins: times of a
-/// single client contain waits that no processor is busy with, and some of the work of a login is the kernel's and on nobody's account.
-fn fitted_to_crowd(
-    readings: &Readings,
-    reply: f64,
-) -> Result<Option<(f64, Costs, Fit)>, SessionError> {
-    let cores = f64::from(readings.cores);
-    let mut costs = Costs {
-        shares: vec![Shares {
-            reply,
-            ..Shares::default()
-        }],
-        ..readings.costs(readings.after_keys() / 2.0)
-    };
-    // All that a login costs the machine, the client's part included.
-    let mut whole = cores * 1e9 / readings.logins_per_s;
-    let mut best: Option<(f64, Costs, Fit)> = None;
-    for _ in 0..TRIES {
-        let run = crowd_of(readings, &costs)?;
-        let Some(fit) = fit_of(readings, &run) else {
-            break;
-        };
-        let worst = [fit.logins, fit.banner, fit.kex, fit.auth]
-            .map(off)
-            .into_iter()
-            .fold(0.0, f64::max);
-        if best.as_ref().is_none_or(|(least, _, _)| worst < *least) {
-            best = Some((worst, costs.clone(), fit.clone()));
-        }
-        let scaled = |ns: u64, ratio: f64| (ns as f64 / ratio.clamp(0.6, 1.6)).max(1000.0) as u64;
-        costs.start_cpu_ns = scaled(costs.start_cpu_ns, fit.banner);
-        costs.kex_cpu_ns = scaled(costs.kex_cpu_ns, fit.kex);
-        // What the least time of the requests does not hide.
-        let hidden = 2.0 * costs.auth_request_ns as f64;
-        let real = (readings.crowded.auth_ns - hidden).max(hidden * 0.05);
-        let model = (fit.auth * readings.crowded.auth_ns - hidden).max(hidden * 0.05);
-        costs.auth_cpu_ns = scaled(costs.auth_cpu_ns.max(100_000), model / real);
-        whole *= fit.logins.clamp(0.8, 1.25);
-        let known = costs.accept_cpu_ns
-            + costs.fork_cpu_ns
-            + costs.start_cpu_ns
-            + costs.kex_cpu_ns
-            + costs.auth_cpu_ns
-            + costs.exec_cpu_ns;
-        let rest = (whole - readings.client_cpu_ns - known as f64).max(0.0);
-        costs.release_cpu_ns = (rest * RELEASE) as u64;
-        costs.session_cpu_ns = (rest * SESSION) as u64;
-        costs.end_cpu_ns = (rest * (1.0 - RELEASE - SESSION)) as u64;
-        costs.first_command_wait_ns = readings.first_command_wait_ns(rest * SESSION);
-    }
-    Ok(best)
 }
 
 /// Mean time with a slot held, by the listener's gauge: slots in use over time are logins times their time in the slot (Little).
@@ -424,43 +460,62 @@ fn rushes(run: &RunSummary) -> Vec<Rush> {
             let means = means(&round.numbers.total)?;
             Some(Rush {
                 banner_ns: means.banner_ns,
-                login_ns: means.kex_ns + means.auth_ns,
+                kex_ns: means.kex_ns,
+                auth_ns: means.auth_ns,
+                exec_ns: means.exec_ns,
                 slot_ns: slot_time(round),
+                slots_peak: round
+                    .startups
+                    .as_ref()
+                    .map(|startups| f64::from(startups.peak)),
             })
         })
         .collect()
 }
 
-/// The model's crowd by the real one.
-fn fit_of(readings: &Readings, run: &RunSummary) -> Option<Fit> {
-    let means = means_of(run)?;
-    let total = &run.strategies.first()?.numbers.total;
-    Some(Fit {
-        logins: total.rate.mean()? / readings.logins_per_s,
+/// What the model makes of these costs, by what was measured. The costs get the listener's shares under which the rushes fit best.
+fn fit_of(
+    readings: &Readings,
+    costs: &mut Costs,
+    clients: f64,
+) -> Result<Option<Fit>, SessionError> {
+    let mut alike = like_the_rushes(&readings.rushes, rush(), costs, clients)?;
+    let with_jobs = &readings.rushes_with_jobs;
+    alike.extend(like_the_rushes(
+        with_jobs,
+        rush_with_jobs(),
+        costs,
+        clients,
+    )?);
+    let (shares, mut rushes): (Vec<Shares>, Vec<RushFit>) = alike.into_iter().unzip();
+    costs.listener_spread = between(&shares);
+    costs.shares = shares;
+    let rushes_with_jobs = rushes.split_off(readings.rushes.len().min(rushes.len()));
+    let crowd = Part {
+        name: "crowd",
+        tasks: u32::try_from(readings.logins).unwrap_or(u32::MAX).max(1),
+        at_once: readings.crowd,
+        ..rush()
+    };
+    let run = again(crowd, costs)?;
+    let Some((strategy, means)) = run.strategies.first().zip(means_of(&run)) else {
+        return Ok(None);
+    };
+    let rate = strategy.numbers.total.rate.mean();
+    let slot = strategy.rounds.first().and_then(slot_time);
+    Ok(rate.map(|rate| Fit {
+        logins: rate / readings.logins_per_s,
         banner: means.banner_ns / readings.crowded.banner_ns,
         kex: means.kex_ns / readings.crowded.kex_ns,
         auth: means.auth_ns / readings.crowded.auth_ns,
-        slot: slot_time(run.strategies.first()?.rounds.first()?)
-            .zip(readings.slot_ns)
-            .map(|(model, real)| model / real),
-        rushes: Vec::new(),
-    })
+        slot: slot.zip(readings.slot_ns).map(|(model, real)| model / real),
+        rushes,
+        rushes_with_jobs,
+    }))
 }
 
-/// The crowd again, on the model.
-fn crowd_of(readings: &Readings, costs: &Costs) -> Result<RunSummary, SessionError> {
-    let logins = u32::try_from(readings.logins).unwrap_or(u32::MAX).max(1);
-    again(logins, readings.crowd, costs)
-}
-
-fn again(tasks: u32, at_once: u32, costs: &Costs) -> Result<RunSummary, SessionError> {
-    let scenario = scenario(Part {
-        name: "again",
-        tasks,
-        at_once,
-        rounds: 1,
-        strategy: "kind = \"one-shot\"\ncommand = \"true\"",
-    });
+fn again(part: Part, costs: &Costs) -> Result<RunSummary, SessionError> {
+    let scenario = scenario(part);
     let simulation = Simulation {
         costs: costs.clone(),
         release: DEFAULT_RELEASE,

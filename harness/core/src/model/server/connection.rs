@@ -211,6 +211,8 @@ pub(super) enum Work {
     Session(Asker, At),
     /// A command: the question and its life, the connection and its life.
     Command(Asker, [u32; 2], At),
+    /// A client takes what its command has put out: the question and its life.
+    Output(Asker, [u32; 2]),
     /// Nobody waits for it: winding up, and the jobs themselves.
     Alone(Asker),
 }
@@ -240,6 +242,8 @@ pub(super) enum Due {
     Told(At, Word),
     /// The question is asked on the server's side.
     CommandArrives(u32, u32),
+    /// The client has taken what its command has put out.
+    Ran([u32; 2]),
     Deadline(At),
     CommandDeadline(u32, u32),
     Grace(At),

@@ -12,16 +12,14 @@ use crate::model::sharing::Sharing;
 pub enum Worker {
     /// The listener, one thing at a time.
     Listener,
-    /// A process of sshd's that starts, winds up or runs a command.
+    /// A process of sshd's for a connection, or of a command.
     Server,
-    /// One that its client's answer has woken.
-    Reply,
     /// A client, on the server's machine.
     Client,
 }
 
 /// Kinds of them; in this order they are done who are done at the same time.
-const KINDS: usize = 4;
+const KINDS: usize = 3;
 
 /// So much earlier than computed a job may be done, nanoseconds: what adding up fractions loses must not move an end that falls on a
 /// whole nanosecond, however often somebody looks in between. Less than what `Sharing` takes for done.
@@ -31,7 +29,8 @@ const EARLY: f64 = 5e-4;
 #[derive(Debug)]
 pub struct Cores<J> {
     cores: f64,
-    /// Of one of each kind, but of all clients together: to the scheduler they are one.
+    /// Of one of each kind, but of all clients together: to the scheduler they are one. The listener's grows with the others' number
+    /// (see [`Shares::listener`]).
     weights: [f64; KINDS],
     jobs: [Sharing<J>; KINDS],
     /// How fast a job of each kind computes, as a share of a core.
@@ -49,7 +48,7 @@ impl<J: Ord> Cores<J> {
     pub fn new(cores: u32, shares: Shares) -> Self {
         Cores {
             cores: f64::from(cores.max(1)),
-            weights: [shares.listener, 1.0, shares.reply, shares.clients],
+            weights: [shares.listener, 1.0, shares.clients],
             jobs: Default::default(),
             rates: [1.0; KINDS],
             next: f64::INFINITY,
@@ -105,6 +104,9 @@ impl<J: Ord> Cores<J> {
         }
         let mut weights: [f64; KINDS] = std::array::from_fn(|who| match most[who] > 0.0 {
             true if who == Worker::Client as usize => self.weights[who],
+            true if who == Worker::Listener as usize => {
+                self.weights[who] * most[Worker::Server as usize].max(1.0).sqrt()
+            }
             _ => self.weights[who] * most[who],
         });
         let mut left = self.cores;

@@ -80,7 +80,7 @@ impl SimulatedServer {
             }
             Stage::ClientKeys => {
                 connection.stage = Stage::ServerKeys;
-                self.server_work(index, Worker::Reply, self.costs.kex_cpu_ns);
+                self.server_work(index, Worker::Server, self.costs.kex_cpu_ns);
             }
             Stage::Preparing => self.request(index, 0),
             Stage::Looking(request) => {
@@ -90,7 +90,7 @@ impl SimulatedServer {
                     true => self.costs.auth_cpu_ns / u64::from(KEY_REQUESTS),
                     false => 0,
                 };
-                self.server_work(index, Worker::Reply, work);
+                self.server_work(index, Worker::Server, work);
             }
             Stage::Waiting(request) => match request + 1 < self.manner(index).requests() {
                 true => self.request(index, request + 1),
@@ -206,7 +206,7 @@ impl SimulatedServer {
         let session = Work::Session(asker, self.here(index));
         let work = self.costs.session_cpu_ns as f64 * factor;
         self.cores.add(Worker::Server, work, session);
-        self.server_work(index, Worker::Reply, self.costs.release_cpu_ns);
+        self.server_work(index, Worker::Server, self.costs.release_cpu_ns);
     }
 
     /// The word sets out to the client.

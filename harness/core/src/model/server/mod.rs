@@ -219,8 +219,8 @@ impl SimulatedServer {
         let deadline = self.now.saturating_add(nanoseconds(within));
         self.due
             .put(deadline, (asker, Due::CommandDeadline(question.0, life)));
-        // Opening a channel is one round trip, the request another half.
-        let away = 3 * self.half_trip();
+        // Opening a channel is one round trip, the request and its answer another.
+        let away = 4 * self.half_trip();
         let arrives = (asker, Due::CommandArrives(question.0, life));
         self.due.put(self.now + away, arrives);
         question
@@ -429,6 +429,7 @@ impl SimulatedServer {
             Due::Computed(at) => self.of(at, Self::computed),
             Due::Told(at, word) => self.of(at, |server, index| server.told(index, word)),
             Due::CommandArrives(question, life) => self.command_arrives(question, life),
+            Due::Ran(question) => self.ran(question),
             Due::Deadline(at) => self.of(at, Self::deadline),
             Due::CommandDeadline(question, life) => {
                 if self.question_lives[question as usize] == life {
@@ -445,6 +446,7 @@ impl SimulatedServer {
             Work::Of(_, at) => self.of(at, Self::computed),
             Work::Session(_, at) => self.of(at, Self::session_made),
             Work::Command(_, question, connection) => self.command_done(question, connection),
+            Work::Output(_, question) => self.ran(question),
             Work::Alone(_) => {}
         }
     }

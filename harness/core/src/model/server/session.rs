@@ -2,7 +2,7 @@
 
 use super::connection::{Asked, At, Due, Pending, Work};
 use super::questions::{Answer, Question, Stamps};
-use super::{SimulatedServer, Worker};
+use super::{ClientPlace, SimulatedServer, Worker};
 
 impl SimulatedServer {
     pub(super) fn session_made(&mut self, index: u32) {
@@ -65,8 +65,27 @@ impl SimulatedServer {
         if connection.life == at.life {
             connection.sessions = connection.sessions.saturating_sub(1);
         }
+        if self.question_lives[question as usize] != life {
+            return;
+        }
+        self.books.commands += 1;
+        let asker = self.questions[question as usize].asker;
+        let question = [question, life];
+        match (self.costs.clients, self.costs.client_exec_cpu_ns) {
+            (_, 0) => self.ran(question),
+            (ClientPlace::Here, work) => {
+                let output = Work::Output(asker, question);
+                self.cores.add(Worker::Client, work as f64, output);
+            }
+            (ClientPlace::Elsewhere, work) => {
+                self.due.put(self.now + work, (asker, Due::Ran(question)));
+            }
+        }
+    }
+
+    /// The client has what its command has put out.
+    pub(super) fn ran(&mut self, [question, life]: [u32; 2]) {
         if self.question_lives[question as usize] == life {
-            self.books.commands += 1;
             self.answer(Question(question), Answer::Ran, Stamps::default());
         }
     }
