@@ -2,6 +2,8 @@
 //!
 //! Owns the translation and nothing else: no number is computed here that is not in the summary.
 
+use std::collections::BTreeMap;
+
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -106,18 +108,20 @@ fn rfc3339(unix_ns: u64) -> String {
 }
 
 fn strategy(strategy: &StrategySummary) -> StrategyReport {
-    let mut spread = std::collections::BTreeMap::new();
-    for (metric, phase) in catalogue::scoped() {
-        if let Some(values) = metric.spread(strategy, phase) {
-            spread.insert(metric.key(phase), values);
-        }
-    }
+    let spread = catalogue::scoped()
+        .filter_map(|(metric, phase)| Some((metric.key(phase), metric.spread(strategy, phase)?)));
+    let overall = catalogue::scoped().map(|(metric, phase)| {
+        let values = metric.overall(strategy, phase);
+        let values = values.map(|(word, value)| (word.to_owned(), value));
+        (metric.key(phase), BTreeMap::from_iter(values))
+    });
     StrategyReport {
         strategy: strategy.strategy.clone(),
         cleanup: strategy.rounds.first().map(|round| round.cleanup),
         rounds: u32::try_from(strategy.rounds.len()).unwrap_or(u32::MAX),
         totals: numbers(&strategy.numbers),
-        spread,
+        overall: overall.filter(|(_, values)| !values.is_empty()).collect(),
+        spread: spread.collect(),
         per_round: strategy.rounds.iter().map(round).collect(),
     }
 }

@@ -32,7 +32,7 @@ use sshchurn_core::server_log::DropCounts;
 use sshchurn_core::vocabulary::CleanupPolicy;
 
 /// Version of the document.
-pub const SCHEMA_VERSION: u32 = 6;
+pub const SCHEMA_VERSION: u32 = 7;
 
 /// Everything a run has to say.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -134,6 +134,10 @@ pub struct StrategyReport {
     pub rounds: u32,
     /// Sum over rounds.
     pub totals: NumbersReport,
+    /// The metrics over all rounds together, by metric name and by `phase.metric`: `all` of what is counted or measured, `mean` and
+    /// `peak` of rates, `min`, `mean` and `max` of per-task metrics; durations in nanoseconds. Times between two instants are in
+    /// `totals`. A metric without data is absent.
+    pub overall: BTreeMap<String, BTreeMap<String, f64>>,
     /// Minimum, median and maximum over rounds, by metric name and by `phase.metric`: of totals for counts, of means
     /// for rates and per-task metrics, of medians for latencies (nanoseconds). A metric that one round lacks is absent.
     pub spread: BTreeMap<String, Spread>,

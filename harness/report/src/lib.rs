@@ -1,11 +1,12 @@
 //! `RunReport` and its pure renderers.
 //!
-//! `document` is the versioned document; `build` makes it of a summary, laws, checks and gates; `terminal`, `json`,
-//! `html` (with `plot`), `markdown`, `junit` and `openmetrics` render it; `story` has the words they share; `matrix` puts
+//! `document` is the versioned document; `build` makes it of a summary, laws, checks and gates; `format` lists the forms of every
+//! document; `terminal`, `json`, `html` (with `plot`), `markdown`, `junit`, `openmetrics` and `bencher` are those of a run's; `view` has what they share; `matrix` puts
 //! the reports of several releases side by side, `sweep` those of many points of one scenario, `comparison` those of two runs, `fidelity` a model beside the client that it models; `diagnose`
 //! shows what a log says, `probe` what a server was found out to do, `plan` what was computed; `writer` is the only place that writes,
 //! and writes whole files or nothing.
 
+mod bencher;
 mod build;
 pub mod comparison;
 pub mod config_check;
@@ -13,6 +14,7 @@ pub mod config_file;
 pub mod diagnose;
 mod document;
 pub mod fidelity;
+pub mod format;
 pub mod html;
 pub mod json;
 pub mod junit;

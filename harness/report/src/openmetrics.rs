@@ -6,14 +6,12 @@
 //!
 //! <https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md>
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::document::{NumbersReport, PerTaskReport, RunReport, ScopeReport};
+use super::document::{NumbersReport, RunReport, ScopeReport};
 use sshchurn_core::analysis::catalogue::{CATALOGUE, Metric, Unit};
 use sshchurn_core::analysis::latency::{LatencySummary, Stage};
 use sshchurn_core::analysis::laws::LawStatus;
@@ -305,66 +303,31 @@ fn quantiles<'a>(
 /// A counter or a gauge.
 fn metric_of_numbers(text: &mut Exposition, report: &RunReport, metric: &Metric) {
     let mut samples = Vec::new();
-    let counted = match metric.unit {
-        Unit::Count => metric.adds_up(),
-        Unit::Nanoseconds => metric.adds_up(),
-        Unit::PerTask | Unit::PerSecond => false,
-    };
+    let counted = metric.adds_up();
+    let phases = metric.by_phase.then_some(Phase::ALL).into_iter().flatten();
+    let phases: Vec<Option<Phase>> = std::iter::once(None).chain(phases.map(Some)).collect();
     for strategy in &report.strategies {
-        if strategy.rounds == 0 {
-            continue;
-        }
-        let numbers = &strategy.totals;
-        let of_round = by_name(numbers);
-        for (phase, scope) in scopes(numbers) {
-            let whole = phase == "all";
+        for phase in &phases {
             // The phases of a counter add up to the whole, which would be counted twice.
-            if (!metric.by_phase && !whole) || (metric.by_phase && counted && whole) {
+            if metric.by_phase && counted && phase.is_none() {
                 continue;
             }
             let mut labels = vec![("strategy", strategy.strategy.0.clone())];
             if metric.by_phase {
+                let phase = phase.map_or("all", Phase::as_str);
                 labels.push(("phase", phase.to_owned()));
             }
-            let with = |aggregate: &str, value: f64| {
+            let values = strategy.overall.get(&metric.key(*phase));
+            for (word, value) in values.into_iter().flatten() {
                 let mut labels = labels.clone();
-                labels.push(("aggregate", aggregate.to_owned()));
-                ("", labels, value)
-            };
-            if let Some(spread) = per_task(numbers, scope, metric) {
-                samples.extend(spread.min.map(|min| with("min", number(min))));
-                samples.push(with("mean", spread.mean));
-                samples.extend(spread.max.map(|max| with("max", number(max))));
-                continue;
-            }
-            match metric.unit {
-                Unit::PerTask => {}
-                Unit::PerSecond => {
-                    if let Some(rate) = scope.handshake_rate_per_s {
-                        samples.push(with("mean", rate.mean));
-                        samples.push(with("peak", number(rate.peak)));
-                    }
+                if word != "all" {
+                    labels.push(("aggregate", word.clone()));
                 }
-                Unit::Count | Unit::Nanoseconds => {
-                    let mut of_scope = by_name(&scope.counts);
-                    of_scope.extend(scope.makers.iter().flat_map(by_name));
-                    let value = if metric.by_phase {
-                        metric
-                            .has_data(&scope.counts)
-                            .then(|| of_scope.get(metric.name).copied())
-                            .flatten()
-                    } else {
-                        of_round.get(metric.name).copied()
-                    };
-                    if let Some(value) = value {
-                        let suffix = if counted { "_total" } else { "" };
-                        let value = match metric.unit {
-                            Unit::Nanoseconds => seconds(value),
-                            _ => number(value),
-                        };
-                        samples.push((suffix, labels, value));
-                    }
-                }
+                let value = match metric.unit {
+                    Unit::Nanoseconds => *value / 1e9,
+                    _ => *value,
+                };
+                samples.push((if counted { "_total" } else { "" }, labels, value));
             }
         }
     }
@@ -374,50 +337,6 @@ fn metric_of_numbers(text: &mut Exposition, report: &RunReport, metric: &Metric)
     };
     let kind = if counted { Kind::Counter } else { Kind::Gauge };
     text.family(&name, kind, unit, metric.description, samples);
-}
-
-fn per_task(
-    numbers: &NumbersReport,
-    scope: &ScopeReport,
-    metric: &Metric,
-) -> Option<PerTaskReport> {
-    match metric.name {
-        "first_banned_attempt" => numbers.first_banned_attempt,
-        "attempts_per_task" => scope.attempts_per_task,
-        "handshakes_per_task" => scope.handshakes_per_task,
-        _ => None,
-    }
-}
-
-/// The whole numbers below a part of the document by their name, which is the metric's name; durations without their
-/// unit. The names are API, and a test holds catalogue and document together.
-fn by_name(part: &impl Serialize) -> BTreeMap<String, u64> {
-    let mut found = BTreeMap::new();
-    let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(part) else {
-        return found;
-    };
-    for (name, value) in fields {
-        match value {
-            serde_json::Value::Number(value) => {
-                if let Some(value) = value.as_u64() {
-                    found.insert(name.trim_end_matches("_ns").to_owned(), value);
-                }
-            }
-            // Tasks, leftovers and the server's log; scopes have parts of their own.
-            serde_json::Value::Object(_)
-                if ["tasks", "leftovers", "server"].contains(&name.as_str()) =>
-            {
-                found.extend(by_name(&value));
-            }
-            // Counted apart, and so named apart.
-            serde_json::Value::Object(_) if name == "holders" => {
-                let parts = by_name(&value).into_iter();
-                found.extend(parts.map(|(part, value)| (format!("{name}_{part}"), value)));
-            }
-            _ => {}
-        }
-    }
-    found
 }
 
 /// The server's drops by cause.
@@ -434,8 +353,8 @@ fn drops(text: &mut Exposition, report: &RunReport) {
             ];
             samples.push(("_total", labels, number(count)));
         };
-        for (cause, count) in by_name(drops) {
-            sample(&cause, count);
+        for (cause, count) in drops.by_rule() {
+            sample(cause, count);
         }
         for (reason, count) in &drops.penalties {
             sample(&format!("penalty: {reason}"), *count);

@@ -7,17 +7,11 @@ use sshchurn_core::gate::Verdict;
 use sshchurn_core::release::Release;
 use sshchurn_core::release_changes::substitution;
 
-type Renderer = fn(&RunReport) -> String;
-
-/// Every renderer of the document, by the name of its file.
-const RENDERERS: [(&str, Renderer); 6] = [
-    ("terminal", terminal::render),
-    ("report.json", json::render),
-    ("report.html", html::render),
-    ("report.md", markdown::render),
-    ("junit.xml", junit::render),
-    ("metrics.txt", openmetrics::render),
-];
+/// The report in every form, each with its name.
+fn forms(report: &RunReport) -> impl Iterator<Item = (&'static str, String)> {
+    let forms = format::RUN.iter();
+    forms.map(move |form| (form.name, (form.render)(report, format::Screen::FILE)))
+}
 
 fn samples() -> [(&'static str, RunReport); 6] {
     [
@@ -97,9 +91,8 @@ fn the_json_report_is_stable_and_reads_back() {
 fn every_renderer_gives_the_same_bytes_from_a_document_that_was_read_back() {
     for (sample, report) in samples() {
         let back: RunReport = serde_json::from_str(&json::render(&report)).expect("it reads back");
-        for (name, render) in RENDERERS {
-            let text = render(&report);
-            assert!(text == render(&back), "{name} of {sample}");
+        for ((name, text), (_, again)) in forms(&report).zip(forms(&back)) {
+            assert!(text == again, "{name} of {sample}");
             assert!(text.ends_with('\n'), "{name} of {sample}");
         }
     }
@@ -115,12 +108,14 @@ fn every_format_for_people_says_first_that_it_is_a_stand_in() {
         let first = text.lines().next().expect("a line");
         assert!(first.contains("EMBEDDED STAND-IN"), "{first}");
     }
-    for (name, render) in RENDERERS {
-        let said = render(&report);
-        assert!(
-            said.contains("EMBEDDED STAND-IN") || said.contains("\"stand_in\": \"embedded\""),
-            "{name}"
-        );
+    for (name, said) in forms(&report) {
+        let words = match name {
+            "json" => "\"stand_in\": \"embedded\"",
+            // Nothing of a run that could not measure is tracked.
+            "bencher" => "{}",
+            _ => "EMBEDDED STAND-IN",
+        };
+        assert!(said.contains(words), "{name}");
     }
 }
 
@@ -150,9 +145,8 @@ fn every_format_says_first_that_another_release_ran_and_in_what_it_differs() {
         .as_ref()
         .expect("another")
         .lines();
-    for (name, render) in RENDERERS {
-        let said = render(&report);
-        let json = name == "report.json";
+    for (name, said) in forms(&report).filter(|(name, _)| *name != "bencher") {
+        let json = name == "json";
         assert!(json || said.contains(&lines[0]), "{name}");
         for difference in &report
             .target
@@ -165,7 +159,9 @@ fn every_format_says_first_that_another_release_ran_and_in_what_it_differs() {
             let what = difference.what.split('`').next().expect("text");
             assert!(said.contains(what), "{name}: {what}");
         }
-        assert!(!render(&full()).contains("not the 8.9"), "{name}");
+    }
+    for (name, said) in forms(&full()) {
+        assert!(!said.contains("not the 8.9"), "{name}");
     }
 }
 
@@ -356,6 +352,27 @@ fn the_comment_fits_and_shows_the_verdict_first() {
     let gate = report.gates[0].clone();
     report.gates = vec![gate; 200];
     assert!(markdown::render(&report).len() < 65_000);
+}
+
+#[test]
+fn bencher_has_the_median_and_the_range_of_each_metric_and_says_of_which_server() {
+    let report = plain();
+    let text = (format::named(format::RUN, "bencher")
+        .expect("a form")
+        .render)(&report, format::Screen::FILE);
+    let document: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let benchmarks = document.as_object().expect("an object");
+    assert_eq!(benchmarks.len(), report.strategies.len());
+    for (strategy, (name, measures)) in report.strategies.iter().zip(benchmarks) {
+        let of = format!("{} / {} / ", report.scenario.name, strategy.strategy);
+        assert!(name.starts_with(&of), "{name}");
+        let attempts = &measures["attempts"];
+        let spread = strategy.spread["attempts"];
+        assert_eq!(attempts["value"], spread.median);
+        assert_eq!(attempts["lower_value"], spread.min);
+        assert_eq!(attempts["upper_value"], spread.max);
+        assert!(measures.get("submit.attempts").is_none());
+    }
 }
 
 #[test]

@@ -10,12 +10,13 @@ use serde_json::Value;
 /// What was recorded, and is never written again.
 const RECORDED: [&str; 2] = ["events.jsonl.zst", "sshd_config"];
 /// What is computed from it.
-const RENDERED: [&str; 6] = [
+const RENDERED: [&str; 7] = [
     "report.json",
     "report.html",
     "report.md",
     "junit.xml",
     "metrics.txt",
+    "bencher.json",
     "latencies.hlog",
 ];
 /// The run that the README shows.

@@ -107,7 +107,8 @@ fn report_renders_a_run_directory_again_to_the_same_bytes() {
         std::fs::remove_file(finished.directory.join(file)).unwrap();
     }
     let run_directory = finished.directory.display().to_string();
-    for (index, format) in [(0, "json"), (2, "md"), (3, "junit"), (4, "openmetrics")] {
+    let formats = ["json", "html", "md", "junit", "openmetrics", "bencher"];
+    for (index, format) in formats.into_iter().enumerate() {
         let again = sshchurn(&["report", &run_directory, "--format", format]);
         assert!(again.stdout == written[index], "{format}: {}", again.stdout);
         assert_eq!(again.code, finished.code, "{format}");
@@ -118,12 +119,13 @@ fn report_renders_a_run_directory_again_to_the_same_bytes() {
 }
 
 /// What is rendered into a run directory.
-const RENDERED: [&str; 6] = [
+const RENDERED: [&str; 7] = [
     "report.json",
     "report.html",
     "report.md",
     "junit.xml",
     "metrics.txt",
+    "bencher.json",
     "latencies.hlog",
 ];
 

@@ -265,6 +265,27 @@ impl Metric {
         }
     }
 
+    /// Its values over all rounds together, each with its word; none of times, of which a distribution says more.
+    pub fn overall(
+        &self,
+        strategy: &StrategySummary,
+        phase: Option<Phase>,
+    ) -> impl Iterator<Item = (&'static str, f64)> {
+        let aggregates: &[(&str, Aggregate)] = match self.source {
+            Source::Latency(_) => &[],
+            Source::Rate => &[("mean", Aggregate::Mean), ("peak", Aggregate::Peak)],
+            Source::PerTask(_) => &[
+                ("min", Aggregate::Min),
+                ("mean", Aggregate::Mean),
+                ("max", Aggregate::Max),
+            ],
+            _ => &[("all", Aggregate::Total)],
+        };
+        aggregates.iter().filter_map(move |(word, aggregate)| {
+            Some((*word, self.value(strategy, phase, *aggregate)?))
+        })
+    }
+
     /// How its value of a round varies by nature.
     #[must_use]
     pub fn variation(&self) -> Variation {
@@ -521,6 +542,8 @@ catalogue! {
         "Job directories still there because the cleanup policy did not require removal.";
     "startups_peak", Count, Less, false, NONE, Source::Worst(|n| n.startups_peak),
         "Most startup slots in use at once, from the listener's gauge.";
+    "startups_above_start", Nanoseconds, Less, false, NONE, Source::Round(|n| n.above_start_ns),
+        "Time with `start` or more startup slots in use, from the listener's gauge: while it lasts, sshd may refuse.";
     "server_accepted", Count, Less, false, SERVER, Source::Round(|n| n.server_accepted),
         "Authentications in sshd's own log.";
     "server_drops", Count, Less, false, DROPS, Source::Round(|n| n.server_drops.as_ref().map(|d| d.total())),

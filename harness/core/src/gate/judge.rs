@@ -5,7 +5,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::threshold::{Bound, Selector, Threshold};
+use super::selector::Selector;
+use super::threshold::{Bound, Threshold};
 use crate::analysis::catalogue::Unit;
 use crate::analysis::summary::{RunSummary, StrategySummary};
 use crate::ids::StrategyName;

@@ -88,6 +88,15 @@ pub enum ThresholdProblem {
         "the left side is for every strategy, the right side is of `{0}` only; name one on the left"
     )]
     MixedStrategies(String),
+    /// A comparison takes a round's value, whichever that is of the metric.
+    #[error(
+        "a gating metric takes no aggregate: a round's value of `{0}` is compared, the total of a count, the mean of a rate, the \
+         median of times"
+    )]
+    NoAggregateHere(&'static str),
+    /// A metric without a better side.
+    #[error("`{0}` cannot regress: neither more nor less of it is better")]
+    NoDirection(&'static str),
 }
 
 impl ThresholdProblem {

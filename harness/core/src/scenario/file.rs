@@ -13,9 +13,10 @@ use toml::de::DeTable;
 
 use super::client::{self, ClientProgram};
 use super::config::{
-    ArrivalConfig, ArrivalShape, HoldUntil, HoldersConfig, JobConfig, Life, MOST_SOURCES,
-    MaxStartups, Scenario, SlowAuth, SlowAuthShape, SshdConfig, StrategyConfig, StrategyKind,
+    ArrivalConfig, ArrivalShape, HoldUntil, HoldersConfig, JobConfig, Life, MaxStartups, Scenario,
+    SlowAuth, SlowAuthShape, SshdConfig, StrategyConfig, StrategyKind,
 };
+use super::conflicts::conflicts;
 use super::machine::Packages;
 use super::problem::ScenarioErrors;
 use super::reader::{Problems, Table};
@@ -152,72 +153,31 @@ fn read(root: Table<'_, '_>) -> Option<Scenario> {
     };
     let gate = thresholds(&root, "gate");
     let expectations = thresholds(&root, "expectation");
-    if let (Some(tasks), Some(limit)) = (
-        tasks,
-        arrival.as_ref().and_then(|arrival| arrival.max_in_flight),
-    ) && limit < tasks
-        && strategies
-            .iter()
-            .any(|strategy| matches!(strategy.kind.life(), Life::Hold(_)))
-    {
-        root.problem(
-            "arrival",
-            &format!(
-                "max_in_flight {limit} is less than {tasks} tasks, and a `stalled` task ends only when all have begun"
-            ),
-            Some("remove max_in_flight, or the `stalled` strategy".to_owned()),
-        );
-    }
-    if let (Some(limit), Some(sharing)) = (
-        arrival.as_ref().and_then(|arrival| arrival.max_in_flight),
-        strategies
-            .iter()
-            .filter(|strategy| strategy.kind.life() == Life::Shared)
-            .map(|strategy| strategy.tunables.sessions_per_connection)
-            .max(),
-    ) && tasks.is_some_and(|tasks| limit < sharing.min(tasks))
-    {
-        root.problem(
-            "arrival",
-            &format!(
-                "max_in_flight {limit} is less than the {sharing} tasks that share a connection"
-            ),
-            Some("lower `sessions_per_connection`, or remove max_in_flight".to_owned()),
-        );
-    }
-    if tasks.is_some_and(|tasks| tasks > 1)
-        && strategies
-            .iter()
-            .any(|strategy| strategy.kind == StrategyKind::Staircase)
-    {
-        root.problem(
-            "tasks",
-            "a `staircase` must be alone to know how many slots are in use",
-            Some("tasks = 1".to_owned()),
-        );
-    }
-    failing_logins(&root, tasks, &strategies, sshd.as_ref());
-    if let (Some(holders), Some(sshd)) = (holders, &sshd) {
-        grace_time(&root, holders, sshd);
+    let scenario = || {
+        Some(Scenario {
+            name: name?,
+            description,
+            tasks: tasks?,
+            arrival: arrival?,
+            job: job?,
+            holders,
+            strategies,
+            rounds,
+            seed,
+            time_scale,
+            max_duration,
+            sshd: sshd?,
+            gate,
+            expectations,
+            folder: None,
+        })
+    };
+    let scenario = scenario();
+    for conflict in scenario.iter().flat_map(conflicts) {
+        root.problem(conflict.key, &conflict.message, Some(conflict.help));
     }
     root.finish();
-    Some(Scenario {
-        name: name?,
-        description,
-        tasks: tasks?,
-        arrival: arrival?,
-        job: job?,
-        holders,
-        strategies,
-        rounds,
-        seed,
-        time_scale,
-        max_duration,
-        sshd: sshd?,
-        gate,
-        expectations,
-        folder: None,
-    })
+    scenario
 }
 
 fn thresholds(root: &Table<'_, '_>, key: &'static str) -> Vec<String> {
@@ -328,73 +288,6 @@ fn holders(table: Table<'_, '_>) -> Option<HoldersConfig> {
         count: count?,
         until: until.unwrap_or(HoldUntil::RoundEnd),
     })
-}
-
-/// Holders that wait for the end of `LoginGraceTime` need one.
-fn grace_time(root: &Table<'_, '_>, holders: HoldersConfig, sshd: &SshdConfig) {
-    let off = |value: &str| matches!(value.trim(), "0" | "0s" | "0m");
-    if holders.until == HoldUntil::GraceTime && sshd.keyword("LoginGraceTime").is_some_and(off) {
-        root.problem(
-            "holders",
-            "`LoginGraceTime` 0 never ends a silent client, and the round would last for ever",
-            Some("until = \"round_end\"".to_owned()),
-        );
-    }
-}
-
-/// Every task of a `failing-login` strategy has a spacing and a source address of its own.
-fn failing_logins(
-    root: &Table<'_, '_>,
-    tasks: Option<u32>,
-    strategies: &[StrategyConfig],
-    sshd: Option<&SshdConfig>,
-) {
-    let mut failing = strategies
-        .iter()
-        .filter(|strategy| strategy.kind.life() == Life::Failing)
-        .peekable();
-    if failing.peek().is_none() {
-        return;
-    }
-    let spares = |sshd: &SshdConfig| {
-        let list = sshd.keyword("PerSourcePenaltyExemptList");
-        list.is_some_and(|list| !list.trim().eq_ignore_ascii_case("none"))
-    };
-    if sshd.is_some_and(spares) {
-        root.problem(
-            "sshd",
-            "`PerSourcePenaltyExemptList` may spare the sources of `failing-login`, and then no spacing bans",
-            Some("remove it".to_owned()),
-        );
-    }
-    let spacings = failing
-        .map(|strategy| strategy.tunables.spacing.len())
-        .max()
-        .and_then(|most| u32::try_from(most).ok())
-        .unwrap_or(u32::MAX);
-    let Some(tasks) = tasks else { return };
-    if tasks > MOST_SOURCES {
-        root.problem(
-            "tasks",
-            &format!(
-                "{tasks} tasks of `failing-login` need a source address each, and there are {MOST_SOURCES}"
-            ),
-            Some(format!("tasks = {spacings}")),
-        );
-    } else if tasks < spacings {
-        root.problem(
-            "tasks",
-            &format!("{spacings} values of `spacing` need a task each, and there are {tasks}"),
-            Some(format!("tasks = {spacings}")),
-        );
-    }
-    if tasks > 1 && sshd.is_some_and(|sshd| sshd.keyword("PerSourceNetBlockSize").is_some()) {
-        root.problem(
-            "sshd",
-            "with `PerSourceNetBlockSize` sshd may count the sources of several `failing-login` tasks as one",
-            Some("remove it, or set tasks = 1".to_owned()),
-        );
-    }
 }
 
 fn default_job() -> JobConfig {

@@ -50,7 +50,7 @@ pub(super) struct ScenarioFile {
     #[schemars(default, range(min = 1, max = 1000))]
     rounds: u32,
     /// Seed of every random draw of the client. Default 1.
-    #[schemars(default)]
+    #[schemars(default, range(min = 0, max = 9_223_372_036_854_775_807_i64))]
     seed: u64,
     /// Factor on every wait (job duration, arrival, poll interval, retry and backoff waits, keepalive), not on
     /// deadlines. Above 0, at most 10. Default 1.
@@ -124,7 +124,8 @@ struct ArrivalFile {
     /// by the seed, anew in each round. Default `0ms`.
     #[serde(skip_serializing_if = "Option::is_none")]
     resolution: Option<String>,
-    /// At most this many tasks at once.
+    /// At most this many tasks at once. Default: any number.
+    #[schemars(range(min = 1, max = 100_000))]
     #[serde(skip_serializing_if = "Option::is_none")]
     max_in_flight: Option<u32>,
 }
@@ -148,6 +149,7 @@ struct JobFile {
     /// How long it runs. Default `5s`.
     duration: String,
     /// Lines it writes to its log, spread over its duration. Default 10.
+    #[schemars(range(min = 0, max = 1_000_000))]
     log_lines: u32,
     /// Bytes it writes in all: a number, or a string with a unit (`64KiB`). Default 100 for each line.
     #[schemars(with = "BytesFile")]

@@ -6,6 +6,7 @@
 
 pub mod client;
 mod config;
+mod conflicts;
 mod file;
 mod keywords;
 mod library;

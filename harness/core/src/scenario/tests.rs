@@ -619,3 +619,176 @@ proptest! {
         let _ = Scenario::parse("fuzz.toml", &text);
     }
 }
+
+/// The tables of a scenario file with the heading of each in the documentation, and a scenario in which every key of it means something.
+const TABLES: [(&str, &str, &str); 6] = [
+    ("", "### Top level", ""),
+    (
+        "arrival",
+        "### `[arrival]`",
+        "shape = \"batches\"\nsize = 2\nevery = \"1s\"",
+    ),
+    ("job", "### `[job]`", ""),
+    ("holders", "### `[holders]`", "count = 3"),
+    ("sshd", "### `[sshd]`", "max_startups = \"10:30:100\""),
+    (
+        "strategy",
+        "### `[[strategy]]` with `kind = \"command\"`",
+        "kind = \"command\"\nargv = [\"true\"]",
+    ),
+];
+
+/// A small scenario whose table has these lines.
+fn with_table(table: &str, lines: &str) -> toml::Table {
+    let mut file: toml::Table = "name = \"small\"\ntasks = 5\n[sshd]\nmax_startups = \"10:30:100\"\n[[strategy]]\nkind = \"per-command\"\n"
+        .parse()
+        .expect("valid");
+    let lines: toml::Table = lines.parse().expect("valid");
+    match table {
+        "" => file.extend(lines),
+        "strategy" => {
+            file.insert(table.to_owned(), toml::Value::Array(vec![lines.into()]));
+        }
+        _ => {
+            file.insert(table.to_owned(), lines.into());
+        }
+    }
+    file
+}
+
+/// The table itself, of a file.
+fn table_of<'f>(file: &'f mut toml::Table, table: &str) -> &'f mut toml::Table {
+    if table.is_empty() {
+        return file;
+    }
+    let found = match file.get_mut(table) {
+        Some(toml::Value::Array(tables)) => tables.first_mut(),
+        found => found,
+    };
+    found.and_then(toml::Value::as_table_mut).expect("a table")
+}
+
+/// The keys of a table in the schema; of strategies those that only a client under test has, the others have a table of their own.
+fn keys_of(table: &str) -> serde_json::Map<String, serde_json::Value> {
+    let schema = schema::value();
+    let of = match table {
+        "" => &schema,
+        "strategy" => &schema["$defs"]["StrategyFile"],
+        "arrival" => &schema["$defs"]["ArrivalFile"],
+        "job" => &schema["$defs"]["JobFile"],
+        "holders" => &schema["$defs"]["HoldersFile"],
+        _ => &schema["$defs"]["SshdFile"],
+    };
+    let mut keys = of["properties"].as_object().expect("an object").clone();
+    if table == "strategy" {
+        keys.retain(|key, _| client::KEYS.contains(&key.as_str()));
+    }
+    keys
+}
+
+#[test]
+fn bounds_of_the_schema_are_those_of_the_reader() {
+    let mut tried = 0;
+    for (table, _, lines) in TABLES {
+        for (key, schema) in keys_of(table) {
+            let types = schema["type"].to_string();
+            if !types.contains("\"integer\"") || types.contains("\"string\"") {
+                continue;
+            }
+            let bound = |name: &str| {
+                let bound = schema[name].as_i64();
+                bound.unwrap_or_else(|| panic!("{table}.{key} has no {name}"))
+            };
+            let (least, most) = (bound("minimum"), bound("maximum"));
+            for (value, allowed) in [
+                (Some(least), true),
+                (Some(most), true),
+                (least.checked_sub(1), false),
+                (most.checked_add(1), false),
+            ] {
+                let Some(value) = value else { continue };
+                let mut file = with_table(table, lines);
+                table_of(&mut file, table).insert(key.clone(), value.into());
+                let text = toml::to_string(&file).expect("valid");
+                let read = Scenario::parse("bounds", &text);
+                let refused = read
+                    .err()
+                    .is_some_and(|errors| errors.to_string().contains("is out of range"));
+                assert_eq!(refused, !allowed, "{table}.{key} = {value}");
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 30, "{tried}");
+}
+
+#[test]
+fn tables_of_the_documentation_have_every_key_with_its_default() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios/README.md");
+    let readme = std::fs::read_to_string(path).expect("the documentation");
+    let mut defaults = 0;
+    for (table, heading, lines) in TABLES {
+        let from = readme
+            .find(heading)
+            .unwrap_or_else(|| panic!("no {heading}"));
+        let section = readme[from + heading.len()..].split("\n### ").next();
+        let section = section.unwrap_or_default();
+        let written = Scenario::parse(
+            "defaults",
+            &toml::to_string(&with_table(table, lines)).expect("valid"),
+        )
+        .expect("valid")
+        .to_toml();
+        let mut written: toml::Table = written.parse().expect("TOML");
+        let written = table_of(&mut written, table);
+        for (key, schema) in keys_of(table) {
+            // Tables have sections, and arrays of tables too.
+            let of_tables = [
+                "arrival",
+                "job",
+                "holders",
+                "strategy",
+                "sshd",
+                "gate",
+                "expectation",
+            ];
+            if table.is_empty() && of_tables.contains(&key.as_str()) {
+                continue;
+            }
+            let cells = [format!("`{key}`"), format!("`[{table}.{key}]`")];
+            let names = |row: &&str| {
+                let first = row.split('|').nth(1).unwrap_or_default();
+                cells.iter().any(|cell| first.contains(cell))
+            };
+            let mut rows = section.lines().filter(|line| line.starts_with("| `"));
+            let row = rows.find(names);
+            let row = row.unwrap_or_else(|| panic!("{table}.{key} is in no row below {heading}"));
+            let sentence = schema["description"].as_str().unwrap_or_default();
+            let sentence = sentence.replace('\n', " ");
+            let Some((_, default)) = sentence.rsplit_once("Default ") else {
+                continue;
+            };
+            let default = default.trim_end_matches('.').trim_matches('`');
+            let short = default.split(' ').next().unwrap_or_default();
+            assert!(
+                row.contains(short),
+                "{table}.{key}: {default} is not in {row}"
+            );
+            // What is left out is not written, or is written as the default.
+            if let Some(value) = written.get(&key).filter(|_| short == default) {
+                let value = value.to_string();
+                let value = value.trim_matches('"').trim_end_matches(".0");
+                // `60s` and `1m` are one.
+                let time = |text: &str| parse_duration(text).ok();
+                let same =
+                    value == default || time(value).is_some_and(|it| Some(it) == time(default));
+                assert!(
+                    same,
+                    "{table}.{key}: {value} is written, and {default} documented"
+                );
+                defaults += 1;
+            }
+        }
+    }
+    assert!(defaults > 10, "{defaults}");
+}

@@ -297,6 +297,9 @@ tunables! {
     command_attempts: u32, Count = always!(3), per_command;
     /// Time between polls.
     poll_interval: Duration, Deadline = always!(seconds(5)), job;
+    /// Upper end of a uniform random time that each wait between polls is longer by: tasks that began together do not poll together
+    /// for ever.
+    poll_jitter: Duration, Wait = always!(Duration::ZERO), job;
     /// Bytes asked for in one read of the log: a number, or a string with a unit (`64KiB`).
     log_chunk_size: u64, Size = always!(65_536), job;
     /// Deadline of the TCP connect, operator side.

@@ -48,6 +48,20 @@ impl DropCounts {
             + self.penalties.values().sum::<u64>()
     }
 
+    /// Those by each rule but penalties, with the word for it.
+    pub fn by_rule(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        [
+            ("max_startups_draw", self.max_startups_draw),
+            ("max_startups_full", self.max_startups_full),
+            (
+                "max_startups_or_per_source",
+                self.max_startups_or_per_source,
+            ),
+            ("per_source_max_startups", self.per_source_max_startups),
+        ]
+        .into_iter()
+    }
+
     /// Those of one cause.
     fn by(&mut self, refusal: Refusal) -> &mut u64 {
         match refusal {

@@ -63,6 +63,7 @@ impl Strategy {
             &mut tunables.conn_retry_wait,
             &mut tunables.conn_retry_jitter,
             &mut tunables.poll_interval,
+            &mut tunables.poll_jitter,
             &mut tunables.keepalive_interval,
         ] {
             *wait = scenario.scaled(*wait);
@@ -114,6 +115,20 @@ impl Strategy {
     pub(crate) fn penalised_too(mut self, may_ban: bool) -> Self {
         self.penalised |= may_ban;
         self
+    }
+
+    /// The wait from one poll to the next.
+    pub(crate) fn until_next_poll(&self, waits: &mut Draws) -> Duration {
+        let Tunables {
+            poll_interval,
+            poll_jitter,
+            ..
+        } = &self.tunables;
+        match poll_jitter.is_zero() {
+            // Without a draw: what is drawn later stays as it is without this key.
+            true => *poll_interval,
+            false => *poll_interval + waits.duration(*poll_jitter),
+        }
     }
 
     /// What the life of a task is made of.

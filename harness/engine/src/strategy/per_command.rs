@@ -49,7 +49,8 @@ pub(super) async fn monitor<C: Connector>(
             return Ok(exit_code);
         }
         position.offset = new_offset;
-        hands.link.pause(strategy.tunables.poll_interval).await;
+        let wait = strategy.until_next_poll(hands.waits);
+        hands.link.pause(wait).await;
     }
 }
 

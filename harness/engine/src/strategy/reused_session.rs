@@ -102,7 +102,8 @@ pub(super) async fn monitor<C: Connector>(
             return Ok(exit_code);
         }
         position.offset = offset;
-        hands.link.pause(strategy.tunables.poll_interval).await;
+        let wait = strategy.until_next_poll(hands.waits);
+        hands.link.pause(wait).await;
     }
 }
 

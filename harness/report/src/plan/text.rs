@@ -238,8 +238,13 @@ fn basis(out: &mut String, report: &PlanReport) {
             let readings = &calibration.readings;
             let fit = &calibration.fit;
             let off = |ratio: f64| format!("{:+.0} %", (ratio - 1.0) * 100.0);
-            let of_rushes = |stage: fn(&RushFit) -> f64| {
-                fit.rushes.iter().map(stage).sum::<f64>() / fit.rushes.len().max(1) as f64
+            let all: Vec<&RushFit> = fit.rushes.iter().chain(&fit.rushes_with_jobs).collect();
+            let of_rushes = |ratio: fn(&RushFit) -> Option<f64>| {
+                let ratios: Vec<f64> = all.iter().copied().filter_map(ratio).collect();
+                match ratios.len() {
+                    0 => "an unknown number of".to_owned(),
+                    count => off(ratios.iter().sum::<f64>() / count as f64),
+                }
             };
             let _ = writeln!(
                 out,
@@ -257,17 +262,18 @@ fn basis(out: &mut String, report: &PlanReport) {
             );
             let _ = writeln!(
                 out,
-                "The model gives that crowd again with {} logins a second, {} in the key exchange, {} in the login{}; {} rushes of {} take \
-                 {} in the key exchange, {} in the login.",
+                "The model gives that crowd again with {} logins a second, {} in the key exchange, {} in the login{}; {} rushes of {}, of \
+                 logins and of jobs, take {} in the key exchange and {} in the login, and have {} slots in use at most.",
                 off(fit.logins),
                 off(fit.kex),
                 off(fit.auth),
                 fit.slot
                     .map_or_else(String::new, |slot| format!(", {} in the slot", off(slot))),
-                readings.rushes.len(),
+                all.len(),
                 readings.rush,
-                off(of_rushes(|rush| rush.kex)),
-                off(of_rushes(|rush| rush.auth))
+                of_rushes(|rush| Some(rush.kex)),
+                of_rushes(|rush| Some(rush.auth)),
+                of_rushes(|rush| rush.peak)
             );
             let _ = writeln!(
                 out,

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use sshchurn_core::model::server::ClientPlace;
@@ -11,6 +12,16 @@ use sshchurn_core::release::{InvalidRelease, Release};
 use sshchurn_core::scenario::{MaxStartups, PackageName};
 use sshchurn_core::server_log::Moment;
 use sshchurn_core::sweep::{Axis, AxisError, Shard};
+use sshchurn_report::RunReport;
+use sshchurn_report::comparison::CompareReport;
+use sshchurn_report::config_check::ConfigCheck;
+use sshchurn_report::diagnose::DiagnoseReport;
+use sshchurn_report::fidelity::FidelityReport;
+use sshchurn_report::format::{self, Format};
+use sshchurn_report::matrix::MatrixReport;
+use sshchurn_report::plan::PlanReport;
+use sshchurn_report::probe::ProbeReport;
+use sshchurn_report::sweep::SweepReport;
 use sshchurn_server::docker::Suite;
 
 /// Load-test and reproduction harness for sshd's admission limits (MaxStartups).
@@ -129,19 +140,22 @@ pub(super) struct DockerArgs {
     pub(super) network: NetworkArg,
 }
 
-/// What goes to stdout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum FormatArg {
-    /// The side-by-side table.
-    Text,
-    /// `report.json`.
-    Json,
-    /// `report.md`: for a pull-request comment or a step summary.
-    Md,
-    /// `junit.xml`.
-    Junit,
-    /// `metrics.txt`.
-    Openmetrics,
+/// The forms of a document, as the values of `--format`.
+fn forms<D>(
+    forms: &'static [Format<D>],
+) -> impl TypedValueParser<Value = &'static Format<D>> + use<D> {
+    let names = forms
+        .iter()
+        .map(|form| PossibleValue::new(form.name).help(form.about));
+    PossibleValuesParser::new(names).map(|name| format::named(forms, &name).unwrap_or(&forms[0]))
+}
+
+/// Where a result goes that is one document.
+#[derive(Debug, Args)]
+pub(super) struct OutFileArgs {
+    /// Write the result to this file instead of stdout: all of it, or nothing.
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
 }
 
 /// What the command line changes in a scenario.
@@ -235,9 +249,9 @@ pub(super) struct RunArgs {
     pub(super) out: Option<PathBuf>,
     #[command(flatten)]
     pub(super) simulated: SimulatedArgs,
-    /// What goes to stdout.
-    #[arg(long, value_enum, default_value_t = FormatArg::Text)]
-    pub(super) format: FormatArg,
+    /// What the result looks like.
+    #[arg(long, value_parser = forms(format::RUN), default_value = "text")]
+    pub(super) format: &'static Format<RunReport>,
     /// A `report.json` or run directory to compare with: a regression fails the run.
     #[arg(long, value_name = "FILE", help_heading = "Baseline")]
     pub(super) baseline: Option<PathBuf>,
@@ -279,17 +293,6 @@ pub(super) struct ExternalArgs {
     pub(super) log_command: Option<String>,
 }
 
-/// What goes to stdout of a matrix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum MatrixFormatArg {
-    /// One table.
-    Text,
-    /// `matrix.json`.
-    Json,
-    /// The table as Markdown.
-    Md,
-}
-
 #[derive(Debug, Args)]
 pub(super) struct MatrixArgs {
     /// A scenario file, or the name of a shipped one (`sshchurn scenario list`).
@@ -308,23 +311,12 @@ pub(super) struct MatrixArgs {
     /// [default: sshchurn-runs/<scenario>-matrix-<UTC time>].
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
-    /// What goes to stdout.
-    #[arg(long, value_enum, default_value_t = MatrixFormatArg::Text)]
-    pub(super) format: MatrixFormatArg,
+    /// What the result looks like.
+    #[arg(long, value_parser = forms(format::MATRIX), default_value = "text")]
+    pub(super) format: &'static Format<MatrixReport>,
     /// How the containers are reached.
     #[arg(long, value_enum, default_value_t = NetworkArg::Host)]
     pub(super) network: NetworkArg,
-}
-
-/// What goes to stdout of a sweep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum SweepFormatArg {
-    /// Tables.
-    Text,
-    /// `sweep.json`.
-    Json,
-    /// `sweep.csv`: one row for each point, repeat, strategy and metric.
-    Csv,
 }
 
 /// Run a scenario at many points, and compare them: every combination of the values of `--vary`, or the points of a list.
@@ -386,9 +378,9 @@ pub(super) struct SweepArgs {
     /// `--report`, where `sweep.json`, `sweep.csv` and `sweep.html` go [default: DIR, if it is only one].
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
-    /// What goes to stdout.
-    #[arg(long, value_enum, default_value_t = SweepFormatArg::Text)]
-    pub(super) format: SweepFormatArg,
+    /// What the result looks like.
+    #[arg(long, value_parser = forms(format::SWEEP), default_value = "text")]
+    pub(super) format: &'static Format<SweepReport>,
     #[command(flatten)]
     pub(super) docker: DockerArgs,
     #[command(flatten)]
@@ -410,15 +402,6 @@ pub(super) struct FileLookupArgs {
     /// Connection that Match blocks are applied to, as for `sshd -C`, such as `user=deploy,addr=10.0.0.5` [default: none].
     #[arg(long, value_name = "SPEC", value_parser = connection, help_heading = FILE_HEADING)]
     pub(super) connection: Option<String>,
-}
-
-/// What goes to stdout of a configuration check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum CheckConfigFormatArg {
-    /// The three values and the curve.
-    Text,
-    /// The document.
-    Json,
 }
 
 /// Which server to start for a configuration check.
@@ -490,15 +473,6 @@ impl From<ClientsArg> for ClientPlace {
     }
 }
 
-/// What goes to stdout of a plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum PlanFormatArg {
-    /// The answer, and what speaks for it.
-    Text,
-    /// The document.
-    Json,
-}
-
 /// Find the MaxStartups, the number of tasks or the pace that meets a goal: calibrate the server for some seconds, then simulate.
 ///
 /// The workload is a scenario, the goals are thresholds or `--goal` [default: no task fails]. The answer comes first, then what
@@ -558,9 +532,11 @@ pub(super) struct PlanArgs {
     /// Show the arithmetic behind the answer.
     #[arg(long)]
     pub(super) explain: bool,
-    /// What goes to stdout.
-    #[arg(long, value_enum, default_value_t = PlanFormatArg::Text)]
-    pub(super) format: PlanFormatArg,
+    /// What the result looks like.
+    #[arg(long, value_parser = forms(format::PLAN), default_value = "text")]
+    pub(super) format: &'static Format<PlanReport>,
+    #[command(flatten)]
+    pub(super) file: OutFileArgs,
 }
 
 /// Check that a MaxStartups value, or a whole sshd_config, does what you intended: as written, as `sshd -T` prints it, and as the
@@ -609,20 +585,11 @@ pub(super) struct CheckConfigArgs {
     /// Run directory [default: sshchurn-runs/staircase-<UTC time>].
     #[arg(long, value_name = "DIR")]
     pub(super) out: Option<PathBuf>,
-    /// What goes to stdout.
-    #[arg(long, value_enum, default_value_t = CheckConfigFormatArg::Text)]
-    pub(super) format: CheckConfigFormatArg,
+    /// What the result looks like.
+    #[arg(long, value_parser = forms(format::CONFIG_CHECK), default_value = "text")]
+    pub(super) format: &'static Format<ConfigCheck>,
     #[command(flatten)]
     pub(super) docker: DockerArgs,
-}
-
-/// What goes to stdout of a probe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum ProbeFormatArg {
-    /// The answer and its evidence.
-    Text,
-    /// The document.
-    Json,
 }
 
 /// Find out the MaxStartups of a running server from outside: start, rate and full, each with its 95 % interval.
@@ -670,18 +637,20 @@ pub(super) struct ProbeArgs {
     /// Time after which no connection is begun, such as `90s` or `5m`; those that are held then still log in and leave.
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = duration)]
     pub(super) within: Duration,
-    /// What goes to stdout.
-    #[arg(long, value_enum, default_value_t = ProbeFormatArg::Text)]
-    pub(super) format: ProbeFormatArg,
+    /// What the result looks like.
+    #[arg(long, value_parser = forms(format::PROBE), default_value = "text")]
+    pub(super) format: &'static Format<ProbeReport>,
+    #[command(flatten)]
+    pub(super) file: OutFileArgs,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
     /// A run directory.
     pub(super) run_dir: PathBuf,
-    /// What goes to stdout.
-    #[arg(long, value_enum, default_value_t = FormatArg::Text)]
-    pub(super) format: FormatArg,
+    /// What the result looks like.
+    #[arg(long, value_parser = forms(format::RUN), default_value = "text")]
+    pub(super) format: &'static Format<RunReport>,
 }
 
 /// Put your own command under test.
@@ -725,22 +694,11 @@ pub(super) struct FidelityArgs {
     /// The model: a strategy of the run. Default: its only other one.
     #[arg(long, value_name = "STRATEGY")]
     pub(super) model: Option<String>,
-    /// What goes to stdout.
-    #[arg(long, value_enum, default_value_t = CompareFormatArg::Text)]
-    pub(super) format: CompareFormatArg,
-}
-
-/// What goes to stdout of a diagnosis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum DiagnoseFormatArg {
-    /// The answer and its tables.
-    Text,
-    /// The document.
-    Json,
-    /// Markdown, for an issue or a job's summary.
-    Md,
-    /// One self-contained page.
-    Html,
+    /// What the result looks like.
+    #[arg(long, value_parser = forms(format::FIDELITY), default_value = "text")]
+    pub(super) format: &'static Format<FidelityReport>,
+    #[command(flatten)]
+    pub(super) file: OutFileArgs,
 }
 
 /// Read sshd's log: what it refused, when, whom, and which limit was hit.
@@ -760,9 +718,11 @@ pub(super) struct DiagnoseArgs {
     /// Log files; `-` is standard input.
     #[arg(required = true, value_name = "LOG")]
     pub(super) logs: Vec<PathBuf>,
-    /// What goes to stdout.
-    #[arg(long, value_enum, default_value_t = DiagnoseFormatArg::Text)]
-    pub(super) format: DiagnoseFormatArg,
+    /// What the result looks like.
+    #[arg(long, value_parser = forms(format::DIAGNOSIS), default_value = "text")]
+    pub(super) format: &'static Format<DiagnoseReport>,
+    #[command(flatten)]
+    pub(super) file: OutFileArgs,
     /// A threshold to judge the log by, such as `server_drops == 0`; repeatable.
     #[arg(long = "threshold", value_name = "EXPR")]
     pub(super) thresholds: Vec<String>,
@@ -796,22 +756,13 @@ pub(super) struct CompareArgs {
     pub(super) base: PathBuf,
     /// The new run: a `report.json` or a run directory.
     pub(super) new: PathBuf,
-    /// What goes to stdout.
-    #[arg(long, value_enum, default_value_t = CompareFormatArg::Text)]
-    pub(super) format: CompareFormatArg,
+    /// What the result looks like.
+    #[arg(long, value_parser = forms(format::COMPARISON), default_value = "text")]
+    pub(super) format: &'static Format<CompareReport>,
+    #[command(flatten)]
+    pub(super) file: OutFileArgs,
     #[command(flatten)]
     pub(super) settings: CompareSettingsArgs,
-}
-
-/// What goes to stdout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum CompareFormatArg {
-    /// The side-by-side table.
-    Text,
-    /// The versioned document.
-    Json,
-    /// Markdown, for a pull request or a job's summary.
-    Md,
 }
 
 /// The rules of a comparison.

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use super::args::{CheckConfigArgs, CheckConfigFormatArg};
+use super::args::CheckConfigArgs;
 use super::console::Console;
 use super::error::CliError;
 use super::overrides::{self, OfFile};
@@ -22,10 +22,11 @@ use crate::session::{
 use crate::shipped::SCENARIOS;
 use sshchurn_core::exit_code::ExitCode;
 use sshchurn_core::scenario::{MaxStartups, Scenario};
-use sshchurn_report::config_check::{self as render, ConfigCheck};
+use sshchurn_report::config_check::ConfigCheck;
 use sshchurn_report::config_file::{
-    self as render_file, Behaviour, ConfigFileCheck, FileVerdict, ReleaseReading, Setting,
+    Behaviour, ConfigFileCheck, FileVerdict, ReleaseReading, Setting,
 };
+use sshchurn_report::format;
 use sshchurn_server::config_reader::{ConfigAnswer, SshdProgram};
 use sshchurn_server::{ServerError, ServerOptions};
 
@@ -87,10 +88,7 @@ pub(super) async fn command(args: CheckConfigArgs, console: Console) -> Result<E
         Checked::Measured { check, failed } => (check, failed),
         Checked::Not(exit) => return Ok(exit),
     };
-    console.result(&match args.format {
-        CheckConfigFormatArg::Text => render::text(&check),
-        CheckConfigFormatArg::Json => render::json(&check),
-    })?;
+    console.show(&*check, args.format, None)?;
     Ok(if failed {
         ExitCode::Environment
     } else {
@@ -195,10 +193,8 @@ async fn file(
     let connection = args.lookup.connection.clone();
     let check = ConfigFileCheck::new(&file.config, connection, args.expect, readings);
     let show = |check: &ConfigFileCheck| {
-        console.result(&match args.format {
-            CheckConfigFormatArg::Text => render_file::text(check),
-            CheckConfigFormatArg::Json => render_file::json(check),
-        })
+        let form = format::named(format::CONFIG_FILE, args.format.name);
+        console.show(check, form.unwrap_or(&format::CONFIG_FILE[0]), None)
     };
     if args.as_written || asked.is_empty() || check.verdict == FileVerdict::Refused {
         show(&check)?;

@@ -2,7 +2,7 @@
 //!
 //! Owns what the arguments of a comparison mean, for the baseline of `sshchurn run` as well.
 
-use super::args::{CompareArgs, CompareFormatArg, CompareSettingsArgs};
+use super::args::{CompareArgs, CompareSettingsArgs};
 use super::console::Console;
 use super::error::CliError;
 use crate::session::{SessionError, experiment_differences, replay};
@@ -10,7 +10,6 @@ use sshchurn_core::exit_code::ExitCode;
 use sshchurn_core::gate::compare::{Difference, GateMetric, MinimumEffect};
 use sshchurn_core::ids::StrategyName;
 use sshchurn_report::comparison::{self, CompareRequest};
-use sshchurn_report::json;
 
 /// `sshchurn compare`.
 pub(super) fn command(args: &CompareArgs, console: &Console) -> Result<ExitCode, CliError> {
@@ -23,11 +22,7 @@ pub(super) fn command(args: &CompareArgs, console: &Console) -> Result<ExitCode,
         return Err(SessionError::OtherExperiment(differences).into());
     }
     warn(&differences, console);
-    console.result(&match args.format {
-        CompareFormatArg::Text => comparison::terminal::render_with(&compared, console.colour()),
-        CompareFormatArg::Json => json::render_comparison(&compared),
-        CompareFormatArg::Md => comparison::markdown::render(&compared),
-    })?;
+    console.show(&compared, args.format, args.file.out.as_deref())?;
     Ok(compared.exit)
 }
 
@@ -41,7 +36,7 @@ pub(super) fn request(
         .iter()
         .map(|text| {
             GateMetric::parse(text, strategies)
-                .map_err(|error| CliError::Usage(format!("--gate-on {text}: {error}")))
+                .map_err(|error| CliError::Usage(format!("--gate-on {text}: {}", error.problem)))
         })
         .collect::<Result<Vec<_>, _>>()?;
     let default = MinimumEffect::default();

@@ -3,12 +3,14 @@
 //! Owns the words for what a session tells.
 
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sshchurn_core::exit_code::ExitCode;
 use sshchurn_core::ledger::RoundEnd;
-use sshchurn_report::terminal;
+use sshchurn_report::format::{Format, Screen};
+use sshchurn_report::write_file;
 
 use super::error::CliError;
 use super::live::RoundDisplay;
@@ -52,17 +54,52 @@ impl Console {
         self
     }
 
-    /// How wide stdout is, where it is a terminal; reports that nobody looks at there are as wide as they like.
-    pub(super) fn columns(&self) -> u16 {
-        match terminal_size::terminal_size_of(io::stdout()) {
+    /// What stdout is, where it is a terminal; a report that nobody looks at there is as a file's.
+    fn screen(&self) -> Screen {
+        let columns = match terminal_size::terminal_size_of(io::stdout()) {
             Some((terminal_size::Width(columns), _)) => columns,
-            None => terminal::WIDTH,
+            None => Screen::FILE.columns,
+        };
+        Screen {
+            colour: self.colour,
+            columns,
         }
     }
 
-    /// Whether stdout takes colour.
-    pub(super) fn colour(&self) -> bool {
-        self.colour
+    /// Shows a document: on stdout, or in the file that was asked for.
+    pub(super) fn show<D>(
+        &self,
+        document: &D,
+        format: &Format<D>,
+        out: Option<&Path>,
+    ) -> Result<(), CliError> {
+        let screen = match out {
+            Some(_) => Screen::FILE,
+            None => self.screen(),
+        };
+        let text = (format.render)(document, screen);
+        match format.name {
+            "text" => self.put_prose(&text, out),
+            _ => self.put(&text, out),
+        }
+    }
+
+    /// What people read; on a terminal, sentences are broken between words.
+    pub(super) fn put_prose(&self, text: &str, out: Option<&Path>) -> Result<(), CliError> {
+        match out.is_none() && io::stdout().is_terminal() {
+            true => self.result(&wrapped(text, self.screen().columns)),
+            false => self.put(text, out),
+        }
+    }
+
+    /// Puts a text on stdout, or into the file that was asked for.
+    fn put(&self, text: &str, out: Option<&Path>) -> Result<(), CliError> {
+        let Some(path) = out else {
+            return self.result(text);
+        };
+        write_file(path, text.as_bytes())?;
+        self.aside(&format!("written: {}", path.display()));
+        Ok(())
     }
 
     /// A result. A closed pipe (`| head`) is the reader's choice; a full disk is an error, and whoever reads half a
@@ -270,8 +307,56 @@ fn span(time: Duration) -> String {
     }
 }
 
+/// The text with its sentences broken between words, further lines of one indented a little. What is laid out in columns stays as it is.
+fn wrapped(text: &str, columns: u16) -> String {
+    let columns = usize::from(columns);
+    let mut out = String::with_capacity(text.len());
+    for line in text.lines() {
+        let body = line.trim_start();
+        let indent = &line[..line.len() - body.len()];
+        let laid_out = body.contains("  ") || body.contains(['─', '│', '|']);
+        if laid_out || textwrap::core::display_width(line) <= columns {
+            out.push_str(line);
+        } else {
+            let further = format!("{indent}  ");
+            let options = textwrap::Options::new(columns)
+                .initial_indent(indent)
+                .subsequent_indent(&further)
+                .word_separator(textwrap::WordSeparator::AsciiSpace)
+                .word_splitter(textwrap::WordSplitter::NoHyphenation)
+                .break_words(false);
+            out.push_str(&textwrap::fill(body, options));
+        }
+        out.push('\n');
+    }
+    out
+}
+
 /// Whether to write colours there (https://no-color.org: any non-empty value is a no).
 pub(super) fn takes_colour(stream: &impl IsTerminal) -> bool {
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     stream.is_terminal() && !no_colour
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentences_are_broken_between_words_and_tables_are_not() {
+        let sentence = "  one two three four five six";
+        assert_eq!(
+            wrapped(sentence, 16),
+            "  one two three\n    four five\n    six\n"
+        );
+        let table = "attempts      120    240\n─────────────────────────\n";
+        assert_eq!(wrapped(table, 16), table);
+        // Colour takes no room, and what is one word stays one.
+        let coloured = "\u{1b}[1mone two three\u{1b}[0m";
+        assert_eq!(wrapped(coloured, 16), format!("{coloured}\n"));
+        assert_eq!(
+            wrapped("/a/path/of/twenty/letters", 16),
+            "/a/path/of/twenty/letters\n"
+        );
+    }
 }

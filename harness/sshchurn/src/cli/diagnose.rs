@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 
-use super::args::{DiagnoseArgs, DiagnoseFormatArg};
+use super::args::DiagnoseArgs;
 use super::console::Console;
 use super::error::CliError;
 use crate::session::{SessionError, logs};
@@ -58,12 +58,7 @@ pub(super) fn command(args: &DiagnoseArgs, console: &Console) -> Result<ExitCode
         });
     let judged = judge(&thresholds, &read.diagnosis);
     let report = diagnose::report(read.inputs, read.diagnosis, judged);
-    console.result(&match args.format {
-        DiagnoseFormatArg::Text => diagnose::text(&report),
-        DiagnoseFormatArg::Json => diagnose::json(&report),
-        DiagnoseFormatArg::Md => diagnose::markdown(&report),
-        DiagnoseFormatArg::Html => diagnose::html(&report),
-    })?;
+    console.show(&report, args.format, args.file.out.as_deref())?;
     // After the report: what the log says does not depend on it.
     if let Some((path, scenario)) = scenario {
         let path = path.to_path_buf();

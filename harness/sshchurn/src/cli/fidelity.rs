@@ -2,7 +2,7 @@
 //!
 //! Owns which two strategies are meant.
 
-use super::args::{CompareFormatArg, FidelityArgs};
+use super::args::FidelityArgs;
 use super::console::Console;
 use super::error::CliError;
 use crate::session::replay;
@@ -25,11 +25,7 @@ pub(super) fn command(args: &FidelityArgs, console: &Console) -> Result<ExitCode
             "no round of `{real}` or `{model}` was run"
         )));
     };
-    console.result(&match args.format {
-        CompareFormatArg::Text => fidelity::text(&held),
-        CompareFormatArg::Json => fidelity::json(&held),
-        CompareFormatArg::Md => fidelity::markdown(&held),
-    })?;
+    console.show(&held, args.format, args.file.out.as_deref())?;
     Ok(held.exit)
 }
 

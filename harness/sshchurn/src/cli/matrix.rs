@@ -1,6 +1,6 @@
 //! `sshchurn matrix`: one scenario over OpenSSH releases, one after the other, and one table of them.
 
-use super::args::{DockerArgs, MatrixArgs, MatrixFormatArg};
+use super::args::{DockerArgs, MatrixArgs};
 use super::console::Console;
 use super::error::{self, CliError};
 use super::overrides::{self, Resolved};
@@ -15,7 +15,7 @@ use sshchurn_core::exit_code::ExitCode;
 use sshchurn_core::ids::RunId;
 use sshchurn_core::release::Release;
 use sshchurn_core::release_changes::substitution;
-use sshchurn_report::matrix::{self, MatrixReport, MatrixRow};
+use sshchurn_report::matrix::{MatrixReport, MatrixRow};
 use sshchurn_server::docker::Suite;
 use sshchurn_server::{ServerChoice, ServerOptions};
 
@@ -90,11 +90,7 @@ pub(super) async fn command(args: MatrixArgs, console: Console) -> Result<ExitCo
         rows,
     );
     let written = directory.write(&report);
-    console.result(&match args.format {
-        MatrixFormatArg::Text => matrix::text(&report),
-        MatrixFormatArg::Json => matrix::json(&report),
-        MatrixFormatArg::Md => matrix::markdown(&report),
-    })?;
+    console.show(&report, args.format, None)?;
     console.aside(&format!("matrix directory: {}", directory.path().display()));
     written?;
     Ok(report.exit)

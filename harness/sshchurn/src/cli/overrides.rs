@@ -40,8 +40,7 @@ impl OfFile {
     }
 }
 
-/// The scenario of that name with the overrides applied. What results is held against the rules of scenario files once
-/// more.
+/// The scenario of that name with the overrides applied, which must still go together.
 pub(super) fn resolve(name: &str, args: &OverrideArgs) -> Result<Resolved, CliError> {
     resolve_with(name, args, None)
 }
@@ -118,7 +117,8 @@ pub(super) fn resolve_with(
     scenario.gate.extend(args.thresholds.iter().cloned());
     scenario.gate.extend(implied_gates(&scenario));
     let changed = format!("{name}, with the changes of the command line");
-    Scenario::parse(&changed, &scenario.to_toml())
+    scenario
+        .consistent(&changed)
         .map_err(|errors| CliError::Scenario(errors.render()))?;
     Ok(Resolved {
         scenario,

@@ -1,6 +1,6 @@
 //! `sshchurn plan`: arguments → calibration → search → answer, and the answer run for real where that is asked for.
 
-use super::args::{ClientsArg, PlanArgs, PlanFormatArg, SettingArg};
+use super::args::{ClientsArg, PlanArgs, SettingArg};
 use super::console::Console;
 use super::error::CliError;
 use super::overrides;
@@ -150,13 +150,10 @@ fn setting(find: SettingArg) -> Setting {
 }
 
 fn show(report: &PlanReport, args: &PlanArgs, console: &Console) -> Result<(), CliError> {
-    let mut text = match args.format {
-        PlanFormatArg::Text => render::render(report),
-        PlanFormatArg::Json => render::json(report),
-    };
-    if args.explain && args.format == PlanFormatArg::Text {
-        text.push('\n');
-        text.push_str(&render::explained(report));
+    let out = args.file.out.as_deref();
+    if args.explain && args.format.name == "text" {
+        let [answer, arithmetic] = [render::render(report), render::explained(report)];
+        return console.put_prose(&format!("{answer}\n{arithmetic}"), out);
     }
-    console.result(&text)
+    console.show(report, args.format, out)
 }

@@ -1,13 +1,12 @@
 //! `sshchurn probe`: a server's address in, its `MaxStartups` out.
 
-use super::args::{ProbeArgs, ProbeFormatArg};
+use super::args::ProbeArgs;
 use super::console::Console;
 use super::error::CliError;
 use super::server_choice;
 use super::signals;
 use crate::session::{ProbeAccount, ProbeOrder};
 use sshchurn_core::exit_code::ExitCode;
-use sshchurn_report::probe as render;
 
 /// `sshchurn probe`.
 pub(super) async fn command(args: ProbeArgs, console: Console) -> Result<ExitCode, CliError> {
@@ -36,9 +35,6 @@ pub(super) async fn command(args: ProbeArgs, console: Console) -> Result<ExitCod
     let Some(report) = order.run(&interrupts, &console).await? else {
         return Ok(ExitCode::Interrupted);
     };
-    console.result(&match args.format {
-        ProbeFormatArg::Text => render::text(&report),
-        ProbeFormatArg::Json => render::json(&report),
-    })?;
+    console.show(&report, args.format, args.file.out.as_deref())?;
     Ok(report.exit)
 }

@@ -4,13 +4,14 @@
 
 use std::path::Path;
 
-use super::args::{FormatArg, ReportArgs};
+use super::args::ReportArgs;
 use super::console::Console;
 use super::error::CliError;
 use super::signals;
 use crate::session::{Conclusion, Interrupts, RunDirectory, SessionError, Stage, conclude};
 use sshchurn_core::exit_code::ExitCode;
-use sshchurn_report::{self as report, RunReport, comparison};
+use sshchurn_report::format::{self, Format};
+use sshchurn_report::{RunReport, comparison};
 
 /// `sshchurn report`.
 pub(super) async fn command(args: ReportArgs, console: Console) -> Result<ExitCode, CliError> {
@@ -29,7 +30,7 @@ pub(super) async fn command(args: ReportArgs, console: Console) -> Result<ExitCo
 /// The end of `sshchurn run`: report, comparison, what went wrong, and where it all is.
 pub(super) async fn show(
     concluded: Conclusion,
-    format: FormatArg,
+    format: &'static Format<RunReport>,
     directory: &Path,
     interrupts: &Interrupts,
     console: &Console,
@@ -66,40 +67,29 @@ pub(super) fn tell(problems: Vec<SessionError>, directory: &Path, console: &Cons
 /// Puts a report on stdout. Whoever reads it may have stopped reading: an exit code when it was given up.
 async fn print(
     report: RunReport,
-    format: FormatArg,
+    format: &'static Format<RunReport>,
     console: &Console,
     interrupts: &Interrupts,
 ) -> Result<Option<ExitCode>, CliError> {
     let printer = console.clone();
-    let print = move || match format {
-        FormatArg::Text => printer.result(&report::terminal::render_with(
-            &report,
-            printer.colour(),
-            printer.columns(),
-        )),
-        FormatArg::Json => printer.result(&report::json::render(&report)),
-        FormatArg::Md => printer.result(&report::markdown::render(&report)),
-        FormatArg::Junit => printer.result(&report::junit::render(&report)),
-        FormatArg::Openmetrics => printer.result(&report::openmetrics::render(&report)),
-    };
+    let print = move || printer.show(&report, format, None);
     match interrupts.unless_given_up(print).await {
         Some(printed) => printed.map(|()| None),
         None => Ok(Some(ExitCode::Interrupted)),
     }
 }
 
-/// Puts the comparison after the report; JSON on stdout stays one document.
+/// Puts the comparison after the report, where that is for people; what a program reads stays one document.
 fn print_comparison(
     compared: &comparison::CompareReport,
-    format: FormatArg,
+    format: &'static Format<RunReport>,
     console: &Console,
 ) -> Result<(), CliError> {
-    match format {
-        FormatArg::Text => console.result(&format!(
-            "\n{}",
-            comparison::terminal::render_with(compared, console.colour())
-        )),
-        FormatArg::Json | FormatArg::Junit | FormatArg::Openmetrics => Ok(()),
-        FormatArg::Md => console.result(&format!("\n{}", comparison::markdown::render(compared))),
+    match format::named(format::COMPARISON, format.name) {
+        Some(form) if ["text", "md"].contains(&form.name) => {
+            console.result("")?;
+            console.show(compared, form, None)
+        }
+        _ => Ok(()),
     }
 }

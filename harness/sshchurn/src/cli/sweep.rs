@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::args::{SweepArgs, SweepFormatArg};
+use super::args::SweepArgs;
 use super::console::Console;
 use super::error::{self, CliError};
 use super::overrides::{self, Resolved, another_experiment, select_strategies};
@@ -53,7 +53,7 @@ pub(super) async fn command(args: SweepArgs, console: Console) -> Result<ExitCod
         .await?;
     let report = sweep.report(&metrics, interrupted)?;
     let written = SweepDirectory::write(sweep.directory.path(), &report);
-    show(&report, args.format, &console)?;
+    console.show(&report, args.format, None)?;
     console.aside(&format!("sweep directory: {path}"));
     if report.runs_done < report.runs_asked {
         console.note(&format!(
@@ -76,7 +76,7 @@ fn put_together(args: &SweepArgs, console: &Console) -> Result<ExitCode, CliErro
         (None, _) => None,
     };
     let written = out.map(|out| SweepDirectory::write(out, &report));
-    show(&report, args.format, console)?;
+    console.show(&report, args.format, None)?;
     match out {
         Some(out) => console.aside(&format!("sweep directory: {}", out.display())),
         None => console
@@ -84,14 +84,6 @@ fn put_together(args: &SweepArgs, console: &Console) -> Result<ExitCode, CliErro
     }
     written.transpose()?;
     Ok(report.exit)
-}
-
-fn show(report: &SweepReport, format: SweepFormatArg, console: &Console) -> Result<(), CliError> {
-    console.result(&match format {
-        SweepFormatArg::Text => report::text(report),
-        SweepFormatArg::Json => report::json(report),
-        SweepFormatArg::Csv => report::csv(report),
-    })
 }
 
 /// Everything that can be wrong with any point is found here, before the first is run.

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use sshchurn_core::ids::RoundId;
 use sshchurn_report::comparison::CompareReport;
+use sshchurn_report::format::{self, Screen};
 use sshchurn_report::matrix::{self, MatrixReport};
-use sshchurn_report::{self as report, RunReport, WriteError, json, write_file, write_file_with};
+use sshchurn_report::{RunReport, WriteError, json, write_file, write_file_with};
 
 use super::error::SessionError;
 
@@ -30,16 +31,8 @@ pub enum RunFile {
     Comparison,
     /// The server's log, for people and for grep: the lines of it that are in the ledger.
     ServerLog,
-    /// The versioned report.
-    Json,
-    /// The report for a browser.
-    Html,
-    /// The report for a pull request.
-    Markdown,
-    /// The report for a CI system.
-    Junit,
-    /// The report for a monitoring system.
-    Metrics,
+    /// The versioned report; its other forms are those of [`format::RUN`].
+    Report,
     /// Every distribution of times, as an HdrHistogram interval log.
     Latencies,
 }
@@ -47,17 +40,6 @@ pub enum RunFile {
 impl RunFile {
     /// What is recorded while a run lasts.
     pub const RECORDED: [RunFile; 2] = [RunFile::Ledger, RunFile::ServerConfig];
-    /// What can be made again from the ledger at any time.
-    pub const RENDERED: [RunFile; 7] = [
-        RunFile::ServerLog,
-        RunFile::Json,
-        RunFile::Html,
-        RunFile::Markdown,
-        RunFile::Junit,
-        RunFile::Metrics,
-        RunFile::Latencies,
-    ];
-
     /// Its name in the directory.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -66,11 +48,7 @@ impl RunFile {
             RunFile::ServerConfig => "sshd_config",
             RunFile::Comparison => "comparison.json",
             RunFile::ServerLog => "sshd.log",
-            RunFile::Json => "report.json",
-            RunFile::Html => "report.html",
-            RunFile::Markdown => "report.md",
-            RunFile::Junit => "junit.xml",
-            RunFile::Metrics => "metrics.txt",
+            RunFile::Report => format::REPORT_FILE,
             RunFile::Latencies => "latencies.hlog",
         }
     }
@@ -96,7 +74,10 @@ impl RunDirectory {
     /// [`SessionError::NoRunDirectory`] when there is no ledger in it.
     pub fn open(path: &Path) -> Result<Self, SessionError> {
         let directory = RunDirectory(path.to_path_buf());
-        match (directory.has(RunFile::Ledger), directory.has(RunFile::Json)) {
+        match (
+            directory.has(RunFile::Ledger),
+            directory.has(RunFile::Report),
+        ) {
             (true, _) => Ok(directory),
             (false, true) => Err(SessionError::NoLedger(path.to_path_buf())),
             (false, false) => Err(SessionError::NoRunDirectory(path.to_path_buf())),
@@ -165,17 +146,12 @@ impl RunDirectory {
 
     /// Writes everything that is rendered from a report. One file that cannot be written keeps no other from it.
     pub(super) fn write_report(&self, report: &RunReport, latencies: &str) -> Vec<WriteError> {
-        [
-            (RunFile::Json, json::render(report)),
-            (RunFile::Html, report::html::render(report)),
-            (RunFile::Markdown, report::markdown::render(report)),
-            (RunFile::Junit, report::junit::render(report)),
-            (RunFile::Metrics, report::openmetrics::render(report)),
-            (RunFile::Latencies, latencies.to_owned()),
-        ]
-        .into_iter()
-        .filter_map(|(file, text)| self.write(file, &text).err())
-        .collect()
+        let forms = format::RUN.iter().filter_map(|form| {
+            let text = (form.render)(report, Screen::FILE);
+            write_file(&self.0.join(form.file?), text.as_bytes()).err()
+        });
+        let latencies = self.write(RunFile::Latencies, latencies).err();
+        forms.chain(latencies).collect()
     }
 
     fn write(&self, file: RunFile, text: &str) -> Result<(), WriteError> {

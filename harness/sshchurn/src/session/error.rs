@@ -149,7 +149,7 @@ pub enum SessionError {
     /// A run directory without what its report could be computed from.
     #[error(
         "{} keeps no ledger: a simulated run of more than {MOST_RECORDED} tasks is counted while it happens, and its {} is all there is",
-        .0.display(), RunFile::Json.name()
+        .0.display(), RunFile::Report.name()
     )]
     NoLedger(PathBuf),
     /// Another sweep is kept there.

@@ -83,11 +83,11 @@ pub(super) fn replay_with_log(
 pub fn report_at(path: &Path) -> Result<RunReport, SessionError> {
     let file = if path.is_dir() {
         match RunDirectory::open(path) {
-            Ok(directory) if !directory.has(RunFile::Json) => {
+            Ok(directory) if !directory.has(RunFile::Report) => {
                 return replay(&directory).map(|replayed| replayed.report);
             }
             // Someone kept only the report.
-            Ok(_) | Err(_) => path.join(RunFile::Json.name()),
+            Ok(_) | Err(_) => path.join(RunFile::Report.name()),
         }
     } else {
         path.to_path_buf()

@@ -55,6 +55,13 @@ fn told(log: &NoticeLog) -> String {
         .collect()
 }
 
+/// What can be made again from the ledger at any time.
+fn rendered() -> impl Iterator<Item = &'static str> {
+    let forms = sshchurn_report::format::RUN.iter();
+    let others = [RunFile::ServerLog, RunFile::Latencies].map(RunFile::name);
+    forms.filter_map(|form| form.file).chain(others)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn run_tells_its_rounds_and_leaves_every_file_and_the_log_is_what_the_ledger_has() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -73,11 +80,8 @@ async fn run_tells_its_rounds_and_leaves_every_file_and_the_log_is_what_the_ledg
             assert_eq!(counts.tasks_succeeded, u64::from(title.tasks));
         }
     }
-    let mut expected: Vec<&str> = RunFile::RECORDED
-        .into_iter()
-        .chain(RunFile::RENDERED)
-        .map(RunFile::name)
-        .collect();
+    let recorded = RunFile::RECORDED.into_iter().map(RunFile::name);
+    let mut expected: Vec<&str> = recorded.chain(rendered()).collect();
     expected.sort_unstable();
     assert_eq!(names(order.directory.path()), expected);
 
@@ -98,32 +102,27 @@ async fn finished_run_is_reported_whatever_file_could_not_be_written() {
     let folder = tempfile::tempdir().expect("a folder");
     let order = order(folder.path());
     // No file takes the name of a folder.
-    let in_the_way = [RunFile::Html, RunFile::ServerLog];
+    let in_the_way = ["report.html", RunFile::ServerLog.name()];
+    let path = |file: &str| order.directory.path().join(file);
     for file in in_the_way {
-        std::fs::create_dir(order.directory.file(file)).expect("made");
+        std::fs::create_dir(path(file)).expect("made");
     }
     let concluded = order.run(&Interrupts::none(), &NoticeLog::default()).await;
     let concluded = concluded.expect("no error").expect("a report");
     let told: Vec<String> = concluded.problems.iter().map(ToString::to_string).collect();
     assert_eq!(told.len(), in_the_way.len(), "{told:?}");
     for file in in_the_way {
-        assert!(
-            told.iter().any(|text| text.contains(file.name())),
-            "{told:?}"
-        );
+        assert!(told.iter().any(|text| text.contains(file)), "{told:?}");
     }
     assert_eq!(concluded.exit(), ExitCode::Environment);
     assert!(!concluded.report.strategies.is_empty());
-    for file in RunFile::RENDERED {
-        assert_eq!(
-            order.directory.file(file).is_file(),
-            !in_the_way.contains(&file),
-            "{file:?}"
-        );
+    for file in rendered() {
+        let written = !in_the_way.contains(&file);
+        assert_eq!(path(file).is_file(), written, "{file}");
     }
     // What is missing can be had later, and is the same.
     for file in in_the_way {
-        std::fs::remove_dir(order.directory.file(file)).expect("removed");
+        std::fs::remove_dir(path(file)).expect("removed");
     }
     let directory = RunDirectory::open(order.directory.path()).expect("a run");
     let interrupts = Interrupts::none();
@@ -132,7 +131,7 @@ async fn finished_run_is_reported_whatever_file_could_not_be_written() {
     let again = again.expect("no error").expect("a report");
     assert!(again.problems.is_empty());
     assert_eq!(again.report, concluded.report);
-    assert!(directory.file(RunFile::Html).is_file());
+    assert!(path("report.html").is_file());
 }
 
 #[tokio::test(flavor = "multi_thread")]

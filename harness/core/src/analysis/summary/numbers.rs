@@ -424,6 +424,8 @@ pub struct Numbers {
     pub server_drops: Option<DropCounts>,
     /// Most startup slots in use; `None` unless the gauge was read in every round.
     pub startups_peak: Option<u64>,
+    /// Time with `start` startup slots or more in use, nanoseconds; `None` unless the gauge was read in every round.
+    pub above_start_ns: Option<u64>,
     /// CPU time of the server, nanoseconds; `None` unless it was read in every round.
     pub server_cpu_ns: Option<u64>,
     /// Spread of first `connect()` calls, nanoseconds, worst round; `None` unless every round was a burst.
@@ -506,6 +508,7 @@ impl Numbers {
             },
         );
         self.startups_peak = both(self.startups_peak, other.startups_peak, u64::max);
+        self.above_start_ns = both(self.above_start_ns, other.above_start_ns, |a, b| a + b);
         self.server_cpu_ns = both(self.server_cpu_ns, other.server_cpu_ns, |a, b| a + b);
         self.start_spread_ns = both(self.start_spread_ns, other.start_spread_ns, u64::max);
         self.holders = both(self.holders, other.holders, |mut mine, theirs| {

@@ -739,10 +739,9 @@ impl RoundState {
         let (handshakes, tasks) = (counts.handshakes, tasks.tasks_scheduled);
         summary.startups = self.witness.startups();
         summary.server_cost = self.witness.cost(handshakes, tasks);
-        summary.numbers.startups_peak = summary
-            .startups
-            .as_ref()
-            .map(|startups| u64::from(startups.peak));
+        let startups = summary.startups.as_ref();
+        summary.numbers.startups_peak = startups.map(|startups| u64::from(startups.peak));
+        summary.numbers.above_start_ns = startups.map(|startups| startups.above_start_ns);
         summary.numbers.server_cpu_ns = summary.server_cost.as_ref().map(|cost| cost.cpu_ns);
         self.summary
     }

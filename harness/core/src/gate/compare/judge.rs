@@ -6,10 +6,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::super::selector::GateMetric;
 use super::estimate::{Estimate, LEVEL, Noise, SideValues};
 use super::holm;
 use super::pace::Pace;
-use super::policy::{DEFAULT_GATES, GateMetric, MinimumEffect};
+use super::policy::{DEFAULT_GATES, MinimumEffect};
 use super::side::{Side, StrategyRounds};
 use crate::analysis::catalogue::{self, Better, Metric, Unit, Variation};
 use crate::gate::Verdict;

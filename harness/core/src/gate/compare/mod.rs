@@ -16,10 +16,11 @@ mod side;
 
 use pace::Pace;
 
+pub use super::selector::GateMetric;
 pub use conditions::{Difference, Weight, kind_difference, scenario_differences};
 pub use estimate::{COVERAGE, Estimate, LEAST_ROUNDS, LEVEL, SideValues};
 pub use judge::{AGREEMENT, BLIND, Comparison, Finding, MetricComparison, compare};
-pub use policy::{DEFAULT_GATES, GateMetric, GateMetricError, MinimumEffect};
+pub use policy::{DEFAULT_GATES, MinimumEffect};
 pub use side::{Side, StrategyRounds};
 
 /// Everything that differs between two runs, the gravest first.

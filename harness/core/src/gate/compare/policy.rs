@@ -1,15 +1,11 @@
 //! What gates, and how large a change has to be to matter.
 //!
-//! Owns the defaults and their reading from the command line's texts.
-
-use std::fmt;
+//! Owns the defaults.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::analysis::catalogue::{self, Better, Metric, Unit, Variation};
-use crate::ids::StrategyName;
-use crate::vocabulary::Phase;
+use crate::analysis::catalogue::{Metric, Unit, Variation};
 
 /// The metrics that gate when none are named, each in total over all phases and for every strategy: what a client does to
 /// a server, and what becomes of its tasks. Everything else is shown as information. Few, because every further one
@@ -22,118 +18,6 @@ pub const DEFAULT_GATES: [&str; 5] = [
     "tasks_failed",
     "leftover_dirs",
 ];
-
-/// A gating metric as asked for: `[strategy.][phase.]metric`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GateMetric {
-    /// Strategy; `None` is every strategy.
-    pub strategy: Option<StrategyName>,
-    /// Phase; `None` is all phases together.
-    pub phase: Option<Phase>,
-    /// Metric.
-    pub metric: &'static Metric,
-}
-
-/// Why a gating metric cannot be one.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum GateMetricError {
-    /// No such metric.
-    #[error("unknown metric in `{text}`{}", nearest.map_or_else(String::new, |near| format!("; did you mean `{near}`?")))]
-    Unknown {
-        /// As written.
-        text: String,
-        /// The nearest name.
-        nearest: Option<&'static str>,
-    },
-    /// What stands before the metric is neither a strategy nor a phase.
-    #[error("unknown strategy or phase `{name}`; the strategies are {known}")]
-    UnknownStrategy {
-        /// As written.
-        name: String,
-        /// The strategies there are.
-        known: String,
-    },
-    /// The metric is not kept by phase.
-    #[error("`{metric}` is not kept by phase")]
-    NotByPhase {
-        /// The metric.
-        metric: &'static str,
-    },
-    /// The metric has no better side.
-    #[error("`{metric}` cannot regress: neither more nor less of it is better")]
-    NoDirection {
-        /// The metric.
-        metric: &'static str,
-    },
-}
-
-impl GateMetric {
-    /// Parses `[strategy.][phase.]metric`. The value compared is a round's: the total of counts, the mean of rates and
-    /// per-task metrics, the median of latencies.
-    ///
-    /// # Errors
-    /// [`GateMetricError`] for a name that is none, or a metric that cannot gate.
-    pub fn parse(text: &str, strategies: &[StrategyName]) -> Result<GateMetric, GateMetricError> {
-        let strategy = strategies
-            .iter()
-            .filter(|name| {
-                text.strip_prefix(name.0.as_str())
-                    .is_some_and(|rest| rest.starts_with('.'))
-            })
-            .max_by_key(|name| name.0.len());
-        let rest = strategy.map_or(text, |name| &text[name.0.len() + 1..]);
-        let in_phase = Phase::ALL.into_iter().find_map(|phase| {
-            let rest = rest.strip_prefix(phase.as_str())?.strip_prefix('.')?;
-            Some((phase, rest))
-        });
-        let (phase, name) = in_phase.map_or((None, rest), |(phase, rest)| (Some(phase), rest));
-        let metric = catalogue::metric(name).ok_or_else(|| match name.rsplit_once('.') {
-            Some((other, metric)) if catalogue::metric(metric).is_some() => {
-                let known: Vec<&str> = strategies.iter().map(|name| name.0.as_str()).collect();
-                GateMetricError::UnknownStrategy {
-                    name: other.to_owned(),
-                    known: known.join(", "),
-                }
-            }
-            _ => GateMetricError::Unknown {
-                text: text.to_owned(),
-                nearest: catalogue::nearest(name),
-            },
-        })?;
-        let name = metric.name;
-        if phase.is_some() && !metric.by_phase {
-            return Err(GateMetricError::NotByPhase { metric: name });
-        }
-        if metric.better == Better::Neither {
-            return Err(GateMetricError::NoDirection { metric: name });
-        }
-        Ok(GateMetric {
-            strategy: strategy.cloned(),
-            phase,
-            metric,
-        })
-    }
-
-    pub(super) fn is(
-        &self,
-        strategy: &StrategyName,
-        metric: &Metric,
-        phase: Option<Phase>,
-    ) -> bool {
-        self.metric == metric
-            && self.phase == phase
-            && self.strategy.as_ref().is_none_or(|name| name == strategy)
-    }
-}
-
-impl fmt::Display for GateMetric {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(strategy) = &self.strategy {
-            write!(f, "{strategy}.")?;
-        }
-        f.write_str(&self.metric.key(self.phase))
-    }
-}
 
 /// The smallest change that counts as one. A change has to reach the relative and the absolute part.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -432,6 +432,8 @@ fn gating_metrics_are_parsed_and_refused_with_a_reason() {
     assert!(error("atempts").contains("did you mean `attempts`?"));
     assert!(error("poll.leftover_dirs").contains("not kept by phase"));
     assert!(error("polls").contains("cannot regress"));
+    assert!(error("task.p99").contains("takes no aggregate"));
+    assert!(error("reusd-session.attempts").contains("did you mean `reused-session`?"));
 }
 
 #[test]

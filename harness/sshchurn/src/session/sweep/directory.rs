@@ -9,6 +9,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use sshchurn_core::sweep::{Job, Shard, label};
+use sshchurn_report::format::{self, Screen};
 use sshchurn_report::sweep::{self, SweepDefinition, SweepRecord, SweepReport};
 use sshchurn_report::write_file;
 
@@ -187,9 +188,12 @@ impl SweepDirectory {
     /// [`SessionError::Io`] and [`SessionError::Write`].
     pub fn write(path: &Path, report: &SweepReport) -> Result<(), SessionError> {
         std::fs::create_dir_all(path).map_err(|source| SessionError::io("create", path, source))?;
-        write_file(&path.join("sweep.json"), sweep::json(report).as_bytes())?;
-        write_file(&path.join("sweep.csv"), sweep::csv(report).as_bytes())?;
-        write_file(&path.join("sweep.html"), sweep::html(report).as_bytes())?;
+        for form in format::SWEEP {
+            if let Some(file) = form.file {
+                let text = (form.render)(report, Screen::FILE);
+                write_file(&path.join(file), text.as_bytes())?;
+            }
+        }
         Ok(())
     }
 }

@@ -1,7 +1,9 @@
 //! Calibrating: a few short runs on a server that nobody limits, and from their ledgers the costs of the model.
 //!
-//! Owns which runs these are, and the search for the costs that cannot be read off. The runs are runs like any other, with a
-//! ledger, laws and checks: what is wrong with them is wrong with the calibration.
+//! Owns which runs these are, what is read off them, and the file. The runs are runs like any other, with a ledger, laws and checks: what
+//! is wrong with them is wrong with the calibration. What cannot be read off is [`fit`]'s.
+
+mod fit;
 
 use std::fs;
 use std::io::Write as _;
@@ -13,10 +15,8 @@ use sshchurn_core::analysis::latency::Stage;
 use sshchurn_core::analysis::summary::{RoundSummary, RunSummary, Scope};
 use sshchurn_core::analysis::witness::ServerCost;
 use sshchurn_core::model::calibration::{
-    CALIBRATION_VERSION, Calibration, Fit, Readings, Rush, RushFit, StageMeans, Unusable,
-    undisturbed,
+    CALIBRATION_VERSION, Calibration, Readings, Rush, StageMeans, Unusable, undisturbed,
 };
-use sshchurn_core::model::server::{Costs, Shares};
 use sshchurn_core::release::Release;
 use sshchurn_core::scenario::Scenario;
 use sshchurn_server::{ServerChoice, ServerOptions};
@@ -24,7 +24,7 @@ use sshchurn_server::{ServerChoice, ServerOptions};
 use super::error::SessionError;
 use super::notice::{Notice, Observer};
 use super::order::Quietly;
-use super::simulate::{DEFAULT_RELEASE, Simulation, summary};
+use super::simulate::{DEFAULT_RELEASE, Simulation};
 use super::stop::Interrupts;
 
 /// Clients at once for each core: enough that no core ever waits for one, although each connection waits some 40 ms for its first
@@ -39,23 +39,10 @@ const LOGINS_PER_CORE: u32 = 100;
 const RUSH: u32 = 100;
 /// How often: no two are alike.
 const RUSHES: u32 = 5;
-/// What the clients together may weigh against one process of the server's. On one machine they are one group to the scheduler; beside a
-/// container they have as much as all of it.
-const CLIENTS: [f64; 3] = [3.0, 10.0, 1000.0];
-/// What the listener may.
-const LISTENERS: [f64; 11] = [
-    0.06, 0.08, 0.1, 0.12, 0.14, 0.17, 0.2, 0.24, 0.29, 0.35, 0.5,
-];
 /// What a login is for.
 const TRUE_COMMAND: &str = "kind = \"one-shot\"\ncommand = \"true\"";
 /// Commands for each connection, where they are counted against logins.
 const SHARING: u32 = 10;
-/// Tries of the model.
-const TRIES: u32 = 10;
-/// Of what is left of a login's work when the login is done: until its slot is free, and until its first command can run. The rest is its
-/// end.
-const RELEASE: f64 = 0.05;
-const SESSION: f64 = 0.55;
 
 /// What is to be calibrated.
 #[derive(Debug, Clone)]
@@ -142,10 +129,17 @@ impl CalibrationOrder {
             },
         ];
         let mut runs = Vec::new();
-        for part in parts {
+        let of = parts.len();
+        for (number, part) in (1..).zip(parts) {
             observer.notice(Notice::ServerBeingMade(format!(
-                "calibrating: {} logins, {} at once ({})",
-                part.tasks, part.at_once, part.name
+                "calibrating, {number} of {of}: {} tasks, {} at once{} ({})",
+                part.tasks,
+                part.at_once,
+                match part.rounds {
+                    1 => String::new(),
+                    rounds => format!(", {rounds} times"),
+                },
+                part.name
             )));
             let quietly = Quietly {
                 origin: "calibration",
@@ -182,7 +176,7 @@ impl CalibrationOrder {
             return Ok(Calibrated::Not(unusable));
         }
         let fitting = readings.clone();
-        let (costs, fit) = tokio::task::spawn_blocking(move || fitted(&fitting))
+        let (costs, fit) = tokio::task::spawn_blocking(move || fit::fitted(&fitting))
             .await
             .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
         let target = alone.manifest.as_ref().map(|manifest| &manifest.target);
@@ -328,123 +322,6 @@ fn spread(alone: &Scope) -> f64 {
     ((quartile(75.0) - quartile(25.0)) / 1.35 / mean).clamp(0.02, 0.5)
 }
 
-/// The costs and shares under which the model's crowd and its rushes come and go as the real ones did, and how well all of it fits then.
-///
-/// What was read off is where the search begins: times of a single client contain waits that no processor is busy with, and some of the
-/// work of a login is the kernel's and on nobody's account. Each cost is then scaled by how far off the times are that it makes.
-/// How the kernel shares the cores between clients and server is the same in every round; where the listener happens to be is not.
-fn fitted(readings: &Readings) -> Result<(Costs, Fit), SessionError> {
-    let mut best: Option<(f64, Costs, Fit)> = None;
-    for clients in CLIENTS {
-        let mut costs = readings.costs(readings.after_keys() / 2.0);
-        // All that a login costs the machine, the client's part included.
-        let mut whole = f64::from(readings.cores) * 1e9 / readings.logins_per_s;
-        for _ in 0..TRIES {
-            let Some(fit) = fit_of(readings, &mut costs, clients)? else {
-                break;
-            };
-            let off = fit.residual();
-            tracing::debug!(clients, off, "tried");
-            if best.as_ref().is_none_or(|(least, ..)| off < *least) {
-                best = Some((off, costs.clone(), fit.clone()));
-            }
-            rescale(readings, &mut costs, &mut whole, &fit);
-        }
-    }
-    let nothing = || SessionError::NothingMeasured(PathBuf::from("the calibration"));
-    let (off, mut costs, fit) = best.ok_or_else(nothing)?;
-    costs.uncertainty = off;
-    Ok((costs, fit))
-}
-
-/// Costs nearer to those that would give the readings.
-fn rescale(readings: &Readings, costs: &mut Costs, whole: &mut f64, fit: &Fit) {
-    let scaled = |ns: u64, ratio: f64| (ns as f64 / ratio.clamp(0.6, 1.6)).max(1000.0) as u64;
-    let [rushes, with_jobs] = [&fit.rushes, &fit.rushes_with_jobs];
-    let of = |rushes: &[RushFit], ratio: fn(&RushFit) -> f64| mean(rushes.iter().map(ratio));
-    // To the identification string most of a rush waits for the listener.
-    costs.start_cpu_ns = scaled(costs.start_cpu_ns, fit.banner);
-    let kex = [fit.kex, of(rushes, |it| it.kex), of(with_jobs, |it| it.kex)];
-    costs.kex_cpu_ns = scaled(costs.kex_cpu_ns, mean(kex));
-    // What the least time of the requests does not hide.
-    let hidden = 2.0 * costs.auth_request_ns as f64;
-    let shown = |ns: f64| (ns - hidden).max(hidden * 0.05);
-    let real = |rushes: &[Rush]| mean(rushes.iter().map(|rush| rush.auth_ns));
-    let auth = [
-        (readings.crowded.auth_ns, fit.auth),
-        (real(&readings.rushes), of(rushes, |it| it.auth)),
-        (
-            real(&readings.rushes_with_jobs),
-            of(with_jobs, |it| it.auth),
-        ),
-    ]
-    .map(|(real, ratio)| shown(real * ratio) / shown(real));
-    costs.auth_cpu_ns = scaled(costs.auth_cpu_ns.max(100_000), mean(auth));
-    costs.process_cpu_ns = scaled(costs.process_cpu_ns, of(with_jobs, |it| it.exec));
-    *whole *= fit.logins.clamp(0.8, 1.25);
-    let known = costs.accept_cpu_ns
-        + costs.fork_cpu_ns
-        + costs.start_cpu_ns
-        + costs.kex_cpu_ns
-        + costs.auth_cpu_ns
-        + costs.exec_cpu_ns;
-    let rest = (*whole - readings.client_cpu_ns - known as f64).max(0.0);
-    costs.release_cpu_ns = (rest * RELEASE) as u64;
-    costs.session_cpu_ns = (rest * SESSION) as u64;
-    costs.end_cpu_ns = (rest * (1.0 - RELEASE - SESSION)) as u64;
-    costs.first_command_wait_ns = readings.first_command_wait_ns(rest * SESSION);
-}
-
-/// The geometric mean of ratios, or of times.
-fn mean(values: impl IntoIterator<Item = f64>) -> f64 {
-    let (count, sum) = values.into_iter().fold((0.0, 0.0), |(count, sum), value| {
-        (count + 1.0, sum + value.max(1e-3).ln())
-    });
-    if count > 0.0 {
-        (sum / count).exp()
-    } else {
-        1.0
-    }
-}
-
-/// Of each real rush, the listener's share under which the model's is most like it, and how like it that is.
-fn like_the_rushes(
-    real: &[Rush],
-    part: Part,
-    costs: &Costs,
-    clients: f64,
-) -> Result<Vec<(Shares, RushFit)>, SessionError> {
-    let mut tried = Vec::new();
-    for listener in LISTENERS {
-        let shares = Shares { listener, clients };
-        let costs = Costs {
-            shares: vec![shares],
-            listener_spread: 0.0,
-            ..costs.clone()
-        };
-        let run = again(part, &costs)?;
-        tried.extend(rushes(&run).into_iter().map(|rush| (shares, rush)));
-    }
-    let alike = real.iter().filter_map(|real| {
-        let fits = tried
-            .iter()
-            .map(|(shares, rush)| (*shares, real.ratios(rush)));
-        fits.min_by(|(_, a), (_, b)| a.off().total_cmp(&b.off()))
-    });
-    Ok(alike.collect())
-}
-
-/// How far from the listener's share in one of a few rushes that in another round may well be, as a standard deviation of its logarithm:
-/// the bandwidth of a normal kernel (Silverman, *Density Estimation*, 1986, 3.4.2). The grid alone leaves half a step open.
-fn between(shares: &[Shares]) -> f64 {
-    let step = (LISTENERS[1] / LISTENERS[0]).ln() / 12_f64.sqrt();
-    let logarithms: Vec<f64> = shares.iter().map(|shares| shares.listener.ln()).collect();
-    let rushes = logarithms.len().max(2) as f64;
-    let mean = logarithms.iter().sum::<f64>() / rushes;
-    let variance = logarithms.iter().map(|it| (it - mean).powi(2)).sum::<f64>() / (rushes - 1.0);
-    1.06 * variance.sqrt().max(step) * rushes.powf(-0.2)
-}
-
 /// Mean time with a slot held, by the listener's gauge: slots in use over time are logins times their time in the slot (Little).
 fn slot_time(round: &RoundSummary) -> Option<f64> {
     let seconds = round.ended.since(round.started).as_secs_f64();
@@ -471,61 +348,6 @@ fn rushes(run: &RunSummary) -> Vec<Rush> {
             })
         })
         .collect()
-}
-
-/// What the model makes of these costs, by what was measured. The costs get the listener's shares under which the rushes fit best.
-fn fit_of(
-    readings: &Readings,
-    costs: &mut Costs,
-    clients: f64,
-) -> Result<Option<Fit>, SessionError> {
-    let mut alike = like_the_rushes(&readings.rushes, rush(), costs, clients)?;
-    let with_jobs = &readings.rushes_with_jobs;
-    alike.extend(like_the_rushes(
-        with_jobs,
-        rush_with_jobs(),
-        costs,
-        clients,
-    )?);
-    let (shares, mut rushes): (Vec<Shares>, Vec<RushFit>) = alike.into_iter().unzip();
-    costs.listener_spread = between(&shares);
-    costs.shares = shares;
-    let rushes_with_jobs = rushes.split_off(readings.rushes.len().min(rushes.len()));
-    let crowd = Part {
-        name: "crowd",
-        tasks: u32::try_from(readings.logins).unwrap_or(u32::MAX).max(1),
-        at_once: readings.crowd,
-        ..rush()
-    };
-    let run = again(crowd, costs)?;
-    let Some((strategy, means)) = run.strategies.first().zip(means_of(&run)) else {
-        return Ok(None);
-    };
-    let rate = strategy.numbers.total.rate.mean();
-    let slot = strategy.rounds.first().and_then(slot_time);
-    Ok(rate.map(|rate| Fit {
-        logins: rate / readings.logins_per_s,
-        banner: means.banner_ns / readings.crowded.banner_ns,
-        kex: means.kex_ns / readings.crowded.kex_ns,
-        auth: means.auth_ns / readings.crowded.auth_ns,
-        slot: slot.zip(readings.slot_ns).map(|(model, real)| model / real),
-        rushes,
-        rushes_with_jobs,
-    }))
-}
-
-fn again(part: Part, costs: &Costs) -> Result<RunSummary, SessionError> {
-    let scenario = scenario(part);
-    let simulation = Simulation {
-        costs: costs.clone(),
-        release: DEFAULT_RELEASE,
-        calibration: None,
-    };
-    Ok(summary(&scenario, &simulation, true)?.0)
-}
-
-fn means_of(run: &RunSummary) -> Option<StageMeans> {
-    means(&run.strategies.first()?.numbers.total)
 }
 
 /// A digest of what tells this machine from others.
