@@ -232,12 +232,12 @@ fn calibration_of_another_machine_or_day_cannot_say() {
         (now() - 200_000, "elsewhere", "hours old"),
     ] {
         let text = format!(
-            "{{\"schema_version\":1,\"taken_at_unix_s\":{taken},\"machine\":\"0\",\"target\":\"local\",\"release\":\"OpenSSH_9.2p1\",\
+            "{{\"schema_version\":2,\"taken_at_unix_s\":{taken},\"machine\":\"0\",\"target\":\"local\",\"release\":\"OpenSSH_9.2p1\",\
              \"readings\":{{\"cores\":2,\"round_trip_ns\":100000,\"alone\":{times},\"crowd\":16,\"crowded\":{times},\"rush\":100,\
-             \"rushes\":[],\"logins_per_s\":50.0,\"logins\":200,\"server_cpu_ns\":3.5e7,\"listener_cpu_ns\":1e6,\
+             \"rushes\":[],\"rushes_with_jobs\":[],\"client_command_cpu_ns\":2e5,\"logins_per_s\":50.0,\"logins\":200,\"server_cpu_ns\":3.5e7,\"listener_cpu_ns\":1e6,\
              \"client_cpu_ns\":3e6,\"slot_ns\":null,\"command_ns\":5000000,\"command_cpu_ns\":3e6,\"processes_cpu_ns\":1e7,\
              \"memory_per_login_bytes\":null,\"spread\":0.1}},\"costs\":{},\"fit\":{{\"logins\":1.0,\"banner\":1.0,\"kex\":1.0,\
-             \"auth\":1.0,\"slot\":null,\"rushes\":[]}}}}",
+             \"auth\":1.0,\"slot\":null,\"rushes\":[],\"rushes_with_jobs\":[]}}}}",
             costs()
         );
         std::fs::write(&file, text).unwrap();

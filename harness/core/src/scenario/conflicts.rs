@@ -2,7 +2,9 @@
 //!
 //! Owns these rules, once for a file as it is read and for a scenario that the command line has changed.
 
-use super::config::{HoldUntil, Life, MOST_SOURCES, Scenario, StrategyConfig, StrategyKind};
+use super::config::{
+    ArrivalShape, HoldUntil, Life, MOST_SOURCES, Scenario, StrategyConfig, StrategyKind,
+};
 use super::problem::{Problem, ScenarioErrors};
 
 /// Two keys that do not go together.
@@ -37,6 +39,18 @@ impl Scenario {
 
 pub(super) fn conflicts(scenario: &Scenario) -> Vec<Conflict> {
     let mut found = Vec::new();
+    if let ArrivalShape::Recorded { offsets, .. } = &scenario.arrival.shape
+        && offsets.len() != scenario.tasks as usize
+    {
+        found.push(Conflict {
+            key: "tasks",
+            message: format!(
+                "arrival.offsets_ms has the start of {} tasks",
+                offsets.len()
+            ),
+            help: "leave the number of tasks out, or choose another arrival.shape".to_owned(),
+        });
+    }
     in_flight(scenario, &mut found);
     if scenario.tasks > 1 && of(scenario, |it| it.kind == StrategyKind::Staircase).is_some() {
         found.push(Conflict {

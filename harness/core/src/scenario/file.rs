@@ -116,19 +116,9 @@ fn read(root: Table<'_, '_>) -> Option<Scenario> {
         |table| arrival(table),
     );
     let tasks = match arrival.as_ref().map(|arrival| &arrival.shape) {
+        // Whether they are as many is looked at with the others that must go together.
         Some(ArrivalShape::Recorded { offsets, .. }) => {
-            let recorded = u32::try_from(offsets.len()).ok();
-            if tasks.is_some() && tasks != recorded {
-                root.problem(
-                    "tasks",
-                    &format!(
-                        "arrival.offsets_ms has the start of {} tasks",
-                        offsets.len()
-                    ),
-                    Some("remove `tasks`, or choose another arrival.shape".to_owned()),
-                );
-            }
-            recorded
+            tasks.or_else(|| u32::try_from(offsets.len()).ok())
         }
         None if root
             .table("arrival")
