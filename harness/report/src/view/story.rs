@@ -4,7 +4,7 @@
 
 mod aside;
 
-use super::words::counted;
+use super::words::{counted, word};
 use crate::document::{RunReport, StrategyReport};
 use sshchurn_core::analysis::laws::LawStatus;
 use sshchurn_core::analysis::summary::{Clients, Spread};
@@ -261,7 +261,8 @@ pub(crate) fn warnings(report: &RunReport) -> Vec<String> {
         .filter(|check| check.status == CheckStatus::Warn)
         .map(|check| {
             let advice = check.advice.as_deref().unwrap_or_default();
-            format!("{} (limit {}): {advice}", check.actual, check.limit)
+            let name = word(&check.id).replace('_', " ");
+            format!("{name} {} (limit {}): {advice}", check.actual, check.limit)
         });
     bounds.chain(report.warnings.iter().cloned()).collect()
 }

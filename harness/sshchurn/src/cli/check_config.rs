@@ -173,7 +173,11 @@ async fn file(
     file.check_not_set_twice(&args.sshd_options)?;
     let interrupts = signals::interrupts(console)?;
     let (mut readings, mut asked) = (Vec::new(), Vec::new());
-    for program in user_file::programs(server, &args.releases).await? {
+    let programs = match args.as_written {
+        true => user_file::readers(server, &args.releases, console).await?,
+        false => user_file::programs(server, &args.releases).await?,
+    };
+    for program in programs {
         if interrupts.requested() {
             return Ok(ExitCode::Interrupted);
         }

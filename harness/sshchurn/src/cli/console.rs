@@ -127,8 +127,12 @@ impl Console {
     /// A message for the person at the terminal.
     pub(super) fn note(&self, text: &str) {
         let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = match terminal_size::terminal_size_of(io::stderr()) {
+            Some((terminal_size::Width(columns), _)) => wrapped(text, columns),
+            None => format!("{text}\n"),
+        };
         let print = || {
-            let _ = writeln!(io::stderr().lock(), "{text}");
+            let _ = write!(io::stderr().lock(), "{text}");
         };
         match &*live {
             Some(display) => display.suspend(print),

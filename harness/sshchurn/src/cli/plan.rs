@@ -11,9 +11,11 @@ use crate::session::calibrate::{self, Calibrated, CalibrationOrder};
 use crate::session::plan::{PlanOrder, Verification};
 use crate::session::simulate::Simulation;
 use crate::session::{Interrupts, check_thresholds};
+use crate::shipped::RECIPE;
 use sshchurn_core::exit_code::ExitCode;
 use sshchurn_core::model::calibration::Calibration;
 use sshchurn_report::plan::{self as render, PlanReport, Setting};
+use sshchurn_server::config_reader::SshdProgram;
 use sshchurn_server::{ServerChoice, ServerOptions};
 
 /// What a plan aims at where nobody says it.
@@ -123,6 +125,18 @@ async fn calibration(
                 Ok(Got::Exit(ExitCode::Inconclusive))
             }
         };
+    }
+    // The stand-in's costs are nobody's: that is said before half a minute was spent on them.
+    let nobody = match server {
+        ServerChoice::Auto => SshdProgram::automatic(&RECIPE).await.is_err(),
+        _ => server == ServerChoice::Embedded,
+    };
+    if nobody {
+        console.note(
+            "cannot say: what a login costs is measured on a real sshd, and none is used here; `sshchurn doctor` says what this machine \
+             lacks. `--calibration FILE` takes what was measured elsewhere; `--assume` makes it up, for trying this out",
+        );
+        return Ok(Got::Exit(ExitCode::Inconclusive));
     }
     let order = CalibrationOrder {
         server,

@@ -8,6 +8,7 @@ use super::args::FileLookupArgs;
 use super::console::Console;
 use super::error::CliError;
 use super::overrides::OfFile;
+use crate::session::simulate::DEFAULT_RELEASE;
 use crate::session::{Interrupts, read_sshd_config};
 use crate::shipped::RECIPE;
 use sshchurn_core::release::Release;
@@ -131,17 +132,7 @@ pub(super) async fn programs(
     server: ServerChoice,
     releases: &[Release],
 ) -> Result<Vec<Program>, CliError> {
-    let mut releases = releases.to_vec();
-    releases.sort_unstable();
-    releases.dedup();
-    if let Some(other) = releases
-        .iter()
-        .find(|release| Suite::of(**release).is_none() && !changes::covers(**release))
-    {
-        return Err(CliError::Usage(format!(
-            "--release {other}: what it makes of a file is not known here, only of 8.4 to 10.6"
-        )));
-    }
+    let releases = known(releases)?;
     let here = match server {
         ServerChoice::Local => Some(config_reader::local_release().await?),
         ServerChoice::Auto | ServerChoice::Docker => None,
@@ -167,6 +158,43 @@ pub(super) async fn programs(
             (None, Some(suite)) => Program::Asked(SshdProgram::Docker(suite)),
         })
         .collect())
+}
+
+/// Who reads a file that is not run. Where there is no sshd to ask, OpenSSH's source says what it would make of it.
+pub(super) async fn readers(
+    server: ServerChoice,
+    releases: &[Release],
+    console: &Console,
+) -> Result<Vec<Program>, CliError> {
+    if server != ServerChoice::Auto {
+        return programs(server, releases).await;
+    }
+    match SshdProgram::automatic(&RECIPE).await {
+        Ok(SshdProgram::Docker(_)) => programs(server, releases).await,
+        Ok(SshdProgram::Local) => programs(ServerChoice::Local, releases).await,
+        Err(nobody) => {
+            let releases = match releases {
+                [] => vec![DEFAULT_RELEASE],
+                releases => known(releases)?,
+            };
+            console.note(&format!("{nobody}; read from OpenSSH's source instead"));
+            Ok(releases.into_iter().map(Program::Source).collect())
+        }
+    }
+}
+
+/// Releases, each once and the oldest first, if it is known what they make of a file.
+fn known(releases: &[Release]) -> Result<Vec<Release>, CliError> {
+    let mut releases = releases.to_vec();
+    releases.sort_unstable();
+    releases.dedup();
+    let known = |release: &Release| Suite::of(*release).is_some() || changes::covers(*release);
+    match releases.iter().find(|release| !known(release)) {
+        Some(other) => Err(CliError::Usage(format!(
+            "--release {other}: what it makes of a file is not known here, only of 8.4 to 10.6"
+        ))),
+        None => Ok(releases),
+    }
 }
 
 /// The one sshd of a run: that of its target, which may be the nearest to `release`, or the one that `auto` takes.

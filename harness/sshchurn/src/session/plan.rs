@@ -573,8 +573,9 @@ impl PlanOrder {
             .iter()
             .map(|round| round_of(round, &[], &judging.thresholds))
             .collect();
+        // The rounds that the answer was found by.
         let mut rounds = Rounds::new();
-        self.all(scenario, value, FEW_ROUNDS, &mut rounds, &judging)?;
+        self.all(scenario, value, trials.rounds, &mut rounds, &judging)?;
         let mean = |of: fn(&Round) -> f64| {
             let simulated = rounds.values().map(of).sum::<f64>() / rounds.len().max(1) as f64;
             [
