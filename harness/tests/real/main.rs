@@ -16,6 +16,7 @@ mod listen_queue;
 mod log_follow;
 mod machine;
 mod packages;
+mod plan;
 mod probe;
 mod releases;
 mod runs;
