@@ -76,7 +76,6 @@ pub fn build(manifest: &Manifest, run: &RunSummary, findings: Findings) -> RunRe
         exit_code: decision.exit_code.code(),
         reasons: decision.reasons,
         baseline: None,
-        undecided_by_baseline: false,
         stand_in: manifest.target.kind.stand_in(),
         gates,
         expectations,

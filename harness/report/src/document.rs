@@ -22,7 +22,7 @@ use sshchurn_core::analysis::timeline::{TaskEnd, TimeLine};
 use sshchurn_core::analysis::validity::Check;
 use sshchurn_core::analysis::witness::{KernelCounters, ServerCost, Startups};
 use sshchurn_core::exit_code::ExitCode;
-use sshchurn_core::gate::{GateResult, Verdict};
+use sshchurn_core::gate::{GateResult, Reason, ReasonId, Verdict};
 use sshchurn_core::ids::{RoundId, RunId, StrategyName};
 use sshchurn_core::ledger::{RoundEnd, RunEnd};
 use sshchurn_core::manifest::{
@@ -57,11 +57,9 @@ pub struct RunReport {
     /// Exit code, as the number given to the operating system.
     pub exit_code: u8,
     /// Every reason against a pass, strongest first.
-    pub reasons: Vec<String>,
+    pub reasons: Vec<Reason>,
     /// The run that this one was compared with, and whose comparison has joined the verdict; `null` without a baseline.
     pub baseline: Option<RunId>,
-    /// Whether that comparison is all that keeps the run from a verdict.
-    pub undecided_by_baseline: bool,
     /// What stood in for an OpenSSH server; `null` where it was one.
     pub stand_in: Option<StandIn>,
     /// Thresholds with their actual values.
@@ -95,6 +93,15 @@ pub struct RunReport {
 }
 
 impl RunReport {
+    /// Whether the comparison with a baseline is all that keeps the run from a verdict.
+    #[must_use]
+    pub fn undecided_by_baseline(&self) -> bool {
+        let of_baseline = |reason: &Reason| reason.id == ReasonId::Baseline;
+        self.exit == ExitCode::Inconclusive
+            && !self.reasons.is_empty()
+            && self.reasons.iter().all(of_baseline)
+    }
+
     /// What stood in for an OpenSSH server, in a word.
     #[must_use]
     pub fn stand_in_word(&self) -> &'static str {

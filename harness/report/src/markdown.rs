@@ -43,7 +43,7 @@ pub fn render(report: &RunReport) -> String {
         Verdict::Inconclusive => report.reasons.get(1..).unwrap_or_default(),
         Verdict::Pass | Verdict::Measured | Verdict::Fail => &[],
     };
-    list(&mut out, reasons.iter().map(|reason| text(reason)));
+    list(&mut out, reasons.iter().map(|reason| text(&reason.text)));
     list(
         &mut out,
         story::answers(report)

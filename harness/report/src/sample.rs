@@ -6,7 +6,7 @@
 use super::{Findings, RunReport, build};
 use sshchurn_core::analysis::ledger_builder::{LedgerBuilder, OLD, manifest, small_run};
 use sshchurn_core::analysis::{laws, validity};
-use sshchurn_core::gate::{Threshold, decide, judge};
+use sshchurn_core::gate::{Reason, ReasonId, Threshold, decide, judge};
 use sshchurn_core::ids::RoundId;
 use sshchurn_core::ledger::{Event, Record, RunEnd};
 use sshchurn_core::manifest::{Manifest, NetworkPath, PackageRecord, ServerKind};
@@ -142,7 +142,9 @@ pub(super) fn hostile() -> RunReport {
     report.target.effective_config = vec![(enemy(), enemy())];
     report.environment.kernel = enemy();
     report.warnings = vec![enemy()];
-    report.reasons = vec![enemy(), enemy()];
+    report.reasons = [enemy(), enemy()]
+        .map(|text| Reason::new(ReasonId::Threshold, text))
+        .to_vec();
     for gate in &mut report.gates {
         gate.expression = enemy();
     }

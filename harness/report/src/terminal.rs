@@ -289,11 +289,11 @@ fn verdict(out: &mut String, report: &RunReport, paint: &Paint) {
     };
     let mut text = format!("Verdict: {word} (exit {})", report.exit_code);
     if let Some(first) = report.reasons.first() {
-        let _ = write!(text, ": {first}");
+        let _ = write!(text, ": {}", first.text);
     }
     line(out, &text);
     for reason in report.reasons.iter().skip(1) {
-        line(out, &format!("  also: {reason}"));
+        line(out, &format!("  also: {}", reason.text));
     }
 }
 

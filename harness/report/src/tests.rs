@@ -3,7 +3,7 @@
 use super::sample::{ENEMY, bare, full, hostile, mismatched, plain, unbalanced_stand_in};
 use super::schema::assert_conforms;
 use super::*;
-use sshchurn_core::gate::Verdict;
+use sshchurn_core::gate::{Reason, ReasonId, Verdict};
 use sshchurn_core::release::Release;
 use sshchurn_core::release_changes::substitution;
 
@@ -347,7 +347,8 @@ fn the_comment_fits_and_shows_the_verdict_first() {
     insta::assert_snapshot!(markdown::render(&full()));
     let mut report = hostile();
     let long = "long ".repeat(5000);
-    report.reasons = vec![long.clone(); 1000];
+    let reason = Reason::new(ReasonId::Threshold, long.clone());
+    report.reasons = vec![reason; 1000];
     report.warnings = vec![long.clone(); 1000];
     let gate = report.gates[0].clone();
     report.gates = vec![gate; 200];

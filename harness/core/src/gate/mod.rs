@@ -15,7 +15,7 @@ pub use judge::{GateCheck, GateOutcome, GateResult, judge};
 pub use problem::{ThresholdError, ThresholdProblem};
 pub use selector::{GateMetric, Selector};
 pub use threshold::{Bound, Operator, Threshold, parse_all};
-pub use verdict::{Decision, Verdict, decide, join};
+pub use verdict::{Decision, Reason, ReasonId, Verdict, decide, join};
 
 pub use crate::analysis::catalogue::{Aggregate, CATALOGUE, Metric, Unit};
 

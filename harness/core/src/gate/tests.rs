@@ -163,7 +163,7 @@ fn a_sound_run_without_gates_is_measured_and_does_not_pass() {
     let decision = decision(&small_run(manifest()).summary(), &[]);
     assert_eq!(decision.verdict, Verdict::Measured);
     assert_eq!(decision.exit_code, ExitCode::Success);
-    assert_eq!(decision.reasons, Vec::<String>::new());
+    assert_eq!(decision.reasons, []);
 }
 
 #[test]
@@ -201,7 +201,13 @@ fn unbalanced_books_outweigh_a_failed_gate() {
         (decision.verdict, decision.exit_code),
         (Verdict::Inconclusive, ExitCode::Inconclusive)
     );
-    assert!(decision.reasons[0].contains("a cross-check failed in 1 of 4 rounds"));
+    let reason = &decision.reasons[0];
+    assert_eq!(reason.id, ReasonId::CrossCheck);
+    assert!(
+        reason
+            .text
+            .contains("a cross-check failed in 1 of 4 rounds")
+    );
 }
 
 #[test]

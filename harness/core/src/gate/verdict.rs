@@ -47,6 +47,46 @@ impl Verdict {
     }
 }
 
+/// What kind of thing speaks against a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReasonId {
+    /// The run was stopped.
+    Interrupted,
+    /// The server was gone.
+    ServerLost,
+    /// A cross-check failed.
+    CrossCheck,
+    /// The generator could not measure this.
+    Invalid,
+    /// A threshold failed.
+    Threshold,
+    /// A threshold has no data.
+    NoData,
+    /// The comparison with a baseline.
+    Baseline,
+}
+
+/// A reason against a pass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reason {
+    /// Its kind, for programs.
+    pub id: ReasonId,
+    /// The same for people.
+    pub text: String,
+}
+
+impl Reason {
+    /// A reason of a kind.
+    pub fn new(id: ReasonId, text: impl Into<String>) -> Self {
+        Reason {
+            id,
+            text: text.into(),
+        }
+    }
+}
+
 /// The verdict with its reasons.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -56,20 +96,23 @@ pub struct Decision {
     /// Exit code of the program.
     pub exit_code: ExitCode,
     /// Every reason against a pass, strongest first; empty for a pass and where nothing was judged.
-    pub reasons: Vec<String>,
+    pub reasons: Vec<Reason>,
 }
 
 /// Weighs everything. All reasons are kept, whichever decided.
 #[must_use]
 pub fn decide(run: &RunSummary, laws: &[Law], checks: &[Check], gates: &[GateResult]) -> Decision {
     let mut reasons = Vec::new();
+    let mut against = |id, text: String| reasons.push(Reason::new(id, text));
     let interrupted = run.ledger.closed == Some(RunEnd::Interrupted);
     let lost = run.ledger.closed == Some(RunEnd::ServerLost);
     if interrupted {
-        reasons.push("the run was interrupted; this report is partial".to_owned());
+        let text = "the run was interrupted; this report is partial";
+        against(ReasonId::Interrupted, text.to_owned());
     }
     if lost {
-        reasons.push("the server under test was lost; this report is partial".to_owned());
+        let text = "the server under test was lost; this report is partial";
+        against(ReasonId::ServerLost, text.to_owned());
     }
     let mut unbalanced = false;
     for law in laws::broken(laws) {
@@ -79,7 +122,8 @@ pub fn decide(run: &RunSummary, laws: &[Law], checks: &[Check], gates: &[GateRes
             Some(_) => format!(" in {rounds} of {} rounds", law.balances.len()),
             None => String::new(),
         };
-        reasons.push(format!("a cross-check failed{place}: {}", law.description));
+        let text = format!("a cross-check failed{place}: {}", law.description);
+        against(ReasonId::CrossCheck, text);
     }
     let mut invalid = false;
     for check in checks
@@ -92,14 +136,17 @@ pub fn decide(run: &RunSummary, laws: &[Law], checks: &[Check], gates: &[GateRes
             continue;
         }
         let advice = check.advice.as_deref().unwrap_or("");
-        reasons.push(format!("invalid ({}): {advice}", check.actual));
+        let text = format!("invalid ({}): {advice}", check.actual);
+        against(ReasonId::Invalid, text);
     }
     let of = |outcome| gates.iter().filter(move |gate| gate.outcome == outcome);
     for gate in of(GateOutcome::Fail) {
-        reasons.push(format!("threshold failed: {}", gate.expression));
+        let text = format!("threshold failed: {}", gate.expression);
+        against(ReasonId::Threshold, text);
     }
     for gate in of(GateOutcome::Inconclusive) {
-        reasons.push(format!("no data for threshold: {}", gate.expression));
+        let text = format!("no data for threshold: {}", gate.expression);
+        against(ReasonId::NoData, text);
     }
     let (verdict, exit_code) = match () {
         () if interrupted => (Verdict::Inconclusive, ExitCode::Interrupted),

@@ -8,11 +8,11 @@ use crate::document::{RunReport, ToolReport};
 use sshchurn_core::analysis::laws::{self, Law};
 use sshchurn_core::analysis::validity::CheckStatus;
 use sshchurn_core::exit_code::ExitCode;
-use sshchurn_core::gate::Verdict;
 use sshchurn_core::gate::compare::{
     self, AGREEMENT, BLIND, COVERAGE, Comparison, DEFAULT_GATES, Difference, GateMetric, LEVEL,
     MinimumEffect, Side, StrategyRounds, Weight,
 };
+use sshchurn_core::gate::{Reason, ReasonId, Verdict};
 use sshchurn_core::ids::RunId;
 use sshchurn_core::ledger::{RoundEnd, RunEnd};
 use sshchurn_core::manifest::ServerKind;
@@ -127,13 +127,12 @@ pub fn join(report: &mut RunReport, compared: &CompareReport) {
     (report.verdict, report.exit) = decision;
     report.exit_code = report.exit.code();
     report.baseline = Some(compared.base.run_id.clone());
-    report.undecided_by_baseline =
-        report.reasons.is_empty() && compared.verdict == Verdict::Inconclusive;
     let against = &compared.base.run_id;
     let reasons = compared.reasons.iter();
-    report
-        .reasons
-        .extend(reasons.map(|reason| format!("against the baseline {against}: {reason}")));
+    report.reasons.extend(reasons.map(|reason| {
+        let text = format!("against the baseline {against}: {reason}");
+        Reason::new(ReasonId::Baseline, text)
+    }));
 }
 
 /// Says that the comparison with a baseline, which was to join the report, is not there: `file` of the run directory.
@@ -142,11 +141,11 @@ pub fn lost(report: &mut RunReport, baseline: &RunId, file: &str) {
         sshchurn_core::gate::join(report.verdict, report.exit, Verdict::Inconclusive);
     report.exit_code = report.exit.code();
     report.baseline = Some(baseline.clone());
-    report.undecided_by_baseline = report.reasons.is_empty();
-    report.reasons.push(format!(
+    let text = format!(
         "against the baseline {baseline}: {file} is not there, so that what was found is not known; \
          `sshchurn compare BASELINE RUNDIR` compares them again"
-    ));
+    );
+    report.reasons.push(Reason::new(ReasonId::Baseline, text));
 }
 
 fn compared(report: &RunReport) -> ComparedRun {

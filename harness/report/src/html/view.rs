@@ -167,11 +167,13 @@ fn started(rfc3339: &str) -> String {
 
 /// The sentence names the first reason of a run without conclusion, and failed thresholds are listed below.
 fn reasons(report: &RunReport) -> Vec<String> {
-    match report.verdict {
-        Verdict::Pass | Verdict::Measured => Vec::new(),
-        Verdict::Fail => report.reasons.clone(),
-        Verdict::Inconclusive => report.reasons.iter().skip(1).cloned().collect(),
-    }
+    let told = match report.verdict {
+        Verdict::Pass | Verdict::Measured => report.reasons.len(),
+        Verdict::Fail => 0,
+        Verdict::Inconclusive => 1,
+    };
+    let others = report.reasons.iter().skip(told);
+    others.map(|reason| reason.text.clone()).collect()
 }
 
 fn headlines(report: &RunReport) -> Vec<Headline> {

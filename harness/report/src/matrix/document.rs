@@ -209,7 +209,11 @@ impl MatrixRow {
             }),
             admission_missing: report.admission_missing.clone(),
             verdict: Some(report.verdict),
-            reasons: report.reasons.clone(),
+            reasons: report
+                .reasons
+                .iter()
+                .map(|reason| reason.text.clone())
+                .collect(),
             exit: Some(report.exit),
             exit_code: Some(report.exit_code),
             ..MatrixRow::empty(release, RowState::Ran)

@@ -103,7 +103,11 @@ impl SweepRecord {
             .filter(|gate| gate.outcome == GateOutcome::Fail);
         SweepRecord {
             verdict: Some(report.verdict),
-            reasons: report.reasons.clone(),
+            reasons: report
+                .reasons
+                .iter()
+                .map(|reason| reason.text.clone())
+                .collect(),
             failed_thresholds: failed.map(|gate| gate.expression.clone()).collect(),
             started_at: Some(report.started_at.clone()),
             server: Some(

@@ -7,7 +7,7 @@ use crate::RunReport;
 use crate::sample;
 use crate::schema::assert_conforms;
 use sshchurn_core::exit_code::ExitCode;
-use sshchurn_core::gate::{Aggregate, Selector, Verdict};
+use sshchurn_core::gate::{Aggregate, Reason, ReasonId, Selector, Verdict};
 use sshchurn_core::ids::StrategyName;
 use sshchurn_core::quantity::number;
 use sshchurn_core::sweep::{Axis, Job, Shard, grid, seed_of};
@@ -90,7 +90,8 @@ fn grid_sweep() -> SweepReport {
                 report.exit = ExitCode::Inconclusive;
                 report.exit_code = 3;
                 report.verdict = Verdict::Inconclusive;
-                report.reasons = vec!["the generator was saturated".to_owned()];
+                let text = "the generator was saturated";
+                report.reasons = vec![Reason::new(ReasonId::Invalid, text)];
             }
             (2, 2) => {
                 report.exit = ExitCode::GateFailed;

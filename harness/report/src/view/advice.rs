@@ -57,7 +57,7 @@ pub(crate) fn next_step(report: &RunReport) -> &'static str {
         ExitCode::Inconclusive if invalid(CheckId::RunComplete) => {
             "raise max_duration, or run fewer tasks or rounds."
         }
-        ExitCode::Inconclusive if report.undecided_by_baseline => {
+        ExitCode::Inconclusive if report.undecided_by_baseline() => {
             "see the comparison for what it could not say, and run it again with more rounds."
         }
         ExitCode::Inconclusive if invalid(CheckId::Admitted) => {

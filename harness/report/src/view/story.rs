@@ -114,7 +114,7 @@ pub(crate) fn sentence(report: &RunReport) -> String {
             Some(reason) => {
                 format!(
                     "Nothing can be concluded ({})",
-                    reason.trim_end_matches('.')
+                    reason.text.trim_end_matches('.')
                 )
             }
             None => "Nothing can be concluded".to_owned(),

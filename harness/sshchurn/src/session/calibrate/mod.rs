@@ -1,7 +1,7 @@
 //! Calibrating: a few short runs on a server that nobody limits, and from their ledgers the costs of the model.
 //!
 //! Owns which runs these are, what is read off them, and the file. The runs are runs like any other, with a ledger, laws and checks: what
-//! is wrong with them is wrong with the calibration. What cannot be read off is [`fit`]'s.
+//! is wrong with them is wrong with the calibration. What cannot be read off is `fit`'s.
 
 mod fit;
 
