@@ -473,7 +473,7 @@ impl From<ClientsArg> for ClientPlace {
     }
 }
 
-/// Find the MaxStartups, the number of tasks or the pace that meets a goal: calibrate the server for some seconds, then simulate.
+/// Find the MaxStartups, the number of tasks or the pace that meets a goal: calibrate the server for half a minute, then simulate.
 ///
 /// The workload is a scenario, the goals are thresholds or `--goal` [default: no task fails]. The answer comes first, then what
 /// speaks for it; it is computed and not measured, unless `--verify` runs it. Exit code 0: there is an answer; 1: no value meets

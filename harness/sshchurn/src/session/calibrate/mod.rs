@@ -8,7 +8,7 @@ mod fit;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 use sshchurn_core::analysis::latency::Stage;
@@ -74,6 +74,8 @@ struct Part {
     at_once: u32,
     rounds: u32,
     strategy: &'static str,
+    /// How long it takes beside the others: seconds on the machine where that was looked at.
+    seconds: f64,
 }
 
 impl CalibrationOrder {
@@ -97,6 +99,7 @@ impl CalibrationOrder {
                 at_once: 1,
                 rounds: 1,
                 strategy: TRUE_COMMAND,
+                seconds: 2.5,
             },
             Part {
                 name: "crowd",
@@ -104,6 +107,7 @@ impl CalibrationOrder {
                 at_once: crowd,
                 rounds: 1,
                 strategy: TRUE_COMMAND,
+                seconds: 3.0,
             },
             Part {
                 rounds: RUSHES,
@@ -119,6 +123,7 @@ impl CalibrationOrder {
                 at_once: crowd * SHARING,
                 rounds: 1,
                 strategy: "kind = \"multiplexed\"\ncommand = \"true\"\nsessions_per_connection = 10",
+                seconds: 2.0,
             },
             Part {
                 name: "processes",
@@ -126,13 +131,22 @@ impl CalibrationOrder {
                 at_once: crowd,
                 rounds: 1,
                 strategy: "kind = \"one-shot\"\ncommand = \"for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0; done\"",
+                seconds: 2.5,
             },
         ];
         let mut runs = Vec::new();
         let of = parts.len();
+        let all: f64 = parts.iter().map(|part| part.seconds).sum();
+        let (begun, mut done) = (Instant::now(), 0.0);
         for (number, part) in (1..).zip(parts) {
+            let took = begun.elapsed().as_secs_f64();
+            let left = match number {
+                1 => all,
+                _ => took / done * (all - done),
+            };
+            done += part.seconds;
             observer.notice(Notice::ServerBeingMade(format!(
-                "calibrating, {number} of {of}: {} tasks, {} at once{} ({})",
+                "calibrating, {number} of {of}: {} tasks, {} at once{} ({}), about {left:.0} s left",
                 part.tasks,
                 part.at_once,
                 match part.rounds {
@@ -273,6 +287,7 @@ fn rush() -> Part {
         at_once: RUSH,
         rounds: 1,
         strategy: TRUE_COMMAND,
+        seconds: 6.0,
     }
 }
 
@@ -281,6 +296,7 @@ fn rush_with_jobs() -> Part {
     Part {
         name: "rush-with-jobs",
         strategy: "kind = \"reused-session\"\ncleanup = \"always\"\npoll_interval = \"1s\"\n[job]\nduration = \"1s\"",
+        seconds: 20.0,
         ..rush()
     }
 }
@@ -293,6 +309,7 @@ fn scenario(part: Part) -> Scenario {
         at_once,
         rounds,
         strategy,
+        ..
     } = part;
     let text = format!(
         "name = \"{name}\"\ndescription = \"calibration\"\ntasks = {tasks}\nrounds = {rounds}\nmax_duration = \"5m\"\n\
