@@ -37,17 +37,14 @@ pub(crate) fn render(report: &RunReport) -> String {
             (key.as_str(), measured)
         });
         // A stand-in's numbers are never put into one curve with a server's, nor those of two releases.
-        let target = &report.target;
-        let [kind, release] = [
-            target.kind.as_str(),
-            target.release.as_deref().unwrap_or(""),
-        ];
-        let server = format!("{kind} {release}");
+        let kind = report.target.kind.as_str();
+        let server = match &report.target.release {
+            Some(release) => format!("{kind} {release}"),
+            None => kind.to_owned(),
+        };
         let name = format!(
-            "{} / {} / {}",
-            report.scenario.name,
-            strategy.strategy,
-            server.trim_end()
+            "{} / {} / {server}",
+            report.scenario.name, strategy.strategy
         );
         benchmarks.insert(name, measures.collect());
     }

@@ -5,10 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::sample::{bare, full, hostile, mismatched, plain, unbalanced_stand_in};
+use super::sample::{bare, full, full_with, hostile, mismatched, plain, unbalanced_stand_in};
 use super::*;
 use sshchurn_core::analysis::catalogue::{CATALOGUE, Unit};
 use sshchurn_core::analysis::latency::Stage;
+use sshchurn_core::analysis::summary::Holders;
 
 #[derive(Debug, Default)]
 struct Family {
@@ -199,19 +200,17 @@ fn every_exposition_follows_the_specification() {
 
 #[test]
 fn every_metric_of_the_catalogue_is_exported_where_it_has_data() {
-    let mut report = full();
     // What needs a scenario of its own.
-    let strategy = &mut report.strategies[0];
-    for name in [
-        "holders_admitted",
-        "tasks_banned",
-        "unbanned_spacing",
-        "first_banned_attempt",
-    ] {
-        let values = [("all".to_owned(), 1.0)].into();
-        strategy.overall.insert(name.to_owned(), values);
-    }
-    let times = &mut strategy.totals.total.times;
+    let mut report = full_with(|numbers| {
+        numbers.holders = Some(Holders {
+            admitted: 1,
+            ..Holders::default()
+        });
+        numbers.tasks_banned = Some(1);
+        numbers.unbanned_spacing_ns = Some(5_000_000_000);
+        numbers.total.first_banned_attempt = numbers.total.attempts_per_task;
+    });
+    let times = &mut report.strategies[0].totals.total.times;
     times.insert(Stage::Ban, times[&Stage::Tcp]);
     let families = read(&openmetrics::render(&report));
     for metric in CATALOGUE {

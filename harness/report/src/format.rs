@@ -39,191 +39,177 @@ pub struct Format<D: 'static> {
     pub about: &'static str,
     /// Its file in a run directory, where it has one.
     pub file: Option<&'static str>,
+    render: Render<D>,
+}
+
+/// What makes a form.
+#[derive(Debug)]
+enum Render<D: 'static> {
+    /// The same wherever it is shown.
+    Plain(fn(&D) -> String),
+    /// … or laid out for a screen.
+    Fitted(fn(&D, Screen) -> String),
+}
+
+impl<D> Format<D> {
+    const fn new(name: &'static str, about: &'static str, render: Render<D>) -> Self {
+        Format {
+            name,
+            about,
+            file: None,
+            render,
+        }
+    }
+
+    /// The same with a file in a run directory.
+    const fn filed(self, file: &'static str) -> Self {
+        Format {
+            file: Some(file),
+            ..self
+        }
+    }
+
     /// Makes it.
-    pub render: fn(&D, Screen) -> String,
+    #[must_use]
+    pub fn render(&self, document: &D, screen: Screen) -> String {
+        match self.render {
+            Render::Plain(render) => render(document),
+            Render::Fitted(render) => render(document, screen),
+        }
+    }
+}
+
+const fn form<D>(name: &'static str, about: &'static str, render: fn(&D) -> String) -> Format<D> {
+    Format::new(name, about, Render::Plain(render))
+}
+
+const fn fitted<D>(
+    name: &'static str,
+    about: &'static str,
+    render: fn(&D, Screen) -> String,
+) -> Format<D> {
+    Format::new(name, about, Render::Fitted(render))
 }
 
 /// The file that other commands read a run's report from.
 pub const REPORT_FILE: &str = "report.json";
 
-const fn form<D>(
-    name: &'static str,
-    about: &'static str,
-    render: fn(&D, Screen) -> String,
-) -> Format<D> {
-    Format {
-        name,
-        about,
-        file: None,
-        render,
-    }
-}
-
-const fn filed<D>(
-    name: &'static str,
-    file: &'static str,
-    about: &'static str,
-    render: fn(&D, Screen) -> String,
-) -> Format<D> {
-    Format {
-        name,
-        about,
-        file: Some(file),
-        render,
-    }
-}
-
 /// Of a run.
 pub static RUN: &[Format<RunReport>] = &[
-    form("text", "The side-by-side table", |report, screen| {
+    fitted("text", "The side-by-side table", |report, screen| {
         terminal::render_with(report, screen.colour, screen.columns)
     }),
-    filed(
-        "json",
-        REPORT_FILE,
-        "The document: `report.json`",
-        |report, _| json::render(report),
-    ),
-    filed(
+    form("json", "The document: `report.json`", json::render).filed(REPORT_FILE),
+    form(
         "html",
-        "report.html",
         "One self-contained page: `report.html`",
-        |report, _| html::render(report),
-    ),
-    filed(
+        html::render,
+    )
+    .filed("report.html"),
+    form(
         "md",
-        "report.md",
         "For a pull-request comment or a step summary: `report.md`",
-        |report, _| markdown::render(report),
-    ),
-    filed(
-        "junit",
-        "junit.xml",
-        "For a CI system: `junit.xml`",
-        |report, _| junit::render(report),
-    ),
-    filed(
+        markdown::render,
+    )
+    .filed("report.md"),
+    form("junit", "For a CI system: `junit.xml`", junit::render).filed("junit.xml"),
+    form(
         "openmetrics",
-        "metrics.txt",
         "For Prometheus: `metrics.txt`",
-        |report, _| openmetrics::render(report),
-    ),
-    filed(
+        openmetrics::render,
+    )
+    .filed("metrics.txt"),
+    form(
         "bencher",
-        "bencher.json",
         "Bencher Metric Format, for tracking numbers over time: `bencher.json`",
-        |report, _| bencher::render(report),
-    ),
+        bencher::render,
+    )
+    .filed("bencher.json"),
 ];
 
 /// Of a comparison.
 pub static COMPARISON: &[Format<CompareReport>] = &[
-    form("text", "The side-by-side table", |compared, screen| {
+    fitted("text", "The side-by-side table", |compared, screen| {
         comparison::terminal::render_with(compared, screen.colour)
     }),
-    form("json", "The document", |compared, _| {
-        json::render_comparison(compared)
-    }),
+    form("json", "The document", json::render_comparison),
     form(
         "md",
         "Markdown, for a pull request or a step summary",
-        |compared, _| comparison::markdown::render(compared),
+        comparison::markdown::render,
     ),
 ];
 
 /// Of a model held against its client.
 pub static FIDELITY: &[Format<FidelityReport>] = &[
-    form("text", "The side-by-side table", |held, _| {
-        fidelity::text(held)
-    }),
-    form("json", "The document", |held, _| fidelity::json(held)),
+    form("text", "The side-by-side table", fidelity::text),
+    form("json", "The document", fidelity::json),
     form(
         "md",
         "Markdown, for a pull request or a step summary",
-        |held, _| fidelity::markdown(held),
+        fidelity::markdown,
     ),
 ];
 
 /// Of several releases.
 pub static MATRIX: &[Format<MatrixReport>] = &[
-    form("text", "One table", |report, _| matrix::text(report)),
-    form("json", "The document: `matrix.json`", |report, _| {
-        matrix::json(report)
-    }),
-    form("md", "The table as Markdown", |report, _| {
-        matrix::markdown(report)
-    }),
+    form("text", "One table", matrix::text),
+    form("json", "The document: `matrix.json`", matrix::json),
+    form("md", "The table as Markdown", matrix::markdown),
 ];
 
 /// Of a sweep.
 pub static SWEEP: &[Format<SweepReport>] = &[
-    form("text", "Tables", |report, _| sweep::text(report)),
-    filed(
-        "json",
-        "sweep.json",
-        "The document: `sweep.json`",
-        |report, _| sweep::json(report),
-    ),
-    filed(
+    form("text", "Tables", sweep::text),
+    form("json", "The document: `sweep.json`", sweep::json).filed("sweep.json"),
+    form(
         "csv",
-        "sweep.csv",
         "A row for each point, repeat, strategy and metric: `sweep.csv`",
-        |report, _| sweep::csv(report),
-    ),
-    filed(
+        sweep::csv,
+    )
+    .filed("sweep.csv"),
+    form(
         "html",
-        "sweep.html",
         "One self-contained page with heat maps and curves: `sweep.html`",
-        |report, _| sweep::html(report),
-    ),
+        sweep::html,
+    )
+    .filed("sweep.html"),
 ];
 
 /// Of a plan.
 pub static PLAN: &[Format<PlanReport>] = &[
-    form("text", "The answer, and what speaks for it", |report, _| {
-        plan::render(report)
-    }),
-    form("json", "The document", |report, _| plan::json(report)),
+    form("text", "The answer, and what speaks for it", plan::render),
+    form("json", "The document", plan::json),
 ];
 
 /// Of a probe.
 pub static PROBE: &[Format<ProbeReport>] = &[
-    form("text", "The answer and its evidence", |report, _| {
-        probe::text(report)
-    }),
-    form("json", "The document", |report, _| probe::json(report)),
+    form("text", "The answer and its evidence", probe::text),
+    form("json", "The document", probe::json),
 ];
 
 /// Of a log.
 pub static DIAGNOSIS: &[Format<DiagnoseReport>] = &[
-    form("text", "The answer and its tables", |report, _| {
-        diagnose::text(report)
-    }),
-    form("json", "The document", |report, _| diagnose::json(report)),
+    form("text", "The answer and its tables", diagnose::text),
+    form("json", "The document", diagnose::json),
     form(
         "md",
         "Markdown, for an issue or a step summary",
-        |report, _| diagnose::markdown(report),
+        diagnose::markdown,
     ),
-    form("html", "One self-contained page", |report, _| {
-        diagnose::html(report)
-    }),
+    form("html", "One self-contained page", diagnose::html),
 ];
 
 /// Of what a started server makes of its MaxStartups.
 pub static CONFIG_CHECK: &[Format<ConfigCheck>] = &[
-    form("text", "The three values and the curve", |check, _| {
-        config_check::text(check)
-    }),
-    form("json", "The document", |check, _| config_check::json(check)),
+    form("text", "The three values and the curve", config_check::text),
+    form("json", "The document", config_check::json),
 ];
 
 /// Of what a file says, and how servers behave with it: by the names of [`CONFIG_CHECK`].
 pub static CONFIG_FILE: &[Format<ConfigFileCheck>] = &[
-    form("text", "The answer and its evidence", |check, _| {
-        config_file::text(check)
-    }),
-    form("json", "The document", |check, _| config_file::json(check)),
+    form("text", "The answer and its evidence", config_file::text),
+    form("json", "The document", config_file::json),
 ];
 
 /// The form of that name.

@@ -5,6 +5,7 @@
 
 use super::{Findings, RunReport, build};
 use sshchurn_core::analysis::ledger_builder::{LedgerBuilder, OLD, manifest, small_run};
+use sshchurn_core::analysis::summary::{Numbers, RunSummary};
 use sshchurn_core::analysis::{laws, validity};
 use sshchurn_core::gate::{Reason, ReasonId, Threshold, decide, judge};
 use sshchurn_core::ids::RoundId;
@@ -21,18 +22,21 @@ pub(super) fn report_of(
     ledger: &LedgerBuilder,
     thresholds: &[&str],
 ) -> RunReport {
-    let run = ledger.summary();
+    report_of_run(manifest, &ledger.summary(), thresholds)
+}
+
+fn report_of_run(manifest: &Manifest, run: &RunSummary, thresholds: &[&str]) -> RunReport {
     let thresholds: Vec<Threshold> = thresholds
         .iter()
         .map(|text| Threshold::parse(text, &manifest.scenario.strategy_names()).expect("valid"))
         .collect();
-    let laws = laws::check(&run);
-    let validity = validity::check(&run);
-    let gates = judge(&thresholds, &run);
-    let decision = decide(&run, &laws, &validity, &gates);
+    let laws = laws::check(run);
+    let validity = validity::check(run);
+    let gates = judge(&thresholds, run);
+    let decision = decide(run, &laws, &validity, &gates);
     build(
         manifest,
-        &run,
+        run,
         Findings {
             laws,
             validity,
@@ -61,6 +65,13 @@ pub(super) fn plain() -> RunReport {
 /// The same run with everything that a server's machine can show; it passes.
 pub(super) fn full() -> RunReport {
     of_full(&witnessed(small_run(manifest())))
+}
+
+/// The same with other numbers of its first strategy.
+pub(super) fn full_with(change: impl FnOnce(&mut Numbers)) -> RunReport {
+    let mut run = witnessed(small_run(manifest())).summary();
+    change(&mut run.strategies[0].numbers);
+    report_of_run(&manifest(), &run, &[])
 }
 
 /// The same with two drops, by other causes, that no client saw.

@@ -10,7 +10,7 @@ use sshchurn_core::release_changes::substitution;
 /// The report in every form, each with its name.
 fn forms(report: &RunReport) -> impl Iterator<Item = (&'static str, String)> {
     let forms = format::RUN.iter();
-    forms.map(move |form| (form.name, (form.render)(report, format::Screen::FILE)))
+    forms.map(move |form| (form.name, form.render(report, format::Screen::FILE)))
 }
 
 fn samples() -> [(&'static str, RunReport); 6] {
@@ -358,9 +358,8 @@ fn the_comment_fits_and_shows_the_verdict_first() {
 #[test]
 fn bencher_has_the_median_and_the_range_of_each_metric_and_says_of_which_server() {
     let report = plain();
-    let text = (format::named(format::RUN, "bencher")
-        .expect("a form")
-        .render)(&report, format::Screen::FILE);
+    let form = format::named(format::RUN, "bencher").expect("a form");
+    let text = form.render(&report, format::Screen::FILE);
     let document: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     let benchmarks = document.as_object().expect("an object");
     assert_eq!(benchmarks.len(), report.strategies.len());

@@ -105,9 +105,9 @@ impl fmt::Display for GateMetric {
 
 /// What is wrong with a word.
 pub(super) struct Fault {
-    pub(super) position: usize,
-    pub(super) length: usize,
-    pub(super) problem: ThresholdProblem,
+    position: usize,
+    length: usize,
+    problem: ThresholdProblem,
 }
 
 impl Fault {

@@ -114,8 +114,7 @@ impl RushFit {
 }
 
 /// How far a ratio is from one.
-#[must_use]
-pub fn off(ratio: f64) -> f64 {
+fn off(ratio: f64) -> f64 {
     ratio.max(1e-3).ln().abs()
 }
 

@@ -2,10 +2,8 @@
 //!
 //! Owns these rules, once for a file as it is read and for a scenario that the command line has changed.
 
-use super::config::{
-    ArrivalShape, HoldUntil, Life, MOST_SOURCES, Scenario, StrategyConfig, StrategyKind,
-};
-use super::problem::{Problem, ScenarioErrors};
+use super::config::{ArrivalShape, HoldUntil, Life, MOST_SOURCES, Scenario, StrategyKind};
+use super::problem::ScenarioErrors;
 
 /// Two keys that do not go together.
 pub(super) struct Conflict {
@@ -21,19 +19,14 @@ impl Scenario {
     /// # Errors
     /// Every conflict between its keys.
     pub fn consistent(&self, origin: &str) -> Result<(), ScenarioErrors> {
-        let problems: Vec<Problem> = conflicts(self)
-            .into_iter()
-            .map(|conflict| Problem {
-                message: format!("{}: {}", conflict.key, conflict.message),
-                help: Some(conflict.help),
-                span: 0..0,
-                other: None,
-            })
-            .collect();
-        match problems.is_empty() {
-            true => Ok(()),
-            false => Err(ScenarioErrors::new(origin, "", problems)),
+        let found = conflicts(self);
+        if found.is_empty() {
+            return Ok(());
         }
+        let problems = found
+            .into_iter()
+            .map(|Conflict { key, message, help }| (format!("{key}: {message}"), Some(help)));
+        Err(ScenarioErrors::without_text(origin, problems))
     }
 }
 
@@ -52,7 +45,8 @@ pub(super) fn conflicts(scenario: &Scenario) -> Vec<Conflict> {
         });
     }
     in_flight(scenario, &mut found);
-    if scenario.tasks > 1 && of(scenario, |it| it.kind == StrategyKind::Staircase).is_some() {
+    let mut strategies = scenario.strategies.iter();
+    if scenario.tasks > 1 && strategies.any(|it| it.kind == StrategyKind::Staircase) {
         found.push(Conflict {
             key: "tasks",
             message: "a `staircase` must be alone to know how many slots are in use".to_owned(),
@@ -64,19 +58,14 @@ pub(super) fn conflicts(scenario: &Scenario) -> Vec<Conflict> {
     found
 }
 
-/// The first strategy that is like that.
-fn of(scenario: &Scenario, is: impl Fn(&&StrategyConfig) -> bool) -> Option<&StrategyConfig> {
-    scenario.strategies.iter().find(is)
-}
-
 /// Tasks that wait for each other must all be let begin.
 fn in_flight(scenario: &Scenario, found: &mut Vec<Conflict>) {
     let tasks = scenario.tasks;
     let Some(limit) = scenario.arrival.max_in_flight else {
         return;
     };
-    let holds = of(scenario, |it| matches!(it.kind.life(), Life::Hold(_)));
-    if limit < tasks && holds.is_some() {
+    let mut strategies = scenario.strategies.iter();
+    if limit < tasks && strategies.any(|it| matches!(it.kind.life(), Life::Hold(_))) {
         found.push(Conflict {
             key: "arrival",
             message: format!(

@@ -69,7 +69,10 @@ impl Scenario {
     pub fn load(path: &Path) -> Result<Scenario, ScenarioErrors> {
         let origin = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|error| {
-            ScenarioErrors::without_text(&origin, format!("cannot read {origin}: {error}"), None)
+            ScenarioErrors::without_text(
+                &origin,
+                [(format!("cannot read {origin}: {error}"), None)],
+            )
         })?;
         let mut scenario = Scenario::parse(&origin, &text)?;
         let absolute = std::path::absolute(path).ok();
@@ -143,6 +146,7 @@ fn read(root: Table<'_, '_>) -> Option<Scenario> {
     };
     let gate = thresholds(&root, "gate");
     let expectations = thresholds(&root, "expectation");
+    // What is missing ends this, and not the reading: keys that are unknown are told all the same.
     let scenario = || {
         Some(Scenario {
             name: name?,

@@ -51,8 +51,10 @@ impl Library {
         };
         Err(ScenarioErrors::without_text(
             argument,
-            format!("`{argument}` is neither a file nor a shipped scenario"),
-            Some(help),
+            [(
+                format!("`{argument}` is neither a file nor a shipped scenario"),
+                Some(help),
+            )],
         ))
     }
 }

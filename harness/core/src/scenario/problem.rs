@@ -36,18 +36,19 @@ impl ScenarioErrors {
         }
     }
 
-    /// A problem that has no place in a text: no such file, no such shipped scenario.
-    pub(super) fn without_text(origin: &str, message: String, help: Option<String>) -> Self {
-        ScenarioErrors::new(
-            origin,
-            "",
-            vec![Problem {
-                message,
-                help,
-                span: 0..0,
-                other: None,
-            }],
-        )
+    /// Problems that have no place in a text, each with the fix: no such file, no such shipped scenario, keys that the command line
+    /// has changed.
+    pub(super) fn without_text(
+        origin: &str,
+        problems: impl IntoIterator<Item = (String, Option<String>)>,
+    ) -> Self {
+        let problems = problems.into_iter().map(|(message, help)| Problem {
+            message,
+            help,
+            span: 0..0,
+            other: None,
+        });
+        ScenarioErrors::new(origin, "", problems.collect())
     }
 
     /// The problems in the order of the text.

@@ -41,15 +41,13 @@ impl DropCounts {
     /// All refusals.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.max_startups_draw
-            + self.max_startups_full
-            + self.per_source_max_startups
-            + self.max_startups_or_per_source
-            + self.penalties.values().sum::<u64>()
+        let by_rule = self.by_rule().map(|(_, count)| count);
+        by_rule.iter().chain(self.penalties.values()).sum()
     }
 
     /// Those by each rule but penalties, with the word for it.
-    pub fn by_rule(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+    #[must_use]
+    pub fn by_rule(&self) -> [(&'static str, u64); 4] {
         [
             ("max_startups_draw", self.max_startups_draw),
             ("max_startups_full", self.max_startups_full),
@@ -59,7 +57,6 @@ impl DropCounts {
             ),
             ("per_source_max_startups", self.per_source_max_startups),
         ]
-        .into_iter()
     }
 
     /// Those of one cause.

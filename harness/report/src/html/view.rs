@@ -8,7 +8,7 @@ use super::parts::{self, Part};
 use crate::document::RunReport;
 use crate::plot::{self, DataTable, Figure};
 use crate::view::story;
-use crate::view::words::{counted, gate_value, time};
+use crate::view::words::{counted, gate_value, reason_texts, time};
 use crate::view::{advice, table};
 use sshchurn_core::analysis::laws::{Law, LawStatus};
 use sshchurn_core::analysis::validity::CheckStatus;
@@ -167,13 +167,11 @@ fn started(rfc3339: &str) -> String {
 
 /// The sentence names the first reason of a run without conclusion, and failed thresholds are listed below.
 fn reasons(report: &RunReport) -> Vec<String> {
-    let told = match report.verdict {
-        Verdict::Pass | Verdict::Measured => report.reasons.len(),
-        Verdict::Fail => 0,
-        Verdict::Inconclusive => 1,
-    };
-    let others = report.reasons.iter().skip(told);
-    others.map(|reason| reason.text.clone()).collect()
+    match report.verdict {
+        Verdict::Pass | Verdict::Measured => Vec::new(),
+        Verdict::Fail => reason_texts(&report.reasons),
+        Verdict::Inconclusive => reason_texts(report.reasons.get(1..).unwrap_or_default()),
+    }
 }
 
 fn headlines(report: &RunReport) -> Vec<Headline> {

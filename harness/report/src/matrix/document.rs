@@ -209,11 +209,7 @@ impl MatrixRow {
             }),
             admission_missing: report.admission_missing.clone(),
             verdict: Some(report.verdict),
-            reasons: report
-                .reasons
-                .iter()
-                .map(|reason| reason.text.clone())
-                .collect(),
+            reasons: crate::view::words::reason_texts(&report.reasons),
             exit: Some(report.exit),
             exit_code: Some(report.exit_code),
             ..MatrixRow::empty(release, RowState::Ran)

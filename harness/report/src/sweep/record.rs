@@ -103,11 +103,7 @@ impl SweepRecord {
             .filter(|gate| gate.outcome == GateOutcome::Fail);
         SweepRecord {
             verdict: Some(report.verdict),
-            reasons: report
-                .reasons
-                .iter()
-                .map(|reason| reason.text.clone())
-                .collect(),
+            reasons: crate::view::words::reason_texts(&report.reasons),
             failed_thresholds: failed.map(|gate| gate.expression.clone()).collect(),
             started_at: Some(report.started_at.clone()),
             server: Some(

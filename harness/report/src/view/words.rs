@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use sshchurn_core::analysis::latency::Stage;
-use sshchurn_core::gate::GateResult;
+use sshchurn_core::gate::{GateResult, Reason};
 use sshchurn_core::quantity;
 
 /// The stages shown, and their names for a person.
@@ -61,6 +61,11 @@ pub(crate) fn time(ns: u64) -> String {
         _ if ns >= 1e6 => format!("{:.1} ms", ns / 1e6),
         _ => format!("{:.0} µs", ns / 1e3),
     }
+}
+
+/// What people read of reasons.
+pub(crate) fn reason_texts(reasons: &[Reason]) -> Vec<String> {
+    reasons.iter().map(|reason| reason.text.clone()).collect()
 }
 
 /// The name of a value in the document, as words.

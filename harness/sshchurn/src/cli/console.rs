@@ -77,7 +77,7 @@ impl Console {
             Some(_) => Screen::FILE,
             None => self.screen(),
         };
-        let text = (format.render)(document, screen);
+        let text = format.render(document, screen);
         match format.name {
             "text" => self.put_prose(&text, out),
             _ => self.put(&text, out),

@@ -170,7 +170,7 @@ pub(super) async fn readers(
         return programs(server, releases).await;
     }
     match SshdProgram::automatic(&RECIPE).await {
-        Ok(SshdProgram::Docker(_)) => programs(server, releases).await,
+        Ok(SshdProgram::Docker(_)) => programs(ServerChoice::Docker, releases).await,
         Ok(SshdProgram::Local) => programs(ServerChoice::Local, releases).await,
         Err(nobody) => {
             let releases = match releases {

@@ -147,7 +147,7 @@ impl RunDirectory {
     /// Writes everything that is rendered from a report. One file that cannot be written keeps no other from it.
     pub(super) fn write_report(&self, report: &RunReport, latencies: &str) -> Vec<WriteError> {
         let forms = format::RUN.iter().filter_map(|form| {
-            let text = (form.render)(report, Screen::FILE);
+            let text = form.render(report, Screen::FILE);
             write_file(&self.0.join(form.file?), text.as_bytes()).err()
         });
         let latencies = self.write(RunFile::Latencies, latencies).err();

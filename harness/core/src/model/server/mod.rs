@@ -429,12 +429,10 @@ impl SimulatedServer {
             Due::Computed(at) => self.of(at, Self::computed),
             Due::Told(at, word) => self.of(at, |server, index| server.told(index, word)),
             Due::CommandArrives(question, life) => self.command_arrives(question, life),
-            Due::Ran(question) => self.ran(question),
+            Due::Ran(question) => self.answer_if_asked(question, Answer::Ran),
             Due::Deadline(at) => self.of(at, Self::deadline),
             Due::CommandDeadline(question, life) => {
-                if self.question_lives[question as usize] == life {
-                    self.answer(Question(question), Answer::TimedOut, Stamps::default());
-                }
+                self.answer_if_asked([question, life], Answer::TimedOut);
             }
             Due::Grace(at) => self.of(at, Self::grace),
         }
@@ -446,7 +444,7 @@ impl SimulatedServer {
             Work::Of(_, at) => self.of(at, Self::computed),
             Work::Session(_, at) => self.of(at, Self::session_made),
             Work::Command(_, question, connection) => self.command_done(question, connection),
-            Work::Output(_, question) => self.ran(question),
+            Work::Output(_, question) => self.answer_if_asked(question, Answer::Ran),
             Work::Alone(_) => {}
         }
     }
@@ -462,6 +460,13 @@ impl SimulatedServer {
         At {
             index,
             life: self.connections[index as usize].life,
+        }
+    }
+
+    /// Answers a command, unless it was answered or given up meanwhile.
+    fn answer_if_asked(&mut self, [question, life]: [u32; 2], answer: Answer) {
+        if self.question_lives[question as usize] == life {
+            self.answer(Question(question), answer, Stamps::default());
         }
     }
 

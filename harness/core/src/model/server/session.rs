@@ -72,7 +72,7 @@ impl SimulatedServer {
         let asker = self.questions[question as usize].asker;
         let question = [question, life];
         match (self.costs.clients, self.costs.client_exec_cpu_ns) {
-            (_, 0) => self.ran(question),
+            (_, 0) => self.answer_if_asked(question, Answer::Ran),
             (ClientPlace::Here, work) => {
                 let output = Work::Output(asker, question);
                 self.cores.add(Worker::Client, work as f64, output);
@@ -80,13 +80,6 @@ impl SimulatedServer {
             (ClientPlace::Elsewhere, work) => {
                 self.due.put(self.now + work, (asker, Due::Ran(question)));
             }
-        }
-    }
-
-    /// The client has what its command has put out.
-    pub(super) fn ran(&mut self, [question, life]: [u32; 2]) {
-        if self.question_lives[question as usize] == life {
-            self.answer(Question(question), Answer::Ran, Stamps::default());
         }
     }
 }

@@ -10,7 +10,7 @@ use sshchurn_core::model::server::{Costs, Shares};
 
 use super::super::error::SessionError;
 use super::super::simulate::{DEFAULT_RELEASE, Simulation, summary};
-use super::{Part, means, rush, rush_with_jobs, rushes, scenario, slot_time};
+use super::{Part, crowd_of, means, rush, rush_with_jobs, rushes, scenario, slot_time};
 
 /// What the clients together may weigh against one process of the server's. On one machine they are one group to the scheduler; beside a
 /// container they have as much as all of it.
@@ -161,13 +161,8 @@ fn fit_of(
     costs.listener_spread = between(&shares);
     costs.shares = shares;
     let rushes_with_jobs = rushes.split_off(readings.rushes.len().min(rushes.len()));
-    let crowd = Part {
-        name: "crowd",
-        tasks: u32::try_from(readings.logins).unwrap_or(u32::MAX).max(1),
-        at_once: readings.crowd,
-        ..rush()
-    };
-    let run = again(crowd, costs)?;
+    let logins = u32::try_from(readings.logins).unwrap_or(u32::MAX).max(1);
+    let run = again(crowd_of(logins, readings.crowd), costs)?;
     let strategy = run.strategies.first();
     let crowded = strategy.and_then(|strategy| {
         let total = &strategy.numbers.total;

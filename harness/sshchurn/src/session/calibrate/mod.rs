@@ -97,18 +97,10 @@ impl CalibrationOrder {
                 name: "alone",
                 tasks: ALONE,
                 at_once: 1,
-                rounds: 1,
-                strategy: TRUE_COMMAND,
                 seconds: 2.5,
+                ..rush()
             },
-            Part {
-                name: "crowd",
-                tasks: logins,
-                at_once: crowd,
-                rounds: 1,
-                strategy: TRUE_COMMAND,
-                seconds: 3.0,
-            },
+            crowd_of(logins, crowd),
             Part {
                 rounds: RUSHES,
                 ..rush()
@@ -121,17 +113,17 @@ impl CalibrationOrder {
                 name: "commands",
                 tasks: 2 * logins,
                 at_once: crowd * SHARING,
-                rounds: 1,
                 strategy: "kind = \"multiplexed\"\ncommand = \"true\"\nsessions_per_connection = 10",
                 seconds: 2.0,
+                ..rush()
             },
             Part {
                 name: "processes",
                 tasks: logins / 2,
                 at_once: crowd,
-                rounds: 1,
                 strategy: "kind = \"one-shot\"\ncommand = \"for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0; done\"",
                 seconds: 2.5,
+                ..rush()
             },
         ];
         let mut runs = Vec::new();
@@ -174,16 +166,8 @@ impl CalibrationOrder {
             }
             runs.push(run);
         }
-        let [alone, crowded, rushed, with_jobs, commands, processes] = &runs[..] else {
-            return Ok(Calibrated::Stopped);
-        };
-        let Some(readings) = self.readings(crowd, alone, crowded, commands, processes) else {
+        let Some(readings) = self.readings(crowd, &runs) else {
             return Ok(Calibrated::Not(Unusable::Unseen));
-        };
-        let readings = Readings {
-            rushes: rushes(rushed),
-            rushes_with_jobs: rushes(with_jobs),
-            ..readings
         };
         tracing::info!(?readings, "calibrated");
         if let Err(unusable) = undisturbed(&readings) {
@@ -193,7 +177,8 @@ impl CalibrationOrder {
         let (costs, fit) = tokio::task::spawn_blocking(move || fit::fitted(&fitting))
             .await
             .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
-        let target = alone.manifest.as_ref().map(|manifest| &manifest.target);
+        let manifest = runs.first().and_then(|run| run.manifest.as_ref());
+        let target = manifest.map(|manifest| &manifest.target);
         Ok(Calibrated::Usable(Box::new(Calibration {
             schema_version: CALIBRATION_VERSION,
             taken_at_unix_s: now(),
@@ -208,14 +193,11 @@ impl CalibrationOrder {
         })))
     }
 
-    fn readings(
-        &self,
-        crowd: u32,
-        alone: &RunSummary,
-        crowded: &RunSummary,
-        commands: &RunSummary,
-        processes: &RunSummary,
-    ) -> Option<Readings> {
+    /// What is read off the runs, which are those of the parts in their order.
+    fn readings(&self, crowd: u32, runs: &[RunSummary]) -> Option<Readings> {
+        let [alone, crowded, rushed, with_jobs, commands, processes] = runs else {
+            return None;
+        };
         let of = |run: &RunSummary| {
             let strategy = run.strategies.first()?;
             let round = strategy.rounds.first()?;
@@ -252,8 +234,8 @@ impl CalibrationOrder {
             crowd,
             crowded: means(&many)?,
             rush: RUSH,
-            rushes: Vec::new(),
-            rushes_with_jobs: Vec::new(),
+            rushes: rushes(rushed),
+            rushes_with_jobs: rushes(with_jobs),
             logins_per_s: many.rate.mean()?,
             logins,
             server_cpu_ns: per_login,
@@ -277,6 +259,17 @@ impl CalibrationOrder {
 fn client_cpu(run: &RunSummary) -> Option<f64> {
     let cpus = run.manifest.as_ref()?.environment.cpus;
     Some(run.generator.cpu_share_mean? * f64::from(cpus) * run.ended.0 as f64)
+}
+
+/// So many logins at a time, each followed by another.
+fn crowd_of(logins: u32, at_once: u32) -> Part {
+    Part {
+        name: "crowd",
+        tasks: logins,
+        at_once,
+        seconds: 3.0,
+        ..rush()
+    }
 }
 
 /// Many logins at once.

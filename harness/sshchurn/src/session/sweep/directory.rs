@@ -190,7 +190,7 @@ impl SweepDirectory {
         std::fs::create_dir_all(path).map_err(|source| SessionError::io("create", path, source))?;
         for form in format::SWEEP {
             if let Some(file) = form.file {
-                let text = (form.render)(report, Screen::FILE);
+                let text = form.render(report, Screen::FILE);
                 write_file(&path.join(file), text.as_bytes())?;
             }
         }
