@@ -242,7 +242,7 @@ fn basis(out: &mut String, report: &PlanReport) {
             let of_rushes = |ratio: fn(&RushFit) -> Option<f64>| {
                 let ratios: Vec<f64> = all.iter().copied().filter_map(ratio).collect();
                 match ratios.len() {
-                    0 => "an unknown number of".to_owned(),
+                    0 => "not known".to_owned(),
                     count => off(ratios.iter().sum::<f64>() / count as f64),
                 }
             };
@@ -262,13 +262,15 @@ fn basis(out: &mut String, report: &PlanReport) {
             );
             let _ = writeln!(
                 out,
-                "The model gives that crowd again with {} logins a second, {} in the key exchange, {} in the login{}; {} rushes of {}, of \
-                 logins and of jobs, take {} in the key exchange and {} in the login, and have {} slots in use at most.",
+                "The model beside what was measured. That crowd: logins a second {}, key exchange {}, login {}{}. {} rushes of {}, of logins \
+                 and of jobs: key exchange {}, login {}, most slots in use {}.",
                 off(fit.logins),
                 off(fit.kex),
                 off(fit.auth),
-                fit.slot
-                    .map_or_else(String::new, |slot| format!(", {} in the slot", off(slot))),
+                fit.slot.map_or_else(String::new, |slot| format!(
+                    ", time in the slot {}",
+                    off(slot)
+                )),
                 all.len(),
                 readings.rush,
                 of_rushes(|rush| Some(rush.kex)),
