@@ -1,26 +1,29 @@
 //! What a simulated task costs: the size of its future, wakes and events a second, and how time and memory grow from a thousand tasks
 //! to a million, as a burst and paced over hours with real polling.
 //!
-//! The growth is printed before criterion begins. `SSHCHURN_GROWTH=1000,10000` asks for other sizes.
+//! The growth is printed before criterion begins. `SSHCHURN_GROWTH=1000,10000` asks for other sizes, and for nothing else;
+//! `SSHCHURN_GROWTH_OF="reused-session paced"` for one of the four.
 
 #![allow(clippy::print_stdout)]
 
 use std::future::poll_fn;
 use std::hint::black_box;
-use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Instant, SystemTime};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::{Stream, StreamExt};
 use sshchurn::session::simulate::{Simulation, summary};
 use sshchurn_core::model::server::{Costs, ServerSettings};
 use sshchurn_core::scenario::Scenario;
 use sshchurn_engine::clock::RunClock;
 use sshchurn_engine::collector::Collector;
-use sshchurn_engine::simulation::{SimulatedServers, VirtualTime, run};
+use sshchurn_engine::simulation::{InPlace, SimulatedServers, VirtualTime, run};
 use sshchurn_engine::{Engine, Spawner, StopController, plan_rounds};
+
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const GROWTH: [u32; 4] = [1_000, 10_000, 100_000, 1_000_000];
 /// Logins a second that the assumed server can take, by far: pacing stays below it.
@@ -37,7 +40,7 @@ fn scenario(strategy: &str, tasks: u32, paced: bool) -> Scenario {
     };
     let text = format!(
         "name = \"growth\"\ndescription = \"growth\"\ntasks = {tasks}\nrounds = 1\nmax_duration = \"24h\"\n[arrival]\n{arrival}\n\
-         [job]\nduration = \"30s\"\n[sshd]\nmax_startups = \"100:30:200\"\n[[strategy]]\nkind = \"{strategy}\"\n\
+         [job]\nduration = \"4s\"\n[sshd]\nmax_startups = \"100:30:200\"\n[[strategy]]\nkind = \"{strategy}\"\n\
          poll_interval = \"5s\"\n"
     );
     Scenario::parse("growth", &text).expect("a scenario")
@@ -77,17 +80,21 @@ struct Counting {
 }
 
 impl Spawner for Counting {
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> BoxFuture<'static, ()> {
-        self.size.store(size_of_val(&task), Relaxed);
-        async move {
-            let mut task = pin!(task);
-            poll_fn(|context| {
+    const AHEAD: bool = false;
+
+    async fn run_all<T>(&self, tasks: impl Stream<Item = T>, abort: impl Future<Output = ()>)
+    where
+        T: Future<Output = ()> + Send + 'static,
+    {
+        self.size.store(size_of::<T>(), Relaxed);
+        let counted = tasks.map(|task| {
+            let mut task = Box::pin(task);
+            poll_fn(move |context| {
                 POLLS.fetch_add(1, Relaxed);
                 task.as_mut().poll(context)
             })
-            .await;
-        }
-        .boxed()
+        });
+        InPlace.run_all(counted, abort).await;
     }
 }
 
@@ -137,8 +144,13 @@ fn growth() {
         &asked
     };
     println!("strategy        arrival      tasks      s   µs/task   events/task   memory so far");
+    let only = std::env::var("SSHCHURN_GROWTH_OF").ok();
     for strategy in ["reused-session", "per-command"] {
-        for paced in [false, true] {
+        for (arrival, paced) in [("burst", false), ("paced", true)] {
+            let this = format!("{strategy} {arrival}");
+            if only.as_ref().is_some_and(|only| *only != this) {
+                continue;
+            }
             for tasks in sizes {
                 let scenario = scenario(strategy, *tasks, paced);
                 let begun = Instant::now();
@@ -147,8 +159,7 @@ fn growth() {
                 let done = run.strategies[0].numbers.tasks.tasks_scheduled;
                 assert_eq!(done, u64::from(*tasks));
                 println!(
-                    "{strategy:<15} {:<7} {tasks:>10} {took:>6.2} {:>9.1} {:>13.1} {:>9} MiB",
-                    if paced { "paced" } else { "burst" },
+                    "{strategy:<15} {arrival:<7} {tasks:>10} {took:>6.2} {:>9.1} {:>13.1} {:>9} MiB",
                     took * 1e6 / f64::from(*tasks),
                     books[0].events as f64 / f64::from(*tasks),
                     peak_mib(),
@@ -160,6 +171,9 @@ fn growth() {
 
 fn simulated(criterion: &mut Criterion) {
     growth();
+    if std::env::var_os("SSHCHURN_GROWTH").is_some() {
+        return;
+    }
     let mut group = criterion.benchmark_group("simulated");
     group.sample_size(10);
     for strategy in ["reused-session", "per-command"] {

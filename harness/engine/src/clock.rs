@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use futures::future::Either;
+
 use crate::simulation::VirtualTime;
 use sshchurn_core::instant::RunInstant;
 use tokio::time::Instant;
@@ -70,19 +72,20 @@ impl RunClock {
         }
     }
 
-    /// Waits until `at`; returns at once when it has passed.
-    pub async fn sleep_until(&self, at: RunInstant) {
+    /// Waits until `at`; ready at once when it has passed.
+    pub fn sleep_until(&self, at: RunInstant) -> impl Future<Output = ()> + Send + use<> {
         match self {
             RunClock::Wall(clock) => {
                 let since = Duration::from_nanos(at.0.saturating_mul(clock.stretch));
-                tokio::time::sleep_until(clock.zero + since).await;
+                // In a box: tokio's has many times the size of ours, and a simulated round has a million of them.
+                Either::Left(Box::pin(tokio::time::sleep_until(clock.zero + since)))
             }
-            RunClock::Virtual(time) => time.sleep_until(at).await,
+            RunClock::Virtual(time) => Either::Right(time.sleep_until(at)),
         }
     }
 
     /// Waits for `duration`.
-    pub async fn sleep(&self, duration: Duration) {
-        self.sleep_until(self.now() + duration).await;
+    pub fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send + use<> {
+        self.sleep_until(self.now() + duration)
     }
 }

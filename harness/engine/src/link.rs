@@ -168,22 +168,27 @@ impl<C: Connector> Link<C> {
     }
 
     /// Waits until then, if that is still to come.
-    pub(crate) async fn pause_until(&self, due: RunInstant) {
-        self.collector.clock().sleep_until(due).await;
+    pub(crate) fn pause_until(&self, due: RunInstant) -> impl Future<Output = ()> + Send + use<C> {
+        self.collector.clock().sleep_until(due)
     }
 
     /// Runs one recorded command of this task on a connection that another task may have made.
-    pub(crate) async fn run_on(
+    pub(crate) fn run_on(
         &self,
         connection: &LinkSession<C::Session>,
         command: Command<'_>,
         within: Duration,
-    ) -> Result<CommandOutput, CommandOutcome> {
-        connection.run_for(self.task, command, within).await
+    ) -> impl Future<Output = Result<CommandOutput, CommandOutcome>> + Send {
+        connection.run_for(self.task, command, within)
     }
 
     /// Records a wait before another try, and waits.
-    pub(crate) async fn wait_to_retry(&self, phase: Phase, retry: RetryKind, wait: Duration) {
+    pub(crate) fn wait_to_retry(
+        &self,
+        phase: Phase,
+        retry: RetryKind,
+        wait: Duration,
+    ) -> impl Future<Output = ()> + Send + use<C> {
         self.collector.record(Event::RetryScheduled {
             round: self.round,
             task: self.task,
@@ -191,12 +196,12 @@ impl<C: Connector> Link<C> {
             retry,
             wait,
         });
-        self.collector.clock().sleep(wait).await;
+        self.pause(wait)
     }
 
     /// Waits without recording: pauses that are part of the plan, such as the poll interval.
-    pub(crate) async fn pause(&self, wait: Duration) {
-        self.collector.clock().sleep(wait).await;
+    pub(crate) fn pause(&self, wait: Duration) -> impl Future<Output = ()> + Send + use<C> {
+        self.collector.clock().sleep(wait)
     }
 
     /// Records the end of a whole poll.
@@ -240,7 +245,7 @@ impl OpenAttempt {
     fn end(&mut self, outcome: AttemptOutcome) {
         self.ended = true;
         self.tap.ended();
-        let (attempt, trace) = (self.attempt, self.tap.trace());
+        let (attempt, trace) = (self.attempt, Box::new(self.tap.trace()));
         self.collector.record(match self.holder {
             true => Event::HolderEnded {
                 attempt,
@@ -340,12 +345,12 @@ pub(crate) struct LinkSession<S: Session> {
 
 impl<S: Session> LinkSession<S> {
     /// Runs one recorded command.
-    pub(crate) async fn run(
+    pub(crate) fn run(
         &self,
         command: Command<'_>,
         within: Duration,
-    ) -> Result<CommandOutput, CommandOutcome> {
-        self.run_for(self.task, command, within).await
+    ) -> impl Future<Output = Result<CommandOutput, CommandOutcome>> + Send {
+        self.run_for(self.task, command, within)
     }
 
     /// The same for another task than the one that made the connection.
@@ -367,7 +372,7 @@ impl<S: Session> LinkSession<S> {
             step: command.step(),
         });
         let mut open = OpenCommand {
-            collector: self.connection.collector.clone(),
+            collector: &self.connection.collector,
             command: id,
             ended: false,
         };
@@ -435,13 +440,13 @@ impl Drop for OpenConnection {
 }
 
 /// A command under way; dropped before its end, it ends as interrupted.
-struct OpenCommand {
-    collector: Collector,
+struct OpenCommand<'a> {
+    collector: &'a Collector,
     command: CommandId,
     ended: bool,
 }
 
-impl OpenCommand {
+impl OpenCommand<'_> {
     fn end(&mut self, outcome: CommandOutcome, stdout_bytes: u64) {
         self.ended = true;
         self.collector.record(Event::CommandEnded {
@@ -452,7 +457,7 @@ impl OpenCommand {
     }
 }
 
-impl Drop for OpenCommand {
+impl Drop for OpenCommand<'_> {
     fn drop(&mut self) {
         if !self.ended {
             self.end(CommandOutcome::Interrupted, 0);

@@ -1,11 +1,11 @@
 //! A round: one strategy, N tasks, everything prepared behind a barrier, then started as the arrival pattern says.
 
+use std::iter::{repeat, repeat_with};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join;
-use futures::stream::FuturesUnordered;
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, StreamExt, stream};
 use tokio::sync::Semaphore;
 
 use super::arrival::intended_starts;
@@ -129,9 +129,9 @@ impl Engine {
     }
 
     /// As [`Engine::run_round`], with the tasks run by `spawner`.
-    pub async fn run_round_on<C: Connector>(
+    pub async fn run_round_on<C: Connector, S: Spawner>(
         &self,
-        spawner: &impl Spawner,
+        spawner: &S,
         plan: &RoundPlan,
         connector: impl Fn() -> C,
     ) -> RoundEnd {
@@ -140,7 +140,6 @@ impl Engine {
         let in_flight = self.scenario.arrival.max_in_flight;
         let strategy = Strategy::new(&self.scenario, &plan.strategy).penalised_too(self.may_ban);
         let round = Arc::new(Round {
-            number: plan.round,
             seed: self.scenario.seed,
             repetition: plan.repetition,
             strategy,
@@ -158,34 +157,45 @@ impl Engine {
             collector: self.collector.clone(),
             stop: self.stop.clone(),
         });
-        let mut kills = kill_times(&self.scenario, plan.repetition).into_iter();
-        let mut parts = parts::<C::Session>(&self.scenario, &plan.strategy);
-        let mut running = FuturesUnordered::new();
-        for (task, offset) in (0..tasks).map(TaskId).zip(starts.iter().copied()) {
-            running.push(spawner.spawn(wait_and_run(Waiting {
+        let kills = kill_times(&self.scenario, plan.repetition).into_iter();
+        let parts = parts::<C::Session>(&self.scenario, &plan.strategy);
+        let each = (0..tasks)
+            .map(TaskId)
+            .zip(&starts)
+            .zip(kills.chain(repeat(None)))
+            .zip(parts.map(Some).chain(repeat_with(|| None)));
+        let arriving = stream::iter(each).then(async |(((task, offset), kill_after), part)| {
+            if !S::AHEAD {
+                round.due(*offset).await;
+            }
+            wait_and_run(Waiting {
                 link: self.link(connector(), plan.round, task),
+                entry: TaskEntry::new(self.collector.clone(), plan.round, task, round.cleanup),
                 task,
-                offset,
-                kill_after: kills.next().flatten(),
-                part: parts.next(),
+                offset: *offset,
+                kill_after,
+                part,
                 round: Arc::clone(&round),
-            })));
-        }
+            })
+        });
         let begin = async {
-            round.ready.complete().await;
+            if S::AHEAD {
+                round.ready.complete().await;
+            }
             let release_at = self.collector.clock().now() + RELEASE_LEAD;
-            for (task, offset) in (0..tasks).map(TaskId).zip(starts) {
+            for (task, offset) in (0..tasks).map(TaskId).zip(&starts) {
                 self.collector.record(Event::TaskScheduled {
                     round: plan.round,
                     task,
-                    intended: release_at + offset,
+                    intended: release_at + *offset,
                     job_id: round.jobs.of_task(task).id.into_string(),
                 });
             }
             round.release.say(release_at);
         };
         // Both at once: tasks that nobody else runs come to the barrier only when they are polled here.
-        join(begin, async { while running.next().await.is_some() {} }).await;
+        let abort = self.stop.at_least(StopLevel::Abort);
+        join(begin, spawner.run_all(arriving, abort)).await;
         match self.stop.level() {
             StopLevel::Run => RoundEnd::Complete,
             StopLevel::Drain => RoundEnd::Drained,
@@ -196,7 +206,6 @@ impl Engine {
 
 /// What the tasks of a round have in common.
 struct Round {
-    number: RoundId,
     seed: u64,
     repetition: u32,
     strategy: Strategy,
@@ -211,14 +220,21 @@ struct Round {
 }
 
 impl Round {
-    fn entry(&self, task: TaskId) -> TaskEntry {
-        TaskEntry::new(self.collector.clone(), self.number, task, self.cleanup)
+    /// Waits until a task's time has come, or nothing new is to begin.
+    async fn due(&self, offset: Duration) {
+        let intended = self.release.hear().await + offset;
+        tokio::select! {
+            biased;
+            () = self.stop.at_least(StopLevel::Drain) => {}
+            () = self.collector.clock().sleep_until(intended) => {}
+        }
     }
 }
 
 /// A task that has not begun: a simulated round may have a million of them.
 struct Waiting<C: Connector> {
     link: Link<C>,
+    entry: TaskEntry,
     task: TaskId,
     offset: Duration,
     kill_after: Option<Duration>,
@@ -235,24 +251,24 @@ fn wait_and_run<C: Connector>(
     mut waiting: Waiting<C>,
 ) -> impl Future<Output = ()> + Send + 'static {
     async move {
-        let part = waiting.part.take();
         let Waiting {
-            link,
+            ref link,
+            ref mut entry,
             task,
             offset,
             kill_after,
-            round,
-            ..
-        } = &waiting;
+            ref mut part,
+            ref round,
+        } = waiting;
         // A generator that cannot even make a socket says so again, recorded, at the first attempt.
         let _ = link.prepare();
         round.ready.arrive();
-        let intended = round.release.hear().await + *offset;
+        let intended = round.release.hear().await + offset;
         let _slot = {
             let turn = async {
                 round.collector.clock().sleep_until(intended).await;
                 match &round.slots {
-                    Some(slots) => Arc::clone(slots).acquire_owned().await.ok(),
+                    Some(slots) => Arc::clone(slots).acquire_owned().boxed().await.ok(),
                     None => None,
                 }
             };
@@ -261,26 +277,19 @@ fn wait_and_run<C: Connector>(
                 () = round.stop.at_least(StopLevel::Drain) => {
                     // Tasks that hold their slots until all have their answers must not wait for this one.
                     round.others.arrive();
-                    round.entry(*task).not_started();
                     return;
                 }
                 slot = turn => slot,
             }
         };
-        let entry = round.entry(*task);
         entry.started();
         let plan = TaskPlan {
-            job: round.jobs.of_task(*task),
-            kill_after: *kill_after,
-            waits: Draws::for_task(round.seed, round.repetition, *task, Purpose::Waits),
-            part,
+            job: round.jobs.of_task(task),
+            kill_after,
+            waits: Draws::for_task(round.seed, round.repetition, task, Purpose::Waits),
+            part: part.take(),
         };
-        tokio::select! {
-            biased;
-            // Dropping the task's future records every open attempt, command and the task itself as interrupted.
-            () = round.stop.at_least(StopLevel::Abort) => {}
-            () = run_task(link, &round.strategy, plan, &round.others, entry).boxed() => {}
-        }
+        run_task(link, &round.strategy, plan, &round.others, entry).await;
     }
 }
 

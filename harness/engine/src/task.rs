@@ -28,12 +28,23 @@ pub(crate) struct TaskPlan<S: Session> {
     pub(crate) part: Option<Part<S>>,
 }
 
-/// The task's entry in the ledger: scheduled once, ended once, also when the future is dropped.
+impl<S: Session> TaskPlan<S> {
+    fn hands<'a, C: Connector>(&'a mut self, link: &'a Link<C>) -> Hands<'a, C> {
+        Hands {
+            link,
+            job: &self.job,
+            waits: &mut self.waits,
+        }
+    }
+}
+
+/// The task's entry in the ledger: scheduled once, ended once, also when the future is dropped, before it began or after.
 pub(crate) struct TaskEntry {
     collector: Collector,
     round: RoundId,
     task: TaskId,
     policy: CleanupPolicy,
+    started: bool,
     ended: bool,
 }
 
@@ -50,19 +61,17 @@ impl TaskEntry {
             round,
             task,
             policy,
+            started: false,
             ended: false,
         }
     }
 
-    pub(crate) fn started(&self) {
+    pub(crate) fn started(&mut self) {
+        self.started = true;
         self.collector.record(Event::TaskStarted {
             round: self.round,
             task: self.task,
         });
-    }
-
-    pub(crate) fn not_started(mut self) {
-        self.end(TaskFate::NotStarted, false, CleanupResult::NotRequired);
     }
 
     fn end(&mut self, fate: TaskFate, removal_required: bool, cleanup: CleanupResult) {
@@ -90,8 +99,12 @@ impl TaskEntry {
 
 impl Drop for TaskEntry {
     fn drop(&mut self) {
-        if !self.ended {
-            self.end_without_cleanup(TaskFate::Interrupted);
+        match (self.started, self.ended) {
+            (_, true) => {}
+            (true, false) => self.end_without_cleanup(TaskFate::Interrupted),
+            (false, false) => {
+                self.end(TaskFate::NotStarted, false, CleanupResult::NotRequired);
+            }
         }
     }
 }
@@ -109,27 +122,22 @@ pub(crate) fn run_task<'a, C: Connector>(
     strategy: &'a Strategy,
     mut plan: TaskPlan<C::Session>,
     others: &'a Rendezvous,
-    mut entry: TaskEntry,
+    entry: &'a mut TaskEntry,
 ) -> impl Future<Output = ()> + Send + 'a {
     async move {
-        let mut hands = Hands {
-            link,
-            job: &plan.job,
-            waits: &mut plan.waits,
-        };
         let phase = match strategy.life() {
-            Life::Job(life) => {
-                return run_job(life, hands, strategy, plan.kill_after, &mut entry).await;
-            }
+            Life::Job(life) => return run_job(life, link, strategy, &mut plan, entry).await,
             Life::Failing => None,
             Life::Hold(_) | Life::Once | Life::Shared | Life::Program => {
                 Some(link.phase(Phase::Submit))
             }
         };
+        let part = plan.part.take();
+        let mut hands = plan.hands(link);
         let jobless = match strategy.life() {
             Life::Hold(life) => strategy.occupy(life, &mut hands, others).boxed(),
             Life::Once => strategy.run_once(&mut hands).boxed(),
-            Life::Shared => match plan.part.take() {
+            Life::Shared => match part {
                 Some(part) => strategy.run_shared(&mut hands, part).boxed(),
                 // A round gives every task its part.
                 None => ready(Err(TaskFailure::SubmitConnect)).boxed(),
@@ -155,13 +163,14 @@ pub(crate) fn run_task<'a, C: Connector>(
 )]
 fn run_job<'a, C: Connector>(
     life: JobLife,
-    mut hands: Hands<'a, C>,
+    link: &'a Link<C>,
     strategy: &'a Strategy,
-    kill_after: Option<Duration>,
+    plan: &'a mut TaskPlan<C::Session>,
     entry: &'a mut TaskEntry,
 ) -> impl Future<Output = ()> + Send + 'a {
     async move {
-        let link = hands.link;
+        let kill_after = plan.kill_after;
+        let mut hands = plan.hands(link);
         let submitted = {
             let _phase = link.phase(Phase::Submit);
             strategy.submit(life, &mut hands).boxed().await

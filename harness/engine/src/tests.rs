@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::testing::{EOF, RESET, Script, Told, scenario, tell, tell_on, tell_with};
 use super::{Spawner, StopLevel, TokioSpawner, plan_rounds};
-use futures::FutureExt;
-use futures::future::BoxFuture;
+use crate::simulation::InPlace;
+use futures::stream;
 use sshchurn_core::ledger::{Event, RoundEnd};
 use sshchurn_core::scenario::StrategyKind::{PerCommand, ReusedSession};
 use sshchurn_core::scenario::{ArrivalShape, HoldUntil, HoldersConfig, Life, StrategyKind};
@@ -692,15 +692,6 @@ async fn connection_that_cannot_be_had_fails_all_tasks_that_share_it_and_no_othe
     everything_ended_once(&told);
 }
 
-/// Polls every task within the round's own future: one thread, one order.
-struct InTheRound;
-
-impl Spawner for InTheRound {
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> BoxFuture<'static, ()> {
-        task.boxed()
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_round_on_one_thread_and_a_paused_clock_is_the_same_to_the_nanosecond() {
     let shapes = [
@@ -735,7 +726,7 @@ async fn a_round_on_one_thread_and_a_paused_clock_is_the_same_to_the_nanosecond(
                     ..Script::default()
                 })
                 .collect();
-            tell_on(&InTheRound, &scenario, scripts).await.records
+            tell_on(&InPlace, &scenario, scripts).await.records
         };
         // Whatever else read the time, or slept by it, would show: no two runs take the same time on the wall.
         let (first, second) = (round().await, round().await);
@@ -750,7 +741,10 @@ async fn a_round_on_one_thread_and_a_paused_clock_is_the_same_to_the_nanosecond(
 #[should_panic(expected = "a task of the round")]
 async fn a_panic_of_a_task_is_one_of_the_round() {
     TokioSpawner
-        .spawn(async { panic!("a task of the round") })
+        .run_all(
+            stream::iter([async { panic!("a task of the round") }]),
+            std::future::pending(),
+        )
         .await;
 }
 

@@ -372,14 +372,14 @@ mod tests {
         ledger.push(Event::AttemptEnded {
             attempt,
             outcome,
-            trace: AttemptTrace {
+            trace: Box::new(AttemptTrace {
                 connect_called: Some(at),
                 connected: Some(at),
                 identified: handshake.then(|| at + Duration::from_millis(20)),
                 local_address: source.parse().ok(),
                 local_port: Some(port),
                 ..AttemptTrace::default()
-            },
+            }),
         });
         if handshake {
             ledger.push(Event::ConnectionEnded {
@@ -585,13 +585,13 @@ mod tests {
             ledger.push(Event::HolderEnded {
                 attempt: AttemptId(1_000 + number),
                 outcome,
-                trace: AttemptTrace {
+                trace: Box::new(AttemptTrace {
                     connect_called: Some(begun),
                     connected: Some(begun),
                     identified,
                     local_port: Some(port(number)),
                     ..AttemptTrace::default()
-                },
+                }),
             });
             if handshake {
                 ledger.push(Event::ConnectionEnded {

@@ -303,7 +303,7 @@ impl LedgerBuilder {
         self.push(Event::AttemptEnded {
             attempt,
             outcome,
-            trace,
+            trace: Box::new(trace),
         });
         attempt
     }
@@ -344,7 +344,7 @@ impl LedgerBuilder {
         self.push(Event::AttemptEnded {
             attempt,
             outcome,
-            trace,
+            trace: Box::new(trace),
         });
     }
 
@@ -366,7 +366,7 @@ impl LedgerBuilder {
         self.push(Event::AttemptEnded {
             attempt,
             outcome: AttemptOutcome::BannerEof { close },
-            trace,
+            trace: Box::new(trace),
         });
     }
 
@@ -491,7 +491,7 @@ impl LedgerBuilder {
     pub fn summary(&self) -> RunSummary {
         let mut summarizer = Summarizer::new();
         for record in &self.records {
-            summarizer.fold(record);
+            summarizer.fold(record.clone());
         }
         summarizer.finish()
     }

@@ -147,7 +147,7 @@ pub enum Event {
         /// How.
         outcome: AttemptOutcome,
         /// What the stream tap saw.
-        trace: AttemptTrace,
+        trace: Box<AttemptTrace>,
     },
     /// A connection attempt ended, in exactly one outcome.
     AttemptEnded {
@@ -156,7 +156,7 @@ pub enum Event {
         /// How.
         outcome: AttemptOutcome,
         /// What the stream tap saw.
-        trace: AttemptTrace,
+        trace: Box<AttemptTrace>,
     },
     /// An established connection ended.
     ConnectionEnded {

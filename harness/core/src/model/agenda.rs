@@ -20,8 +20,11 @@ pub struct Agenda<T> {
     sorted: Vec<T>,
     /// Put there for `present` since the others were sorted.
     late: BinaryHeap<Reverse<T>>,
-    /// By the highest bit in which their time differs from `present`; the first is never used.
-    later: [Vec<(u64, T)>; BUCKETS],
+    /// By the highest bit in which their time differs from `present`; the first is never used. In pieces, which are full but for the
+    /// last: a million things that are moved along need no more room than they have, and are never copied to make some.
+    later: [Vec<Vec<(u64, T)>>; BUCKETS],
+    /// Empty pieces.
+    spare: Vec<Vec<(u64, T)>>,
     /// The earliest time in each.
     earliest: [u64; BUCKETS],
     /// A bit for each bucket but the first that has something in it.
@@ -35,6 +38,7 @@ impl<T: Ord> Default for Agenda<T> {
             sorted: Vec::new(),
             late: BinaryHeap::new(),
             later: std::array::from_fn(|_| Vec::new()),
+            spare: Vec::new(),
             earliest: [u64::MAX; BUCKETS],
             filled: 0,
         }
@@ -53,7 +57,16 @@ impl<T: Ord> Agenda<T> {
     fn put_later(&mut self, bucket: usize, at: u64, what: T) {
         self.earliest[bucket] = self.earliest[bucket].min(at);
         self.filled |= 1 << (bucket - 1);
-        self.later[bucket].push((at, what));
+        let pieces = &mut self.later[bucket];
+        match pieces.last_mut() {
+            Some(piece) if piece.len() < PIECE => piece.push((at, what)),
+            _ => {
+                let spare = self.spare.pop();
+                let mut piece = spare.unwrap_or_else(|| Vec::with_capacity(PIECE));
+                piece.push((at, what));
+                pieces.push(piece);
+            }
+        }
     }
 
     /// When something is due next.
@@ -89,16 +102,16 @@ impl<T: Ord> Agenda<T> {
         self.present = std::mem::replace(&mut self.earliest[bucket], u64::MAX);
         let mut moved = std::mem::take(&mut self.later[bucket]);
         self.filled &= !(1 << (bucket - 1));
-        for (at, what) in moved.drain(..) {
-            match self.bucket(at) {
-                0 => self.sorted.push(what),
-                closer => self.put_later(closer, at, what),
+        for mut piece in moved.drain(..) {
+            for (at, what) in piece.drain(..) {
+                match self.bucket(at) {
+                    0 => self.sorted.push(what),
+                    closer => self.put_later(closer, at, what),
+                }
             }
+            self.spare.push(piece);
         }
-        // Room for as many again is kept, unless it is much.
-        if moved.capacity() <= MOST_ROOM {
-            self.later[bucket] = moved;
-        }
+        self.later[bucket] = moved;
         self.sorted.sort_unstable_by(|a, b| b.cmp(a));
     }
 
@@ -114,8 +127,8 @@ impl<T: Ord> Agenda<T> {
     }
 }
 
-/// Entries for which an emptied bucket keeps its memory.
-const MOST_ROOM: usize = 4096;
+/// Things in a piece of a bucket.
+const PIECE: usize = 128;
 
 #[cfg(test)]
 mod tests {

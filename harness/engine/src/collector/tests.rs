@@ -62,11 +62,11 @@ fn what_is_written_reads_back() {
                 close: Close::Reset,
             },
         },
-        trace: AttemptTrace {
+        trace: Box::new(AttemptTrace {
             connected: Some(RunInstant(5)),
             text_before: Some("Not allowed at this time".to_owned()),
             ..AttemptTrace::default()
-        },
+        }),
     };
     let writer = LedgerWriter::start(&path, RunClock::start()).expect("a ledger");
     writer.collector().record(event.clone());

@@ -1,12 +1,11 @@
 //! The board between the tasks and the simulated server: questions go in, answers come back and wake whoever asked.
 
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-
-use rustc_hash::FxHashMap;
 
 use super::log::Witness;
 use crate::clock::RunClock;
@@ -30,14 +29,39 @@ struct Shared {
 
 struct State {
     server: SimulatedServer,
-    /// Who waits for the answer to each question.
-    waiting: Vec<Option<Waker>>,
-    /// Answers that nobody has come for yet.
-    answers: FxHashMap<Question, (Answer, Stamps)>,
+    /// Where each question stands.
+    asked: Vec<Asked>,
+    /// Answers since nobody was left who had not come for one.
+    answers: Vec<(Answer, Stamps)>,
+    /// Those of them that nobody has come for yet.
+    untaken: usize,
     witness: Option<Witness>,
 }
 
+/// Where a question stands.
+#[derive(Default)]
+enum Asked {
+    /// Nobody waits for its answer.
+    #[default]
+    Silent,
+    Waited(Waker),
+    /// Its answer's place.
+    Answered(u32),
+}
+
 impl State {
+    /// The answer, if it is there; nobody waits for it any more.
+    fn take(&mut self, question: Question) -> Option<(Answer, Stamps)> {
+        match mem::take(self.asked.get_mut(question.index())?) {
+            Asked::Answered(place) => {
+                self.untaken -= 1;
+                self.server.taken(question);
+                Some(self.answers[place as usize])
+            }
+            Asked::Silent | Asked::Waited(_) => None,
+        }
+    }
+
     /// Puts what the server has logged meanwhile on record.
     fn tell(&mut self) {
         if let Some(witness) = &mut self.witness {
@@ -65,8 +89,9 @@ impl Board {
             asked: tokio::sync::Notify::new(),
             state: Mutex::new(State {
                 server,
-                waiting: Vec::new(),
-                answers: FxHashMap::default(),
+                asked: Vec::new(),
+                answers: Vec::new(),
+                untaken: 0,
                 witness,
             }),
         }))
@@ -103,13 +128,24 @@ impl Board {
         let mut state = self.state();
         let State {
             server,
-            waiting,
+            asked,
             answers,
+            untaken,
             ..
         } = &mut *state;
+        if *untaken == 0 {
+            answers.clear();
+        }
         for (question, answer, stamps) in server.advance(now) {
-            answers.insert(question, (answer, stamps));
-            wakers.extend(waiting.get_mut(question.index()).and_then(Option::take));
+            if asked.len() <= question.index() {
+                asked.resize_with(question.index() + 1, Asked::default);
+            }
+            let place = Asked::Answered(answers.len() as u32);
+            if let Asked::Waited(waker) = mem::replace(&mut asked[question.index()], place) {
+                wakers.push(waker);
+            }
+            answers.push((answer, stamps));
+            *untaken += 1;
         }
         state.tell();
         drop(state);
@@ -179,20 +215,16 @@ impl Future for Answered {
             return Poll::Pending;
         };
         let mut state = self.board.state();
-        if let Some(answer) = state.answers.remove(&question) {
-            state.server.taken(question);
+        if let Some(answer) = state.take(question) {
             drop(state);
             self.question = None;
             return Poll::Ready(answer);
         }
-        let waiting = &mut state.waiting;
-        if waiting.len() <= question.index() {
-            waiting.resize(question.index() + 1, None);
+        let asked = &mut state.asked;
+        if asked.len() <= question.index() {
+            asked.resize_with(question.index() + 1, Asked::default);
         }
-        match &waiting[question.index()] {
-            Some(waker) if waker.will_wake(context.waker()) => {}
-            _ => waiting[question.index()] = Some(context.waker().clone()),
-        }
+        asked[question.index()] = Asked::Waited(context.waker().clone());
         Poll::Pending
     }
 }
@@ -201,13 +233,9 @@ impl Drop for Answered {
     fn drop(&mut self) {
         if let Some(question) = self.question {
             let mut state = self.board.state();
-            if let Some(waker) = state.waiting.get_mut(question.index()) {
-                *waker = None;
-            }
-            match state.answers.remove(&question) {
+            match state.take(question) {
                 // Answered already, and nobody came for it.
                 Some((answer, _)) => {
-                    state.server.taken(question);
                     drop(state);
                     if let Answer::In(connection) = answer {
                         self.board.act(|server, now| server.close(now, connection));

@@ -3,14 +3,17 @@
 //! A connection costs its task one wake, and so does a command: the server computes the stages in between. Owns what the
 //! simulated jobs do, too: their log grows and they end as those of the real shell script.
 
+use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use rustc_hash::FxHashSet;
+use futures::{FutureExt, TryFutureExt};
 
-use super::board::Board;
+use super::board::{Answered, Board};
 use super::log::Witness;
 use super::time::VirtualTime;
 use crate::clock::RunClock;
@@ -49,20 +52,27 @@ pub struct SimulatedServers {
     pub collector: Collector,
 }
 
-/// The jobs that are on the simulated server.
+/// The directories of jobs on the simulated server, by the number of the client whose job it is.
 #[derive(Clone, Default)]
-pub struct Leftovers(Arc<Mutex<FxHashSet<String>>>);
+pub struct Leftovers(Arc<Mutex<Vec<Option<Box<str>>>>>);
 
 impl Leftovers {
-    /// Names of the directories that are there, sorted.
-    #[must_use]
-    pub fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.lock().iter().cloned().collect();
-        names.sort_unstable();
-        names
+    /// Takes those that are there, in the order of the clients.
+    pub fn take(&self) -> impl Iterator<Item = String> + use<> {
+        let directories = std::mem::take(&mut *self.lock());
+        directories.into_iter().flatten().map(String::from)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, FxHashSet<String>> {
+    fn put(&self, client: u32, directory: Option<Box<str>>) {
+        let mut directories = self.lock();
+        let place = client as usize;
+        if directories.len() <= place {
+            directories.resize(place + 1, None);
+        }
+        directories[place] = directory;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Option<Box<str>>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -266,27 +276,25 @@ impl SimulatedConnector {
         }
     }
 
-    async fn answered(
-        &self,
+    /// Calls, at once; the answer comes when it comes.
+    fn dialling<'c, 't>(
+        &'c self,
         limits: &ConnectLimits,
         silent: bool,
-        tap: &Tap,
-    ) -> Result<ConnectionId, AttemptOutcome> {
+        tap: &'t Tap,
+    ) -> Dialling<'c, 't> {
         let dial = self.dial(limits, silent);
         let asker = self.asker();
-        let call = Call {
-            tap,
-            at: tap.now(),
-            peer: dial.peer,
-        };
-        let answer = self
-            .shared
-            .board
-            .ask(|server, now| server.dial(now, asker, dial));
-        let (answer, stamps) = answer.await;
-        drop(call);
-        self.told(tap, &answer, &stamps);
-        outcome(answer, &stamps)
+        let board = &self.shared.board;
+        Dialling {
+            answer: board.ask(|server, now| server.dial(now, asker, dial)),
+            call: Some(Call {
+                tap,
+                at: tap.now(),
+                peer: dial.peer,
+            }),
+            of: self,
+        }
     }
 
     fn told(&self, tap: &Tap, answer: &Answer, stamps: &Stamps) {
@@ -316,8 +324,30 @@ impl SimulatedConnector {
     }
 }
 
-/// A call of `connect()` that is not over. Its tap hears of it when it is: an attempt that waits, of which there may be a million,
-/// then keeps no record but this.
+/// A call of `connect()` that is not over. Written by hand, since a million of them may wait: an async function would have twice the
+/// size.
+struct Dialling<'c, 't> {
+    /// Given up before its tap hears of it.
+    answer: Answered,
+    call: Option<Call<'t>>,
+    of: &'c SimulatedConnector,
+}
+
+impl Future for Dialling<'_, '_> {
+    type Output = Result<ConnectionId, AttemptOutcome>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let (answer, stamps) = ready!(self.answer.poll_unpin(context));
+        if let Some(call) = self.call.take() {
+            let tap = call.tap;
+            drop(call);
+            self.of.told(tap, &answer, &stamps);
+        }
+        Poll::Ready(outcome(answer, &stamps))
+    }
+}
+
+/// Its tap hears of a call when it is over: an attempt that waits then keeps no record but this.
 struct Call<'a> {
     tap: &'a Tap,
     at: RunInstant,
@@ -370,28 +400,28 @@ impl Connector for SimulatedConnector {
         Ok(())
     }
 
-    async fn connect(
+    fn connect(
         &self,
         limits: &ConnectLimits,
         tap: &Tap,
-    ) -> Result<SimulatedSession, AttemptOutcome> {
-        let connection = self.answered(limits, false, tap).await?;
-        Ok(SimulatedSession {
-            of: self.clone(),
-            connection,
-        })
+    ) -> impl Future<Output = Result<SimulatedSession, AttemptOutcome>> + Send {
+        self.dialling(limits, false, tap)
+            .map_ok(|connection| SimulatedSession {
+                of: self.clone(),
+                connection,
+            })
     }
 
-    async fn hold(
+    fn hold(
         &self,
         limits: &ConnectLimits,
         tap: &Tap,
-    ) -> Result<SimulatedHeld, AttemptOutcome> {
-        let connection = self.answered(limits, true, tap).await?;
-        Ok(SimulatedHeld {
-            of: self.clone(),
-            connection: Some(connection),
-        })
+    ) -> impl Future<Output = Result<SimulatedHeld, AttemptOutcome>> + Send {
+        self.dialling(limits, true, tap)
+            .map_ok(|connection| SimulatedHeld {
+                of: self.clone(),
+                connection: Some(connection),
+            })
     }
 
     async fn log_in(
@@ -447,30 +477,47 @@ impl Drop for SimulatedHeld {
 }
 
 impl Session for SimulatedSession {
-    async fn run(
+    fn run(
         &self,
         command: Command<'_>,
         within: Duration,
-    ) -> Result<CommandOutput, CommandOutcome> {
-        let SimulatedConnector { shared, client } = &self.of;
+    ) -> impl Future<Output = Result<CommandOutput, CommandOutcome>> + Send {
+        let shared = &self.of.shared;
         let (asker, connection) = (self.of.asker(), self.connection);
         let work = shared.exec + shared.process * self.of.processes(command);
         let answer = shared
             .board
             .ask(|server, now| server.run(now, asker, connection, work, within));
-        match answer.await.0 {
-            Answer::Ran => {}
-            Answer::ChannelRefused => return Err(CommandOutcome::ChannelRefused),
-            Answer::TimedOut => return Err(CommandOutcome::TimedOut),
-            _ => return Err(CommandOutcome::ConnectionLost { close: Close::Eof }),
-        }
+        answer.map(move |(answer, _)| match answer {
+            Answer::Ran => Ok(self.output(command)),
+            Answer::ChannelRefused => Err(CommandOutcome::ChannelRefused),
+            Answer::TimedOut => Err(CommandOutcome::TimedOut),
+            _ => Err(CommandOutcome::ConnectionLost { close: Close::Eof }),
+        })
+    }
+
+    async fn answers(&self, _: Duration) -> bool {
+        true
+    }
+
+    fn lost(&self) -> Option<Close> {
+        None
+    }
+
+    async fn close(self) {}
+}
+
+impl SimulatedSession {
+    /// What a command that has run puts out, and what it has done to the job.
+    fn output(&self, command: Command<'_>) -> CommandOutput {
+        let SimulatedConnector { shared, client } = &self.of;
         let now = shared.board.now();
         let mut output = CommandOutput::default();
         match command {
             Command::Detect => output.stdout.push(b"Linux\n"),
             Command::Submit(job) => {
                 client.job_began.store(now.0 + 1, Relaxed);
-                shared.jobs.lock().insert(job.id.to_string());
+                shared.jobs.put(client.number, Some(job.id.clone()));
                 let asker = self.of.asker();
                 // Its shell and the group leader it is started by, a pause for each piece of its log, and the last `mv`.
                 let work = shared.process * (3 + log_pieces(job));
@@ -496,23 +543,11 @@ impl Session for SimulatedSession {
                 output.stdout.push(format!("{size}\n").as_bytes());
             }
             Command::Read { count, .. } => output.stdout.skip(count),
-            Command::Cleanup(job) => {
-                shared.jobs.lock().remove(&*job.id);
-            }
+            Command::Cleanup(_) => shared.jobs.put(client.number, None),
             Command::Run(_) => {}
         }
-        Ok(output)
+        output
     }
-
-    async fn answers(&self, _: Duration) -> bool {
-        true
-    }
-
-    fn lost(&self) -> Option<Close> {
-        None
-    }
-
-    async fn close(self) {}
 }
 
 impl Drop for SimulatedSession {

@@ -9,27 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::task::{Context, Poll, Wake, Waker};
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
-
 use super::board::Board;
 use super::time::VirtualTime;
-use crate::spawner::Spawner;
 
 /// Nothing will ever happen again, and the future is not done.
 #[derive(Debug, thiserror::Error)]
 #[error("the simulated run came to a standstill after {0} s of its own time")]
 pub struct Stalled(f64);
-
-/// Runs tasks inside the future that waits for them: their order is that of their waking, never the scheduler's.
-#[derive(Debug, Clone, Copy)]
-pub struct InPlace;
-
-impl Spawner for InPlace {
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> BoxFuture<'static, ()> {
-        task.boxed()
-    }
-}
 
 struct Woken(AtomicBool);
 

@@ -34,9 +34,14 @@ pub struct Tap {
 
 struct Shared {
     clock: RunClock,
-    identified: Notify,
     /// Made when there is something to say: a simulated burst keeps a million taps of which there is not.
-    state: OnceLock<Box<Mutex<State>>>,
+    seen: OnceLock<Box<Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    identified: Notify,
+    state: Mutex<State>,
 }
 
 #[derive(Default)]
@@ -55,8 +60,7 @@ impl Tap {
         Tap {
             shared: Arc::new(Shared {
                 clock,
-                identified: Notify::new(),
-                state: OnceLock::new(),
+                seen: OnceLock::new(),
             }),
         }
     }
@@ -149,7 +153,7 @@ impl Tap {
     /// Waits until the identification line is complete; for ever if it never is.
     pub async fn identified(&self) {
         loop {
-            let notified = self.shared.identified.notified();
+            let notified = self.seen().identified.notified();
             if self.state().trace.identified.is_some() {
                 return;
             }
@@ -170,7 +174,7 @@ impl Tap {
             state.read_lines(bytes, now);
             if state.trace.identified.is_some() {
                 drop(state);
-                self.shared.identified.notify_waiters();
+                self.seen().identified.notify_waiters();
             }
         }
     }
@@ -199,12 +203,13 @@ impl Tap {
         state.keep_partial_line();
     }
 
+    fn seen(&self) -> &Seen {
+        self.shared.seen.get_or_init(Box::default)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
-        self.shared
-            .state
-            .get_or_init(Box::default)
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        let state = &self.seen().state;
+        state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

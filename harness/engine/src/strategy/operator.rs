@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use futures::FutureExt;
+
 use super::{Hands, Strategy};
 use crate::link::LinkSession;
 use crate::ssh::{Command, ConnectLimits, Connector, Session};
@@ -35,15 +37,15 @@ pub(super) async fn connect<C: Connector>(
 }
 
 /// Runs one submitting command on an established connection; its failure fails the task.
-pub(super) async fn submit_step<S: Session>(
-    session: &mut LinkSession<S>,
+pub(super) fn submit_step<S: Session>(
+    session: &LinkSession<S>,
     command: Command<'_>,
     within: Duration,
-) -> Result<(), TaskFailure> {
-    match session.run(command, within).await {
+) -> impl Future<Output = Result<(), TaskFailure>> + Send {
+    session.run(command, within).map(|ran| match ran {
         Ok(output) if output.exit_status == 0 => Ok(()),
         _ => Err(TaskFailure::SubmitCommand),
-    }
+    })
 }
 
 /// `cleanup_retries` rounds, each with its own connect attempts, `min(2^round, 10)` s between rounds; then given

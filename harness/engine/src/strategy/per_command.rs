@@ -23,10 +23,10 @@ pub(super) async fn submit<C: Connector>(
         (Command::Detect, strategy.tunables.detect_timeout),
         (Command::Submit(hands.job), strategy.tunables.submit_timeout),
     ] {
-        let mut session = operator::connect(strategy, hands, Phase::Submit, limits)
+        let session = operator::connect(strategy, hands, Phase::Submit, limits)
             .await
             .map_err(|_| TaskFailure::SubmitConnect)?;
-        let done = operator::submit_step(&mut session, command, within).await;
+        let done = operator::submit_step(&session, command, within).await;
         session.close().await;
         done?;
     }

@@ -15,18 +15,14 @@ pub(super) async fn submit<C: Connector>(
     strategy: &Strategy,
     hands: &mut Hands<'_, C>,
 ) -> Result<(), TaskFailure> {
-    let mut session = operator::connect(strategy, hands, Phase::Submit, &strategy.operator)
+    let session = operator::connect(strategy, hands, Phase::Submit, &strategy.operator)
         .await
         .map_err(|_| TaskFailure::SubmitConnect)?;
-    let mut done = operator::submit_step(
-        &mut session,
-        Command::Detect,
-        strategy.tunables.detect_timeout,
-    )
-    .await;
+    let mut done =
+        operator::submit_step(&session, Command::Detect, strategy.tunables.detect_timeout).await;
     if done.is_ok() {
         done = operator::submit_step(
-            &mut session,
+            &session,
             Command::Submit(hands.job),
             strategy.tunables.submit_timeout,
         )

@@ -106,7 +106,9 @@ pub fn report_at(path: &Path) -> Result<RunReport, SessionError> {
 pub fn curves(directory: &RunDirectory, expected: MaxStartups) -> Result<Curves, SessionError> {
     // Which limit refused is told by the server's own rule, whatever is expected of it; one reading serves both.
     let mut asked = Summarizer::new().with_rule(expected);
-    let (manifest, own) = fold(directory, Summarizer::new(), |record| asked.fold(record))?;
+    let (manifest, own) = fold(directory, Summarizer::new(), |record| {
+        asked.fold(record.clone())
+    })?;
     let run = asked.finish();
     let rule = DropRule::of(&manifest).map(|rule| DropRule {
         max_startups: Admission::new(expected),
@@ -170,7 +172,7 @@ fn fold(
             manifest = Some(found.clone());
         }
         also(&record);
-        summarizer.fold(&record);
+        summarizer.fold(record);
     }
     let Some(manifest) = manifest else {
         return Err(SessionError::NothingMeasured(

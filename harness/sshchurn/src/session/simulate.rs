@@ -4,21 +4,20 @@
 //! engine's and the model's.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 
-use futures::future::{Either, select};
 use sshchurn_core::analysis::summary::{RunSummary, Summarizer};
 use sshchurn_core::instant::RunInstant;
-use sshchurn_core::ledger::{Event, RoundEnd, RunEnd};
+use sshchurn_core::ledger::{self, Event, RoundEnd, RunEnd};
 use sshchurn_core::manifest::{Manifest, NetworkPath, ServerDescription, ServerKind};
 use sshchurn_core::model::server::{Costs, ServerBooks, ServerSettings};
 use sshchurn_core::release::Release;
 use sshchurn_core::scenario::Scenario;
 use sshchurn_engine::clock::RunClock;
 use sshchurn_engine::collector::{Collector, LedgerWriter};
-use sshchurn_engine::simulation::{SimulatedServers, VirtualTime, run};
-use sshchurn_engine::{Engine, Leaving, RoundPlan, StopLevel, plan_rounds};
+use sshchurn_engine::simulation::{SimulatedServers, VirtualTime};
+use sshchurn_engine::{Engine, RoundPlan, StopLevel, plan_rounds};
 
 use super::conclude::{Conclusion, conclude, written};
 use super::directory::RunFile;
@@ -188,25 +187,9 @@ impl Model {
             collector: self.collector.clone(),
         };
         let round = servers.of_round(plan);
-        let connector = || round.connector();
-        let tasks =
-            self.engine
-                .run_round_on(&sshchurn_engine::simulation::InPlace, plan, connector);
-        let tasks = self
-            .engine
-            .beside_holders(plan.round, Leaving::Closing, connector, tasks);
         let most = RunInstant::default() + self.scenario.max_duration;
-        let bounded = async {
-            let deadline = Box::pin(self.time.sleep_until(most));
-            match select(Box::pin(tasks), deadline).await {
-                Either::Left((end, _)) => end,
-                Either::Right(((), tasks)) => {
-                    self.stop.ask(StopCause::OutOfTime, StopLevel::Abort);
-                    tasks.await
-                }
-            }
-        };
-        let end = run(&self.time, round.board(), bounded)?;
+        let out_of_time = || self.stop.ask(StopCause::OutOfTime, StopLevel::Abort);
+        let end = round.play(&self.engine, plan, &self.time, most, &out_of_time)?;
         let end = match (end, self.stop.cause()) {
             (RoundEnd::Complete, _) => RoundEnd::Complete,
             (_, Some(StopCause::OutOfTime)) => RoundEnd::OutOfTime,
@@ -231,7 +214,7 @@ impl Model {
                 ),
             });
         }
-        for name in round.leftovers().names() {
+        for name in round.leftovers().take() {
             self.collector.record(Event::DirectoryFound {
                 round: plan.round,
                 name,
@@ -268,25 +251,45 @@ impl Record {
 /// Counts events while they happen.
 struct Counted {
     collector: Collector,
-    numbers: Arc<Mutex<Summarizer>>,
+    /// What they came to, once the collector takes no more.
+    numbers: mpsc::Receiver<Summarizer>,
+}
+
+/// Folds, and hands over when it is dropped: the collector's lock is the only one that an event meets.
+struct Folding {
+    numbers: Summarizer,
+    done: mpsc::Sender<Summarizer>,
+}
+
+impl Drop for Folding {
+    fn drop(&mut self) {
+        // Nobody waits for it where the run could not be made.
+        let _ = self.done.send(std::mem::take(&mut self.numbers));
+    }
 }
 
 impl Counted {
     fn start(clock: RunClock) -> Self {
-        let numbers = Arc::new(Mutex::new(Summarizer::new()));
-        let fold = Arc::clone(&numbers);
+        Self::also(clock, |_| {})
+    }
+
+    /// The same; every record is handed to `also` in passing.
+    fn also(clock: RunClock, mut also: impl FnMut(&ledger::Record) + Send + 'static) -> Self {
+        let (done, numbers) = mpsc::channel();
+        let mut folding = Folding {
+            numbers: Summarizer::new(),
+            done,
+        };
         let collector = Collector::folding(clock, move |record| {
-            fold.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .fold(&record);
+            also(&record);
+            folding.numbers.fold(record);
         });
         Counted { collector, numbers }
     }
 
     fn finish(self) -> RunSummary {
         self.collector.finish();
-        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *numbers).finish()
+        self.numbers.recv().unwrap_or_default().finish()
     }
 }
 
@@ -445,6 +448,8 @@ fn rounds(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use sshchurn_core::ledger::Record;
     use sshchurn_core::scenario::Scenario;
     use sshchurn_report::json;
@@ -461,25 +466,23 @@ mod tests {
         for witnessed in [true, false] {
             let lines = Arc::new(Mutex::new(Vec::new()));
             let time = VirtualTime::starting_at(SystemTime::UNIX_EPOCH);
-            let counted = Counted::start(RunClock::Virtual(time.clone()));
-            let (written, numbers) = (Arc::clone(&lines), Arc::clone(&counted.numbers));
-            let collector = Collector::folding(RunClock::Virtual(time.clone()), move |record| {
-                let line = serde_json::to_string(&record).expect("a line");
+            let written = Arc::clone(&lines);
+            let counted = Counted::also(RunClock::Virtual(time.clone()), move |record| {
+                let line = serde_json::to_string(record).expect("a line");
                 written.lock().expect("lines").push(line);
-                numbers.lock().expect("numbers").fold(&record);
             });
             rounds(
                 &scenario,
                 &Simulation::assumed(),
                 witnessed,
-                &collector,
+                &counted.collector,
                 time,
             )
             .expect("rounds");
             let mut read = Summarizer::new();
             for line in &*lines.lock().expect("lines") {
                 let record: Record = serde_json::from_str(line).expect("a record");
-                read.fold(&record);
+                read.fold(record);
             }
             let report = |run: &RunSummary| {
                 let manifest = run.manifest.clone().expect("a manifest");

@@ -2,12 +2,12 @@
 //!
 //! Owns how the events of one round become its numbers. Which round an event belongs to is `summarizer`'s.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::books::{RoundBooks, StartNumbers};
 use super::clients::Clients;
@@ -410,13 +410,13 @@ impl RoundState {
         attempt: AttemptId,
         open: &OpenAttempt,
         outcome: &AttemptOutcome,
-        trace: &AttemptTrace,
+        trace: AttemptTrace,
         at: RunInstant,
     ) {
         self.open_attempts = self.open_attempts.saturating_sub(1);
         if open.task.is_some() {
             self.timeline.attempt_ended(at, outcome);
-            self.answered(open, outcome, trace, at);
+            self.answered(open, outcome, &trace, at);
         }
         self.summary.books.attempts_ended_once += 1;
         let view = ClientView {
@@ -430,7 +430,7 @@ impl RoundState {
             trace: AttemptTrace {
                 // The same of every attempt that got so far, and many bytes.
                 identification: None,
-                ..trace.clone()
+                ..trace
             },
         };
         // What nobody else has a word in need not be kept.
@@ -892,20 +892,13 @@ impl RoundState {
         }
     }
 
-    fn settle_directories(&self, seen: &mut FxHashSet<String>) -> Leftovers {
-        if self.directories.is_empty() {
-            return Leftovers::default();
-        }
-        let by_job: HashMap<&str, &TaskState> = self
-            .tasks
-            .known()
-            .map(|task| (&*task.job_id, task))
-            .collect();
+    fn settle_directories(&mut self, seen: &mut FxHashSet<String>) -> Leftovers {
+        let directories = std::mem::take(&mut self.directories);
         let mut found = Leftovers::default();
         if self.leftovers_wanted {
             // Whose they are cannot be told: the pattern says what they are, and before the round there were none.
-            for name in &self.directories {
-                *if seen.insert(name.clone()) {
+            for name in directories {
+                *if seen.insert(name) {
                     &mut found.leftover_dirs
                 } else {
                     &mut found.carried_over
@@ -914,12 +907,20 @@ impl RoundState {
             found.unknown = found.leftover_dirs;
             return found;
         }
-        for name in &self.directories {
-            if !seen.insert(name.clone()) {
+        if directories.is_empty() {
+            return found;
+        }
+        let mut by_job = FxHashMap::default();
+        by_job.reserve(self.tasks.states.len());
+        by_job.extend(self.tasks.known().map(|task| (&*task.job_id, task)));
+        seen.reserve(directories.len());
+        for name in directories {
+            let task = by_job.get(name.as_str());
+            if !seen.insert(name) {
                 found.carried_over += 1;
                 continue;
             }
-            let Some(task) = by_job.get(name.as_str()) else {
+            let Some(task) = task else {
                 found.unexplained += 1;
                 continue;
             };

@@ -80,10 +80,10 @@ impl Summarizer {
     }
 
     /// Takes the next record of the ledger, in the order of the file.
-    pub fn fold(&mut self, record: &Record) {
-        self.check_envelope(record);
+    pub fn fold(&mut self, mut record: Record) {
+        self.check_envelope(&record);
         let at = record.at;
-        let fits = match &record.event {
+        let fits = match &mut record.event {
             Event::RunStarted { manifest } => {
                 self.ledger.opened = self.ledger.records == 1;
                 self.task_keys = Arc::new(TaskKeys::new(&manifest.task_keys));
@@ -181,6 +181,7 @@ impl Summarizer {
                         self.connections.insert(*attempt, open.round);
                     }
                     self.in_round(open.round, |state| {
+                        let trace = std::mem::take(&mut **trace);
                         state.attempt_ended(*attempt, &open, outcome, trace, at);
                         true
                     })

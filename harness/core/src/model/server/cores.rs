@@ -35,8 +35,12 @@ pub struct Cores<J> {
     jobs: [Sharing<J>; KINDS],
     /// How fast a job of each kind computes, as a share of a core.
     rates: [f64; KINDS],
+    /// Cores in use.
+    busy: f64,
     /// Time from the last change until the next job is done, given that nothing changes, nanoseconds; infinite where there is none.
     next: f64,
+    /// The same in whole nanoseconds: the first at which the job counts as done.
+    next_ns: u64,
     /// Time since the last change that nobody has been served for yet: fractions are added up at changes only, so that they do not
     /// depend on how often somebody looked in between.
     passed: u64,
@@ -51,7 +55,9 @@ impl<J: Ord> Cores<J> {
             weights: [shares.listener, 1.0, shares.clients],
             jobs: Default::default(),
             rates: [1.0; KINDS],
+            busy: 0.0,
             next: f64::INFINITY,
+            next_ns: u64::MAX,
             passed: 0,
         }
     }
@@ -71,6 +77,13 @@ impl<J: Ord> Cores<J> {
             .zip(self.rates)
             .filter_map(|(jobs, rate)| Some(jobs.least()? / rate))
             .fold(f64::INFINITY, f64::min);
+        self.next_ns = whole(self.next - EARLY);
+        self.busy = self
+            .jobs
+            .iter()
+            .zip(self.rates)
+            .map(|(jobs, rate)| rate * jobs.len() as f64)
+            .sum();
     }
 
     /// How fast one of a kind computes now, as a share of a core.
@@ -88,11 +101,7 @@ impl<J: Ord> Cores<J> {
     /// Cores in use.
     #[must_use]
     pub fn busy(&self) -> f64 {
-        self.jobs
-            .iter()
-            .zip(self.rates)
-            .map(|(jobs, rate)| rate * jobs.len() as f64)
-            .sum()
+        self.busy
     }
 
     /// Everybody gets a share by weight, and nobody more than it can use: what one leaves is for the others.
@@ -137,9 +146,8 @@ impl<J: Ord> Cores<J> {
     /// When the next job is done, given that nothing changes.
     #[must_use]
     pub fn next(&self, now: u64) -> Option<u64> {
-        let whole = (self.next - EARLY).max(0.0).ceil();
-        let from_now = (whole as u64).saturating_sub(self.passed);
-        (self.next < f64::INFINITY).then(|| now.saturating_add(from_now))
+        let from_now = self.next_ns.saturating_sub(self.passed);
+        (self.next_ns < u64::MAX).then(|| now.saturating_add(from_now))
     }
 
     /// Time passes.
@@ -160,15 +168,19 @@ impl<J: Ord> Cores<J> {
 
     /// A job that is done.
     pub fn done(&mut self) -> Option<J> {
-        if self.next - EARLY > self.passed as f64 {
+        if self.next_ns > self.passed {
             return None;
         }
         self.serve();
         let done = self.jobs.iter_mut().find_map(Sharing::done);
-        // What was taken off bit by bit may have come to nothing a moment too early.
-        if done.is_some() || self.next <= EARLY {
-            self.changed();
-        }
+        // What was taken off bit by bit may have come to nothing a moment too early: then the next one is looked for anew, too.
+        self.changed();
         done
     }
+}
+
+/// The least whole number that is not less; the largest there is for infinity.
+fn whole(number: f64) -> u64 {
+    let below = number as u64;
+    below + u64::from((below as f64) < number && below < u64::MAX)
 }

@@ -12,7 +12,8 @@ impl SimulatedServer {
     pub(super) fn expect(&mut self, index: u32) {
         let connection = &self.connections[index as usize];
         if let Some(at) = self.manner(index).deadline(connection) {
-            self.at(at, index, Due::Deadline(self.here(index)));
+            let length = at.saturating_sub(self.now);
+            self.at_last(length, index, Due::Deadline(self.here(index)));
         }
     }
 

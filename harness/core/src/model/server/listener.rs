@@ -102,8 +102,11 @@ impl SimulatedServer {
                         0 => 0,
                         most => self.draws.random_range(0..most),
                     };
-                    let at = self.now + nanoseconds(grace) + jitter;
-                    self.at(at, index, Due::Grace(self.here(index)));
+                    let (grace, due) = (nanoseconds(grace), Due::Grace(self.here(index)));
+                    match jitter {
+                        0 => self.at_last(grace, index, due),
+                        jitter => self.at(self.now + grace + jitter, index, due),
+                    }
                 }
                 self.server_work(index, Worker::Server, self.costs.start_cpu_ns);
             }

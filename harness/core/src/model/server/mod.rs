@@ -24,6 +24,7 @@ mod login;
 mod questions;
 mod session;
 mod settings;
+mod timeouts;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -45,6 +46,8 @@ use super::admission::{Admission, Decision};
 use super::agenda::Agenda;
 use crate::instant::RunInstant;
 use crate::quantity::nanoseconds;
+use timeouts::{Timeout, Timeouts};
+
 use connection::{Asked, At, Connection, Due, Manner, Pending, Stage, When, Word, Work};
 
 /// The simulated server.
@@ -57,6 +60,8 @@ pub struct SimulatedServer {
     cores: Cores<Work>,
     now: u64,
     due: Agenda<(Asker, Due)>,
+    /// What is due only if nothing comes before it, and hardly ever is.
+    timeouts: Timeouts,
     connections: Vec<Connection>,
     manners: Vec<Manner>,
     free_connections: Vec<u32>,
@@ -92,6 +97,7 @@ impl SimulatedServer {
             costs,
             now: 0,
             due: Agenda::default(),
+            timeouts: Timeouts::default(),
             connections: Vec::new(),
             manners: Vec::new(),
             free_connections: Vec::new(),
@@ -216,9 +222,9 @@ impl SimulatedServer {
         let work_ns = nanoseconds(work);
         let question = self.asked(asker, connection.0, Asked::Command { work_ns });
         let life = self.question_lives[question.index()];
-        let deadline = self.now.saturating_add(nanoseconds(within));
-        self.due
-            .put(deadline, (asker, Due::CommandDeadline(question.0, life)));
+        let deadline = Due::CommandDeadline(question.0, life);
+        self.timeouts
+            .put(self.now, nanoseconds(within), asker, deadline);
         // Opening a channel is one round trip, the request and its answer another.
         let away = 4 * self.half_trip();
         let arrives = (asker, Due::CommandArrives(question.0, life));
@@ -267,17 +273,38 @@ impl SimulatedServer {
 
     /// When something happens next; now, where an answer waits to be taken.
     #[must_use]
-    pub fn next(&self) -> Option<RunInstant> {
+    pub fn next(&mut self) -> Option<RunInstant> {
         match self.answers.is_empty() {
             true => self.next_event(),
             false => Some(RunInstant(self.now)),
         }
     }
 
-    fn next_event(&self) -> Option<RunInstant> {
+    fn next_event(&mut self) -> Option<RunInstant> {
         let due = self.due.next().map(|at| at.max(self.now));
         let done = self.cores.next(self.now);
-        due.into_iter().chain(done).min().map(RunInstant)
+        let next = due.into_iter().chain(done).min();
+        while let Some(Timeout { at, due, .. }) = self.timeouts.first(next.unwrap_or(u64::MAX)) {
+            if self.stands(due) {
+                return Some(RunInstant(at.max(self.now)));
+            }
+            self.timeouts.drop_first();
+        }
+        next.map(RunInstant)
+    }
+
+    /// Whether what was due only if nothing came before it still is.
+    fn stands(&self, due: Due) -> bool {
+        let is = |at: At, waits: fn(&Connection) -> bool| {
+            let connection = &self.connections[at.index as usize];
+            connection.life == at.life && waits(connection)
+        };
+        match due {
+            Due::Deadline(at) => is(at, |connection| connection.question.is_some()),
+            Due::Grace(at) => is(at, |connection| connection.slot.get().is_some()),
+            Due::CommandDeadline(question, life) => self.question_lives[question as usize] == life,
+            _ => true,
+        }
     }
 
     /// Lets everything happen that happens until `now`, and gives the answers that reach their clients.
@@ -327,6 +354,12 @@ impl SimulatedServer {
         self.due.put(at, (asker, due));
     }
 
+    /// Something is due for a connection if nothing comes before it, as long after anything like it as after any other.
+    fn at_last(&mut self, length: u64, index: u32, due: Due) {
+        let asker = self.connections[index as usize].asker;
+        self.timeouts.put(self.now, length, asker, due);
+    }
+
     fn manner(&self, index: u32) -> &Manner {
         &self.manners[usize::from(self.connections[index as usize].manner)]
     }
@@ -362,6 +395,12 @@ impl SimulatedServer {
 
     /// Everything of this very instant that is known by now: what is due first, then what is done.
     fn happen(&mut self) {
+        while let Some(Timeout { asker, due, .. }) = self.timeouts.first(self.now) {
+            self.timeouts.drop_first();
+            if self.stands(due) {
+                self.due.put(self.now, (asker, due));
+            }
+        }
         while let Some((_, due)) = self.due.take(self.now) {
             self.books.events += 1;
             self.came_due(due);
