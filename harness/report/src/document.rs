@@ -152,6 +152,14 @@ pub struct StrategyReport {
     pub per_round: Vec<RoundReport>,
 }
 
+impl StrategyReport {
+    /// A metric over all rounds together, by its name or `phase.metric`, in a word of [`StrategyReport::overall`].
+    #[must_use]
+    pub fn value(&self, key: &str, word: &str) -> Option<f64> {
+        self.overall.get(key)?.get(word).copied()
+    }
+}
+
 /// The numbers of one round, or of all of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

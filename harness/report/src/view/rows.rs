@@ -4,7 +4,7 @@
 
 use super::words::NONE;
 use super::words::decimal;
-use crate::document::{NumbersReport, StrategyReport};
+use crate::document::StrategyReport;
 
 /// One line of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,17 +40,43 @@ impl Rows<'_> {
         });
     }
 
-    /// A count with its spread between rounds.
-    pub(crate) fn metric(
+    /// A metric of all rounds together, by its name in the catalogue, with its spread between rounds.
+    pub(crate) fn metric(&mut self, level: u8, label: &str, key: &str) {
+        self.row(level, label, |strategy| match strategy.value(key, "all") {
+            None => NONE.to_owned(),
+            Some(total) => format!("{}{}", decimal(total), spread(strategy, key)),
+        });
+    }
+
+    /// The same of one that has a row only where it is not 0.
+    pub(crate) fn rare(&mut self, level: u8, label: &str, key: &str) {
+        if self.any(key) {
+            self.metric(level, label, key);
+        }
+    }
+
+    /// Whether a metric is not 0 for any strategy.
+    pub(crate) fn any(&self, key: &str) -> bool {
+        let some = |s: &StrategyReport| s.value(key, "all").is_some_and(|value| value > 0.0);
+        self.strategies.iter().any(some)
+    }
+
+    /// Several values in one cell, each of a metric over all rounds in a word of it.
+    pub(crate) fn values<const N: usize>(
         &mut self,
         level: u8,
         label: &str,
-        name: &str,
-        value: impl Fn(&NumbersReport) -> Option<u64>,
+        values: [(&str, &str); N],
+        shown: fn(f64) -> String,
     ) {
-        self.row(level, label, |strategy| match value(&strategy.totals) {
-            None => NONE.to_owned(),
-            Some(total) => format!("{total}{}", spread(strategy, name)),
+        self.row(level, label, |strategy| {
+            let values = values.map(|(key, word)| strategy.value(key, word));
+            match values.iter().all(Option::is_none) {
+                true => NONE.to_owned(),
+                false => values
+                    .map(|value| value.map_or_else(|| NONE.to_owned(), shown))
+                    .join(" / "),
+            }
         });
     }
 }

@@ -10,10 +10,8 @@ use sshchurn_core::server_log::DropCounts;
 
 /// Rows below the totals of all phases.
 pub(crate) fn rows(rows: &mut Rows<'_>) {
-    rows.metric(1, "sshd: authentications", "server_accepted", |n| {
-        n.server.server_accepted
-    });
-    rows.metric(1, "sshd: drops", "server_drops", |n| n.server.server_drops);
+    rows.metric(1, "sshd: authentications", "server_accepted");
+    rows.metric(1, "sshd: drops", "server_drops");
     causes(rows);
     slots(rows);
     cost(rows);

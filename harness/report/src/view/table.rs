@@ -5,10 +5,9 @@
 use super::rows::{Row, Rows};
 use super::words::{NONE, STAGES, decimal, time};
 use super::{clients, server};
-use crate::document::{LeftoverReport, NumbersReport, RunReport, ScopeReport, StrategyReport};
+use crate::document::{LeftoverReport, RunReport, StrategyReport};
 use sshchurn_core::analysis::latency::LatencySummary;
-use sshchurn_core::analysis::summary::Makers;
-use sshchurn_core::vocabulary::CleanupPolicy;
+use sshchurn_core::vocabulary::{CleanupPolicy, Phase};
 
 /// Its lines, for every renderer.
 pub(crate) fn rows(report: &RunReport) -> Vec<Row> {
@@ -17,25 +16,15 @@ pub(crate) fn rows(report: &RunReport) -> Vec<Row> {
         strategies: &report.strategies,
     };
     tasks(&mut rows);
-    scope_rows(&mut rows, "all phases", "", |numbers| &numbers.total);
+    scope_rows(&mut rows, "all phases", "");
     server::rows(&mut rows);
     clients::rows(&mut rows);
     leftovers(&mut rows);
-    type Phase = (
-        &'static str,
-        &'static str,
-        fn(&NumbersReport) -> &ScopeReport,
-    );
-    let phases: [Phase; 3] = [
-        ("submit", "submit.", |numbers| &numbers.phases.submit),
-        ("poll", "poll.", |numbers| &numbers.phases.poll),
-        ("cleanup", "cleanup.", |numbers| &numbers.phases.cleanup),
-    ];
-    for (title, prefix, scope) in phases {
+    for phase in Phase::ALL {
         // A strategy without a job has one phase only.
-        let reached = |s: &StrategyReport| scope(&s.totals).counts.attempts > 0;
-        if rows.strategies.iter().any(reached) {
-            scope_rows(&mut rows, title, prefix, scope);
+        let prefix = format!("{}.", phase.as_str());
+        if rows.any(&format!("{prefix}attempts")) {
+            scope_rows(&mut rows, phase.as_str(), &prefix);
         }
     }
     rows.section("latency p50 / p95 / p99 / max");
@@ -55,176 +44,81 @@ pub(crate) fn rows(report: &RunReport) -> Vec<Row> {
 }
 
 fn tasks(rows: &mut Rows<'_>) {
-    rows.metric(0, "tasks", "tasks_scheduled", |n| {
-        Some(n.tasks.tasks_scheduled)
-    });
-    rows.metric(1, "succeeded", "tasks_succeeded", |n| {
-        Some(n.tasks.tasks_succeeded)
-    });
-    rows.metric(1, "failed", "tasks_failed", |n| Some(n.tasks.tasks_failed));
-    let stopped = |n: &NumbersReport| n.tasks.tasks_interrupted + n.tasks.tasks_not_started;
-    if rows.strategies.iter().any(|s| stopped(&s.totals) > 0) {
-        rows.row(1, "interrupted / not started", |s| {
-            let tasks = &s.totals.tasks;
-            format!("{} / {}", tasks.tasks_interrupted, tasks.tasks_not_started)
-        });
+    rows.metric(0, "tasks", "tasks_scheduled");
+    rows.metric(1, "succeeded", "tasks_succeeded");
+    rows.metric(1, "failed", "tasks_failed");
+    if rows.any("tasks_interrupted") || rows.any("tasks_not_started") {
+        let stopped = [("tasks_interrupted", "all"), ("tasks_not_started", "all")];
+        rows.values(1, "interrupted / not started", stopped, decimal);
     }
 }
 
-fn scope_rows(
-    rows: &mut Rows<'_>,
-    title: &str,
-    prefix: &str,
-    scope: fn(&NumbersReport) -> &ScopeReport,
-) {
+/// Outcomes that have a row only where they happened; the sum of all outcomes is a checked law.
+const RARE: [(&str, &str); 12] = [
+    ("client left before login", "client_left"),
+    ("held silent on purpose", "attempts_held"),
+    ("refused by TCP", "connect_refused"),
+    ("connect timeouts", "connect_timeout"),
+    ("banner timeouts", "banner_timeout"),
+    ("key exchange failed", "kex_failed"),
+    ("authentication failed", "auth_failed"),
+    ("generator faults", "generator_fault"),
+    ("attempts interrupted", "attempts_interrupted"),
+    ("channels refused", "channel_refused"),
+    ("connections lost", "connection_lost"),
+    ("command timeouts", "command_timeout"),
+];
+
+/// Who refused has rows where it was not the first of them alone.
+const MAKERS: [(u8, &str, &str); 6] = [
+    (2, "sshd, by MaxStartups", "refused_by_max_startups"),
+    (2, "sshd, by another rule", "refused_by_other_rule"),
+    (2, "sshd could not serve", "unserved"),
+    (2, "kernel, listen queue full", "listen_queue_refused"),
+    (2, "unexplained", "refused_by_unknown"),
+    (1, "gave up in the listen queue", "listen_queue_timeout"),
+];
+
+/// All phases, or one, whose metrics' names begin with `prefix`.
+fn scope_rows(rows: &mut Rows<'_>, title: &str, prefix: &str) {
+    let key = |name: &str| format!("{prefix}{name}");
     rows.section(title);
-    // A client under test has no phases.
-    let seen = |n: &NumbersReport| prefix.is_empty() || n.clients.is_none();
-    let counts = move |n: &NumbersReport| scope(n).counts;
-    rows.metric(1, "attempts", &format!("{prefix}attempts"), |n| {
-        seen(n).then(|| counts(n).attempts)
-    });
-    rows.metric(1, "handshakes", &format!("{prefix}handshakes"), |n| {
-        seen(n).then(|| counts(n).handshakes)
-    });
-    rows.metric(
-        1,
-        "banner-EOF failures",
-        &format!("{prefix}banner_eof"),
-        |n| seen(n).then(|| counts(n).banner_eof),
-    );
-    makers(rows, prefix, scope);
-    // Rare outcomes have a row only where they happened; the sum of all outcomes is a checked law.
-    type Count = fn(&ScopeReport) -> u64;
-    let rare: [(&str, &str, Count); 12] = [
-        ("client left before login", "client_left", |s| {
-            s.counts.client_left
-        }),
-        ("held silent on purpose", "attempts_held", |s| {
-            s.counts.attempts_held
-        }),
-        ("refused by TCP", "connect_refused", |s| {
-            s.counts.connect_refused
-        }),
-        ("connect timeouts", "connect_timeout", |s| {
-            s.counts.connect_timeout
-        }),
-        ("banner timeouts", "banner_timeout", |s| {
-            s.counts.banner_timeout
-        }),
-        ("key exchange failed", "kex_failed", |s| s.counts.kex_failed),
-        ("authentication failed", "auth_failed", |s| {
-            s.counts.auth_failed
-        }),
-        ("generator faults", "generator_fault", |s| {
-            s.counts.generator_fault
-        }),
-        ("attempts interrupted", "attempts_interrupted", |s| {
-            s.counts.attempts_interrupted
-        }),
-        ("channels refused", "channel_refused", |s| {
-            s.counts.channel_refused
-        }),
-        ("connections lost", "connection_lost", |s| {
-            s.counts.connection_lost
-        }),
-        ("command timeouts", "command_timeout", |s| {
-            s.counts.command_timeout
-        }),
-    ];
-    for (label, name, count) in rare {
-        if rows.strategies.iter().any(|s| count(scope(&s.totals)) > 0) {
-            rows.metric(1, label, &format!("{prefix}{name}"), |n| {
-                seen(n).then(|| count(scope(n)))
-            });
+    rows.metric(1, "attempts", &key("attempts"));
+    rows.metric(1, "handshakes", &key("handshakes"));
+    rows.metric(1, "banner-EOF failures", &key("banner_eof"));
+    if MAKERS[1..].iter().any(|(_, _, name)| rows.any(&key(name))) {
+        for (level, label, name) in MAKERS {
+            rows.rare(level, label, &key(name));
         }
     }
-    // Of a client under test nobody knows which connection is another try.
-    let ours = |n: &NumbersReport| n.clients.is_none();
-    rows.metric(1, "retries", &format!("{prefix}retries"), |n| {
-        ours(n).then(|| counts(n).retries)
-    });
-    rows.row(1, "connected: 1st / eventually / wanted", |s| {
-        if !ours(&s.totals) {
-            return NONE.to_owned();
-        }
-        let counts = counts(&s.totals);
-        format!(
-            "{} / {} / {}",
-            counts.first_attempt_ok, counts.final_ok, counts.connections
-        )
-    });
-    rows.row(1, "handshakes/s: mean / peak", |s| {
-        match scope(&s.totals).handshake_rate_per_s {
-            None => NONE.to_owned(),
-            Some(rate) => format!("{:.1} / {}", rate.mean, rate.peak),
+    for (label, name) in RARE {
+        rows.rare(1, label, &key(name));
+    }
+    rows.metric(1, "retries", &key("retries"));
+    let connected = [key("first_attempt_ok"), key("final_ok"), key("connections")];
+    let connected = connected.each_ref().map(|key| (key.as_str(), "all"));
+    rows.values(
+        1,
+        "connected: 1st / eventually / wanted",
+        connected,
+        decimal,
+    );
+    let rate = key("handshake_rate_per_s");
+    let rate = [(rate.as_str(), "mean"), (rate.as_str(), "peak")];
+    rows.values(1, "handshakes/s: mean / peak", rate, |rate| {
+        match rate.fract() {
+            0.0 => decimal(rate),
+            _ => format!("{rate:.1}"),
         }
     });
     if prefix.is_empty() {
-        rows.row(1, "handshakes/task: min/mean/max", |s| {
-            match scope(&s.totals).handshakes_per_task {
-                None => NONE.to_owned(),
-                Some(spread) => {
-                    let end = |value: Option<u64>| {
-                        value.map_or_else(|| NONE.to_owned(), |value| value.to_string())
-                    };
-                    let mean = decimal(spread.mean);
-                    format!("{} / {mean} / {}", end(spread.min), end(spread.max))
-                }
-            }
-        });
-    }
-}
-
-/// Who refused has rows where it was not `MaxStartups` alone.
-fn makers(rows: &mut Rows<'_>, prefix: &str, scope: fn(&NumbersReport) -> &ScopeReport) {
-    type Count = fn(&Makers) -> u64;
-    let makers: [(u8, &str, &str, Count); 6] = [
-        (2, "sshd, by MaxStartups", "refused_by_max_startups", |m| {
-            m.refused_by_max_startups
-        }),
-        (2, "sshd, by another rule", "refused_by_other_rule", |m| {
-            m.refused_by_other_rule
-        }),
-        (2, "sshd could not serve", "unserved", |m| m.unserved),
-        (
-            2,
-            "kernel, listen queue full",
-            "listen_queue_refused",
-            |m| m.listen_queue_refused,
-        ),
-        (2, "unexplained", "refused_by_unknown", |m| {
-            m.refused_by_unknown
-        }),
-        (
-            1,
-            "gave up in the listen queue",
-            "listen_queue_timeout",
-            |m| m.listen_queue_timeout,
-        ),
-    ];
-    let of = |n: &NumbersReport, count: Count| scope(n).makers.as_ref().map(count);
-    let occurred = |count: Count| {
-        rows.strategies
-            .iter()
-            .any(|s| of(&s.totals, count).is_some_and(|n| n > 0))
-    };
-    let shown: Vec<_> = makers
-        .into_iter()
-        .filter(|(_, _, _, count)| occurred(*count))
-        .collect();
-    if shown.len() == 1 && shown[0].2 == makers[0].2 {
-        return;
-    }
-    for (level, label, name, count) in shown {
-        rows.metric(level, label, &format!("{prefix}{name}"), |n| of(n, count));
+        let each = ["min", "mean", "max"].map(|word| ("handshakes_per_task", word));
+        rows.values(1, "handshakes/task: min/mean/max", each, decimal);
     }
 }
 
 fn leftovers(rows: &mut Rows<'_>) {
-    rows.metric(0, "leftover directories", "leftover_dirs", |n| {
-        n.leftovers.map(|found| found.leftover_dirs)
-    });
+    rows.metric(0, "leftover directories", "leftover_dirs");
     rows.row(1, "cleanup policy", |strategy| {
         match strategy.cleanup {
             _ if strategy.totals.clients.is_some() => NONE,
