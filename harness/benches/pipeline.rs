@@ -30,7 +30,7 @@ fn attempt_ended(attempt: u64) -> Event {
         outcome: AttemptOutcome::BannerEof {
             close: Close::Reset,
         },
-        trace: AttemptTrace {
+        trace: Box::new(AttemptTrace {
             connect_called: Some(RunInstant(1_000_000 + attempt)),
             connected: Some(RunInstant(1_100_000 + attempt)),
             first_byte: Some(RunInstant(1_200_000 + attempt)),
@@ -41,7 +41,7 @@ fn attempt_ended(attempt: u64) -> Event {
             bytes_in: 26,
             bytes_out: 24,
             ..AttemptTrace::default()
-        },
+        }),
     }
 }
 

@@ -164,10 +164,14 @@ impl Engine {
             .zip(&starts)
             .zip(kills.chain(repeat(None)))
             .zip(parts.map(Some).chain(repeat_with(|| None)));
-        let arriving = stream::iter(each).then(async |(((task, offset), kill_after), part)| {
+        let arriving = stream::iter(each).then(async |each| {
             if !S::AHEAD {
-                round.due(*offset).await;
+                let (((_, offset), _), _) = &each;
+                round.due(**offset).await;
             }
+            each
+        });
+        let running = arriving.map(|(((task, offset), kill_after), part)| {
             wait_and_run(Waiting {
                 link: self.link(connector(), plan.round, task),
                 entry: TaskEntry::new(self.collector.clone(), plan.round, task, round.cleanup),
@@ -195,7 +199,7 @@ impl Engine {
         };
         // Both at once: tasks that nobody else runs come to the barrier only when they are polled here.
         let abort = self.stop.at_least(StopLevel::Abort);
-        join(begin, spawner.run_all(arriving, abort)).await;
+        join(begin, spawner.run_all(running, abort)).await;
         match self.stop.level() {
             StopLevel::Run => RoundEnd::Complete,
             StopLevel::Drain => RoundEnd::Drained,

@@ -11,6 +11,7 @@ use super::document::{
     NumbersReport, PerTaskReport, PhasesReport, RateReport, RoundReport, RunReport, SCHEMA_VERSION,
     ScopeReport, ServerLogReport, StrategyReport, ToolReport,
 };
+use super::view::advice::Advice;
 use sshchurn_core::analysis::catalogue;
 use sshchurn_core::analysis::latency::Stage;
 use sshchurn_core::analysis::laws::Law;
@@ -61,7 +62,7 @@ pub fn build(manifest: &Manifest, run: &RunSummary, findings: Findings) -> RunRe
         Ok(curve) => (Some(curve), None),
         Err(missing) => (None, Some(missing.to_owned())),
     };
-    RunReport {
+    let mut report = RunReport {
         schema_version: SCHEMA_VERSION,
         tool: ToolReport {
             name: "sshchurn".to_owned(),
@@ -75,6 +76,7 @@ pub fn build(manifest: &Manifest, run: &RunSummary, findings: Findings) -> RunRe
         exit: decision.exit_code,
         exit_code: decision.exit_code.code(),
         reasons: decision.reasons,
+        next_step: Advice::RunAgain.into(),
         baseline: None,
         stand_in: manifest.target.kind.stand_in(),
         gates,
@@ -96,7 +98,9 @@ pub fn build(manifest: &Manifest, run: &RunSummary, findings: Findings) -> RunRe
         laws,
         validity,
         warnings,
-    }
+    };
+    report.advise();
+    report
 }
 
 fn rfc3339(unix_ns: u64) -> String {

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::view::advice::{Advice, next_step};
 use sshchurn_core::analysis::admission::AdmissionCurve;
 use sshchurn_core::analysis::burst::StalledBurst;
 use sshchurn_core::analysis::failing::FailingLogins;
@@ -32,7 +33,7 @@ use sshchurn_core::server_log::DropCounts;
 use sshchurn_core::vocabulary::CleanupPolicy;
 
 /// Version of the document.
-pub const SCHEMA_VERSION: u32 = 7;
+pub const SCHEMA_VERSION: u32 = 8;
 
 /// Everything a run has to say.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -58,6 +59,8 @@ pub struct RunReport {
     pub exit_code: u8,
     /// Every reason against a pass, strongest first.
     pub reasons: Vec<Reason>,
+    /// What to do next.
+    pub next_step: NextStep,
     /// The run that this one was compared with, and whose comparison has joined the verdict; `null` without a baseline.
     pub baseline: Option<RunId>,
     /// What stood in for an OpenSSH server; `null` where it was one.
@@ -92,7 +95,31 @@ pub struct RunReport {
     pub warnings: Vec<String>,
 }
 
+/// Advice, for programs and for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NextStep {
+    /// Its kind.
+    pub id: Advice,
+    /// The same in a sentence.
+    pub text: String,
+}
+
+impl From<Advice> for NextStep {
+    fn from(id: Advice) -> Self {
+        NextStep {
+            id,
+            text: id.text().to_owned(),
+        }
+    }
+}
+
 impl RunReport {
+    /// Says anew what to do next, after what it follows from has changed.
+    pub(crate) fn advise(&mut self) {
+        self.next_step = next_step(self).into();
+    }
+
     /// Whether the comparison with a baseline is all that keeps the run from a verdict.
     #[must_use]
     pub fn undecided_by_baseline(&self) -> bool {

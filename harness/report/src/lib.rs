@@ -34,9 +34,11 @@ mod writer;
 
 pub use build::{Findings, build};
 pub use document::{
-    LeftoverReport, NumbersReport, PerTaskReport, PhasesReport, RateReport, RoundReport, RunReport,
-    SCHEMA_VERSION, ScopeReport, ServerLogReport, StrategyReport, TimesReport, ToolReport,
+    LeftoverReport, NextStep, NumbersReport, PerTaskReport, PhasesReport, RateReport, RoundReport,
+    RunReport, SCHEMA_VERSION, ScopeReport, ServerLogReport, StrategyReport, TimesReport,
+    ToolReport,
 };
+pub use view::advice::Advice;
 pub use writer::{WriteError, write_file, write_file_with};
 
 #[cfg(test)]

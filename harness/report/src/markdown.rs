@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 
 use super::document::RunReport;
 use super::view::story::{self, Fact};
+use super::view::table;
 use super::view::words::{counted, gate_value, time};
-use super::view::{advice, table};
 use sshchurn_core::analysis::laws::LawStatus;
 use sshchurn_core::analysis::validity::CheckStatus;
 use sshchurn_core::gate::{GateOutcome, GateResult, Verdict};
@@ -306,7 +306,7 @@ fn setup(out: &mut String, report: &RunReport) {
             text(&report.tool.version),
             report.exit_code
         ),
-        format!("next step: {}", text(advice::next_step(report))),
+        format!("next step: {}", text(&report.next_step.text)),
     ];
     list(out, lines.into_iter());
     line(out, "</details>");

@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::document::RunReport;
 use super::ruled_table;
 use super::view::words::{counted, gate_value, time};
-use super::view::{admission, advice, story, table};
+use super::view::{admission, story, table};
 use sshchurn_core::analysis::laws::LawStatus;
 use sshchurn_core::analysis::validity::CheckStatus;
 use sshchurn_core::gate::{GateOutcome, GateResult, Verdict};
@@ -49,10 +49,7 @@ pub fn render_with(report: &RunReport, colour: bool, columns: u16) -> String {
     failures(&mut out, report);
     vouchers(&mut out, report, &paint);
     verdict(&mut out, report, &paint);
-    line(
-        &mut out,
-        &format!("Next step: {}", advice::next_step(report)),
-    );
+    line(&mut out, &format!("Next step: {}", report.next_step.text));
     out
 }
 

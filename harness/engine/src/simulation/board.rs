@@ -105,7 +105,7 @@ impl Board {
 
     /// When something happens on the server next, as the clients see it.
     pub(super) fn next(&self) -> Option<u64> {
-        let RunInstant(next) = self.state().server.next()?;
+        let RunInstant(next) = self.state().server.next_at()?;
         Some(next.div_ceil(self.0.grain) * self.0.grain)
     }
 

@@ -59,13 +59,19 @@ impl Spawner for InPlace {
 /// Tasks that run. Places of those that have ended are used again; whoever wakes one that has ended wakes the next in its place, which
 /// does no harm.
 struct Tasks<T> {
-    places: Vec<(Option<Pin<Box<T>>>, Arc<Place>)>,
+    running: Vec<Running<T>>,
     free: Vec<u32>,
     ready: Arc<Ready>,
     /// Those whose turn it is, the last first.
     turn: Vec<u32>,
     /// The place of whoever brings them.
     bringer: Arc<Place>,
+}
+
+/// A place, and the task in it; `None` once that has ended.
+struct Running<T> {
+    task: Option<Pin<Box<T>>>,
+    place: Arc<Place>,
 }
 
 /// The number of the bringer's place.
@@ -126,7 +132,7 @@ impl<T> Default for Tasks<T> {
         let bringer = Arc::new(Place::new(BRINGER, Arc::clone(&ready)));
         Place::wake_by_ref(&bringer);
         Tasks {
-            places: Vec::new(),
+            running: Vec::new(),
             free: Vec::new(),
             ready,
             turn: Vec::new(),
@@ -137,30 +143,30 @@ impl<T> Default for Tasks<T> {
 
 impl<T: Future<Output = ()>> Tasks<T> {
     fn is_empty(&self) -> bool {
-        self.free.len() == self.places.len()
+        self.free.len() == self.running.len()
     }
 
     /// One more, which is ready to begin.
     fn add(&mut self, task: T) {
         let task = Some(Box::pin(task));
-        let place = match self.free.pop() {
-            Some(place) => {
-                self.places[place as usize].0 = task;
-                place
+        let number = match self.free.pop() {
+            Some(number) => {
+                self.running[number as usize].task = task;
+                number
             }
             None => {
-                let place = self.places.len() as u32;
-                let ready = Arc::clone(&self.ready);
-                self.places.push((task, Arc::new(Place::new(place, ready))));
-                place
+                let number = self.running.len() as u32;
+                let place = Arc::new(Place::new(number, Arc::clone(&self.ready)));
+                self.running.push(Running { task, place });
+                number
             }
         };
-        Place::wake_by_ref(&self.places[place as usize].1);
+        Place::wake_by_ref(&self.running[number as usize].place);
     }
 
     /// Drops those that have not ended.
     fn abandon(&mut self) {
-        self.places.clear();
+        self.running.clear();
         self.free.clear();
     }
 
@@ -172,7 +178,7 @@ impl<T: Future<Output = ()>> Tasks<T> {
                     self.bringer.woken.store(false, SeqCst);
                     return Some(waker(Arc::clone(&self.bringer)));
                 }
-                let Some((task, place)) = self.places.get_mut(number as usize) else {
+                let Some(Running { task, place }) = self.running.get_mut(number as usize) else {
                     continue;
                 };
                 place.woken.store(false, SeqCst);

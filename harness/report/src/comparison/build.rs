@@ -133,6 +133,7 @@ pub fn join(report: &mut RunReport, compared: &CompareReport) {
         let text = format!("against the baseline {against}: {reason}");
         Reason::new(ReasonId::Baseline, text)
     }));
+    report.advise();
 }
 
 /// Says that the comparison with a baseline, which was to join the report, is not there: `file` of the run directory.
@@ -146,6 +147,7 @@ pub fn lost(report: &mut RunReport, baseline: &RunId, file: &str) {
          `sshchurn compare BASELINE RUNDIR` compares them again"
     );
     report.reasons.push(Reason::new(ReasonId::Baseline, text));
+    report.advise();
 }
 
 fn compared(report: &RunReport) -> ComparedRun {

@@ -8,8 +8,8 @@ use super::parts::{self, Part};
 use crate::document::RunReport;
 use crate::plot::{self, DataTable, Figure};
 use crate::view::story;
+use crate::view::table;
 use crate::view::words::{counted, gate_value, reason_texts, time};
-use crate::view::{advice, table};
 use sshchurn_core::analysis::laws::{Law, LawStatus};
 use sshchurn_core::analysis::validity::CheckStatus;
 use sshchurn_core::gate::{GateOutcome, GateResult, Verdict};
@@ -145,10 +145,7 @@ pub(super) fn page(report: &RunReport) -> Page {
         toml: report.scenario.effective_toml.clone(),
         footer: format!(
             "{} {}, report schema {}. Next step: {}",
-            report.tool.name,
-            report.tool.version,
-            report.schema_version,
-            advice::next_step(report)
+            report.tool.name, report.tool.version, report.schema_version, report.next_step.text
         ),
     }
 }

@@ -1,5 +1,7 @@
 //! `sshchurn image`: build and list the images of the docker target.
 
+use std::time::Instant;
+
 use super::args::{ImageCommand, ImageReleaseArg};
 use super::console::Console;
 use super::error::CliError;
@@ -52,7 +54,18 @@ async fn build(
     console: &Console,
 ) -> Result<ExitCode, CliError> {
     let mut worst = Ok(ExitCode::Success);
-    for suite in suites {
+    let begun = Instant::now();
+    for (built, suite) in (0..).zip(suites) {
+        // The first says how long the others take.
+        if built > 0 {
+            let left = suites.len() as u32 - built;
+            let seconds = (begun.elapsed() / built * left).as_secs_f64();
+            console.aside(&format!(
+                "image {} of {}, about {seconds:.0} s left",
+                built + 1,
+                suites.len()
+            ));
+        }
         let progress = |text: &str| console.aside(text);
         match image::build(&RECIPE, *suite, packages, &progress).await {
             Ok(image) => console.result(&image.name)?,

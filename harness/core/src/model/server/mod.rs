@@ -273,7 +273,7 @@ impl SimulatedServer {
 
     /// When something happens next; now, where an answer waits to be taken.
     #[must_use]
-    pub fn next(&mut self) -> Option<RunInstant> {
+    pub fn next_at(&mut self) -> Option<RunInstant> {
         match self.answers.is_empty() {
             true => self.next_event(),
             false => Some(RunInstant(self.now)),
