@@ -173,7 +173,7 @@ fn run_job<'a, C: Connector>(
         let mut hands = plan.hands(link);
         let submitted = {
             let _phase = link.phase(Phase::Submit);
-            strategy.submit(life, &mut hands).boxed().await
+            strategy.submit(life, &mut hands).await
         };
         if let Err(failure) = submitted {
             // The provider raises before it defers: nothing is monitored and nothing is cleaned up.
@@ -183,7 +183,7 @@ fn run_job<'a, C: Connector>(
 
         let monitored = {
             let _phase = link.phase(Phase::Poll);
-            let mut monitor = strategy.monitor(life, &mut hands).boxed();
+            let mut monitor = strategy.monitor(life, &mut hands);
             match kill_after {
                 None => monitor.await,
                 // Dropping the monitor abandons its connection without a word, as a killed process would.

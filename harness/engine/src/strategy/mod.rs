@@ -16,6 +16,9 @@ mod stalled;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
 use super::draws::Draws;
 use super::link::Link;
 use super::rendezvous::Rendezvous;
@@ -171,27 +174,27 @@ impl Strategy {
         failing_login::run(self, hands).await
     }
 
-    /// Detect and submit.
-    pub(crate) async fn submit<C: Connector>(
-        &self,
+    /// Detect and submit. In a box of its own size: a million tasks may wait in it.
+    pub(crate) fn submit<'a, C: Connector>(
+        &'a self,
         life: JobLife,
-        hands: &mut Hands<'_, C>,
-    ) -> Result<(), TaskFailure> {
+        hands: &'a mut Hands<'_, C>,
+    ) -> BoxFuture<'a, Result<(), TaskFailure>> {
         match life {
-            JobLife::PerCommand => per_command::submit(self, hands).await,
-            JobLife::ReusedSession => reused_session::submit(self, hands).await,
+            JobLife::PerCommand => per_command::submit(self, hands).boxed(),
+            JobLife::ReusedSession => reused_session::submit(self, hands).boxed(),
         }
     }
 
     /// Watches the job until its exit code is seen.
-    pub(crate) async fn monitor<C: Connector>(
-        &self,
+    pub(crate) fn monitor<'a, C: Connector>(
+        &'a self,
         life: JobLife,
-        hands: &mut Hands<'_, C>,
-    ) -> Result<i32, TaskFailure> {
+        hands: &'a mut Hands<'_, C>,
+    ) -> BoxFuture<'a, Result<i32, TaskFailure>> {
         match life {
-            JobLife::PerCommand => per_command::monitor(self, hands).await,
-            JobLife::ReusedSession => reused_session::monitor(self, hands).await,
+            JobLife::PerCommand => per_command::monitor(self, hands).boxed(),
+            JobLife::ReusedSession => reused_session::monitor(self, hands).boxed(),
         }
     }
 
