@@ -70,20 +70,23 @@ impl<J: Ord> Cores<J> {
     }
 
     fn changed(&mut self) {
-        self.rates = self.shared();
-        self.next = self
-            .jobs
-            .iter()
-            .zip(self.rates)
-            .filter_map(|(jobs, rate)| Some(jobs.least()? / rate))
-            .fold(f64::INFINITY, f64::min);
-        self.next_ns = whole(self.next - EARLY);
-        self.busy = self
-            .jobs
-            .iter()
-            .zip(self.rates)
-            .map(|(jobs, rate)| rate * jobs.len() as f64)
-            .sum();
+        let computing: usize = self.jobs.iter().map(Sharing::len).sum();
+        let least = self.jobs.each_ref().map(Sharing::least);
+        let next = if computing as f64 <= self.cores {
+            // By far the most frequent case, and nothing to divide.
+            self.rates = [1.0; KINDS];
+            self.busy = computing as f64;
+            least.into_iter().flatten().fold(f64::INFINITY, f64::min)
+        } else {
+            self.rates = self.shared();
+            let jobs = self.jobs.iter().zip(self.rates);
+            self.busy = jobs.map(|(jobs, rate)| rate * jobs.len() as f64).sum();
+            let next = least.into_iter().zip(self.rates);
+            next.filter_map(|(least, rate)| Some(least? / rate))
+                .fold(f64::INFINITY, f64::min)
+        };
+        self.next = next;
+        self.next_ns = whole(next - EARLY);
     }
 
     /// How fast one of a kind computes now, as a share of a core.
@@ -104,13 +107,11 @@ impl<J: Ord> Cores<J> {
         self.busy
     }
 
-    /// Everybody gets a share by weight, and nobody more than it can use: what one leaves is for the others.
+    /// More compute than there are cores: everybody gets a share by weight, and nobody more than it can use. What one leaves is for
+    /// the others.
     fn shared(&self) -> [f64; KINDS] {
         let mut rates = [1.0; KINDS];
         let most: [f64; KINDS] = std::array::from_fn(|who| self.jobs[who].len() as f64);
-        if most.iter().sum::<f64>() <= self.cores {
-            return rates;
-        }
         let mut weights: [f64; KINDS] = std::array::from_fn(|who| match most[who] > 0.0 {
             true if who == Worker::Client as usize => self.weights[who],
             true if who == Worker::Listener as usize => {
