@@ -287,13 +287,13 @@ fn wait_and_run<C: Connector>(
             }
         };
         entry.started();
-        let plan = TaskPlan {
+        let mut plan = TaskPlan {
             job: round.jobs.of_task(task),
             kill_after,
             waits: Draws::for_task(round.seed, round.repetition, task, Purpose::Waits),
             part: part.take(),
         };
-        run_task(link, &round.strategy, plan, &round.others, entry).await;
+        run_task(link, &round.strategy, &mut plan, &round.others, entry).await;
     }
 }
 

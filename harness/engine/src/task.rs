@@ -120,13 +120,13 @@ impl Drop for TaskEntry {
 pub(crate) fn run_task<'a, C: Connector>(
     link: &'a Link<C>,
     strategy: &'a Strategy,
-    mut plan: TaskPlan<C::Session>,
+    plan: &'a mut TaskPlan<C::Session>,
     others: &'a Rendezvous,
     entry: &'a mut TaskEntry,
 ) -> impl Future<Output = ()> + Send + 'a {
     async move {
         let phase = match strategy.life() {
-            Life::Job(life) => return run_job(life, link, strategy, &mut plan, entry).await,
+            Life::Job(life) => return run_job(life, link, strategy, plan, entry).await,
             Life::Failing => None,
             Life::Hold(_) | Life::Once | Life::Shared | Life::Program => {
                 Some(link.phase(Phase::Submit))

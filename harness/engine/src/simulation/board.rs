@@ -13,6 +13,9 @@ use sshchurn_core::instant::RunInstant;
 use sshchurn_core::model::server::{Answer, Question, ServerBooks, SimulatedServer, Stamps};
 use sshchurn_core::quantity::nanoseconds;
 
+/// Answers for which there is always room.
+const MOST_ROOM: usize = 1024;
+
 /// One server and those who ask it. Clones are the same board.
 #[derive(Clone)]
 pub struct Board(Arc<Shared>);
@@ -32,7 +35,7 @@ struct State {
     /// Where each question stands.
     asked: Vec<Asked>,
     /// Answers since nobody was left who had not come for one.
-    answers: Vec<(Answer, Stamps)>,
+    answers: Vec<(Question, Answer, Stamps)>,
     /// Those of them that nobody has come for yet.
     untaken: usize,
     witness: Option<Witness>,
@@ -56,7 +59,8 @@ impl State {
             Asked::Answered(place) => {
                 self.untaken -= 1;
                 self.server.taken(question);
-                Some(self.answers[place as usize])
+                let (_, answer, stamps) = self.answers[place as usize];
+                Some((answer, stamps))
             }
             Asked::Silent | Asked::Waited(_) => None,
         }
@@ -135,17 +139,20 @@ impl Board {
         } = &mut *state;
         if *untaken == 0 {
             answers.clear();
+            // Of a million answers at once, room is not kept for another million.
+            answers.shrink_to(MOST_ROOM);
         }
-        for (question, answer, stamps) in server.advance(now) {
+        let before = answers.len();
+        server.advance(now, answers);
+        *untaken += answers.len() - before;
+        for (place, (question, ..)) in answers.iter().enumerate().skip(before) {
             if asked.len() <= question.index() {
                 asked.resize_with(question.index() + 1, Asked::default);
             }
-            let place = Asked::Answered(answers.len() as u32);
+            let place = Asked::Answered(place as u32);
             if let Asked::Waited(waker) = mem::replace(&mut asked[question.index()], place) {
                 wakers.push(waker);
             }
-            answers.push((answer, stamps));
-            *untaken += 1;
         }
         state.tell();
         drop(state);

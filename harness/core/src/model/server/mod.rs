@@ -307,10 +307,14 @@ impl SimulatedServer {
         }
     }
 
-    /// Lets everything happen that happens until `now`, and gives the answers that reach their clients.
-    pub fn advance(&mut self, now: RunInstant) -> std::vec::Drain<'_, (Question, Answer, Stamps)> {
+    /// Lets everything happen that happens until `now`, and adds the answers that reach their clients to `answers`.
+    pub fn advance(&mut self, now: RunInstant, answers: &mut Vec<(Question, Answer, Stamps)>) {
         self.settle(now);
-        self.answers.drain(..)
+        match answers.is_empty() {
+            // There may be a million.
+            true => std::mem::swap(&mut self.answers, answers),
+            false => answers.append(&mut self.answers),
+        }
     }
 
     /// Lets happen what happens until `by`, up to the instant at which there is an answer or a note to take; `None` where there is none.

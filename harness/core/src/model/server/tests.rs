@@ -66,6 +66,16 @@ fn settings(text: &str) -> ServerSettings {
 }
 
 /// 20,000 bursts of each of five settings against every probability of the exact distribution: 100,000 bursts in all.
+/// The answers up to then.
+fn answered_by(
+    server: &mut SimulatedServer,
+    now: RunInstant,
+) -> std::vec::IntoIter<(Question, Answer, Stamps)> {
+    let mut answers = Vec::new();
+    server.advance(now, &mut answers);
+    answers.into_iter()
+}
+
 #[test]
 fn stalled_bursts_have_the_exact_distribution() {
     const BURSTS: u32 = 20_000;
@@ -84,8 +94,7 @@ fn stalled_bursts_have_the_exact_distribution() {
                 server.dial(at(0), asker(client), dial(true));
             }
             let end = at(1_000_000_000);
-            let admitted = server
-                .advance(end)
+            let admitted = answered_by(&mut server, end)
                 .filter(|(_, answer, _)| matches!(answer, Answer::In(_)))
                 .count();
             seen[admitted] += 1;
@@ -190,7 +199,7 @@ fn time_in_the_slot_adds_up_to_slots_over_time() {
         );
     }
     let end = at(60_000_000_000);
-    server.advance(end).count();
+    answered_by(&mut server, end).count();
     let books = server.books();
     assert_eq!(books.admitted, books.released);
     // Little's law, with both sides counted on their own: the area under the gauge, and what each connection had.
@@ -209,11 +218,10 @@ fn full_listen_queue_makes_the_kernel_drop_syns_and_they_come_again_after_a_seco
         server.dial(at(0), asker(client), dial(true));
     }
     // One is being accepted, 129 wait, the rest must come again.
-    server.advance(at(1)).count();
+    answered_by(&mut server, at(1)).count();
     assert_eq!(server.books().syns_dropped, 10);
     assert_eq!(server.books().queue_peak, 129);
-    let connected: Vec<u64> = server
-        .advance(at(60_000_000_000))
+    let connected: Vec<u64> = answered_by(&mut server, at(60_000_000_000))
         .filter_map(|(_, _, stamps)| stamps.connected.map(|at| at.0))
         .collect();
     assert_eq!(connected.len(), 140);
@@ -234,27 +242,24 @@ fn silent_client_is_ended_by_login_grace_time_and_its_slot_is_free() {
         1,
     );
     server.dial(at(0), asker(0), dial(true));
-    let answers: Vec<_> = server.advance(at(1_000_000)).collect();
+    let answers: Vec<_> = answered_by(&mut server, at(1_000_000)).collect();
     let [(question, Answer::In(connection), _)] = answers[..] else {
         panic!("{answers:?}");
     };
     server.taken(question);
     server.dial(at(1_000_000), asker(1), dial(true));
-    let refused: Vec<_> = server
-        .advance(at(2_000_000))
+    let refused: Vec<_> = answered_by(&mut server, at(2_000_000))
         .map(|(_, answer, _)| answer)
         .collect();
     // Where everything is free the client's own identification string is there first.
     assert_eq!(refused, [Answer::Refused { reset: true }]);
     server.watch(at(2_000_000), asker(2), connection);
-    let lost: Vec<_> = server
-        .advance(at(3_000_000_000))
+    let lost: Vec<_> = answered_by(&mut server, at(3_000_000_000))
         .map(|(_, answer, _)| answer)
         .collect();
     assert_eq!(lost, [Answer::Lost]);
     server.dial(at(3_000_000_000), asker(3), dial(true));
-    let again: Vec<_> = server
-        .advance(at(3_001_000_000))
+    let again: Vec<_> = answered_by(&mut server, at(3_001_000_000))
         .map(|(_, answer, _)| answer)
         .collect();
     assert!(matches!(again[..], [Answer::In(_)]), "{again:?}");
@@ -275,8 +280,7 @@ fn requests_take_the_least_time_or_twice_that() {
         };
         let mut server = SimulatedServer::new(settings("10:30:20"), costs, 1);
         server.dial(at(0), asker(0), dial(false));
-        let stamps = server
-            .advance(at(1_000_000_000))
+        let stamps = answered_by(&mut server, at(1_000_000_000))
             .map(|(_, _, stamps)| stamps)
             .next()
             .expect("answered");
@@ -299,7 +303,7 @@ fn limit_per_source_refuses_what_max_startups_lets_in() {
         from.peer.source = client % 2;
         server.dial(at(0), asker(client), from);
     }
-    server.advance(at(1_000_000)).count();
+    answered_by(&mut server, at(1_000_000)).count();
     assert_eq!((server.books().admitted, server.books().refused), (6, 2));
 }
 
@@ -310,7 +314,7 @@ fn order_of_asking_at_one_instant_changes_nothing() {
         for client in order {
             server.dial(at(5), asker(*client), dial(false));
         }
-        server.advance(at(20_000_000_000)).count();
+        answered_by(&mut server, at(20_000_000_000)).count();
         (server.take_notes(), server.books().clone())
     };
     let forwards: Vec<u32> = (0..40).collect();
@@ -332,8 +336,7 @@ fn client_that_has_spoken_before_is_refused_by_rst_and_a_slow_one_by_fin() {
         let mut server = SimulatedServer::new(settings("1:100:1"), costs, 1);
         server.dial(at(0), asker(0), dial(true));
         server.dial(at(5_000_000), asker(1), dial(true));
-        let refused = server
-            .advance(at(1_000_000_000))
+        let refused = answered_by(&mut server, at(1_000_000_000))
             .map(|(_, answer, _)| answer)
             .next_back();
         assert_eq!(refused, Some(Answer::Refused { reset }));
@@ -352,7 +355,7 @@ fn first_command_of_a_connection_waits_and_the_next_does_not() {
     let answered = |server: &mut SimulatedServer, now: &mut u64| {
         let RunInstant(next) = server.run_until(at(u64::MAX)).expect("an answer");
         *now = next;
-        let (question, answer, _) = server.advance(at(next)).next().expect("an answer");
+        let (question, answer, _) = answered_by(server, at(next)).next().expect("an answer");
         server.taken(question);
         answer
     };
