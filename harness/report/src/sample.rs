@@ -287,7 +287,7 @@ fn changed(round: RoundId, slots: u32) -> Event {
 fn reading(round: RoundId, times: u64) -> Event {
     Event::ServerSampled {
         round,
-        reading: ServerReading {
+        reading: Box::new(ServerReading {
             tree_cpu_ns: Some(70_000_000 * times),
             listener_cpu_ns: Some(3_000_000 * times),
             group_cpu_ns: Some(90_000_000 * times),
@@ -299,6 +299,6 @@ fn reading(round: RoundId, times: u64) -> Event {
                 ..KernelReading::default()
             }),
             listener: None,
-        },
+        }),
     }
 }

@@ -51,7 +51,7 @@ fn run_of(manifest: Manifest, lines: &[String], queue_drops: u64) -> RunSummary 
     let round = RoundId(1);
     let sampled = |drops| Event::ServerSampled {
         round,
-        reading: ServerReading {
+        reading: Box::new(ServerReading {
             kernel: Some(KernelReading {
                 listen_overflows: Some(0),
                 listen_drops: Some(0),
@@ -63,7 +63,7 @@ fn run_of(manifest: Manifest, lines: &[String], queue_drops: u64) -> RunSummary 
                 drops: Some(drops),
             }),
             ..ServerReading::default()
-        },
+        }),
     };
     ledger.push(sampled(7));
     for task in 0..3 {

@@ -313,7 +313,7 @@ pub enum Event {
         /// Round.
         round: RoundId,
         /// The reading.
-        reading: ServerReading,
+        reading: Box<ServerReading>,
     },
     /// A line of the server's log. The record's instant is when it was read: an upper bound of when it was written.
     ServerLogged {
