@@ -36,8 +36,20 @@ impl HealthSampler {
         let task = tokio::spawn(async move {
             let mut last = false;
             let mut files = OpenFiles::default();
-            while !last {
-                let mut worst = Duration::ZERO;
+            let mut worst = Duration::ZERO;
+            loop {
+                // The first before anything has happened: of a short run, too, the CPU time is that of all of it.
+                collector.record(Event::GeneratorSampled {
+                    sample: GeneratorSample {
+                        cpu_seconds: cpu_seconds(),
+                        loop_lag_ns: nanoseconds(worst),
+                        open_files: files.number().await,
+                    },
+                });
+                if last {
+                    break;
+                }
+                worst = Duration::ZERO;
                 for _ in 0..PROBES_PER_SAMPLE {
                     let due = Instant::now() + PROBE_EVERY;
                     tokio::select! {
@@ -52,13 +64,6 @@ impl HealthSampler {
                         break;
                     }
                 }
-                collector.record(Event::GeneratorSampled {
-                    sample: GeneratorSample {
-                        cpu_seconds: cpu_seconds(),
-                        loop_lag_ns: nanoseconds(worst),
-                        open_files: files.number().await,
-                    },
-                });
             }
         });
         HealthSampler { task, stop }
@@ -143,7 +148,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn sampler_stops_with_a_last_sample() {
+    async fn sampler_begins_and_stops_with_a_sample() {
         let (sender, receiver) = std::sync::mpsc::channel();
         let collector = Collector::new(crate::clock::RunClock::start(), sender);
         HealthSampler::start(collector.clone()).stop().await;
@@ -156,7 +161,7 @@ mod tests {
             })
             .collect();
         assert!(
-            matches!(&samples[..], [sample] if sample.open_files > 0),
+            matches!(&samples[..], [first, last] if first.cpu_seconds <= last.cpu_seconds && last.open_files > 0),
             "{samples:?}"
         );
     }

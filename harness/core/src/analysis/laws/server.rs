@@ -72,15 +72,17 @@ fn law(run: &RunSummary, rounds: &[&RoundSummary], kind: Kind) -> Law {
 /// Why the log of a server that somebody else runs is no witness against the client: nobody promised that it is whole, and
 /// syslog, journald and whoever carries it may leave lines out.
 fn not_whole(rounds: &[&RoundSummary], kind: Kind) -> String {
-    let (mut counted, mut missing, mut unread) = (0, 0, 0);
+    let (mut counted, mut missing, mut more, mut unread) = (0, 0, 0, 0);
+    let mut first = None;
     for round in rounds {
         match round.reconciliation.as_ref().map(|books| kind.of(books)) {
             Some(Some(sides)) => {
                 counted += sides.client;
                 missing += sides.client_only;
+                more += sides.server_only;
+                first = first.or(sides.server_only_first.first());
             }
-            Some(None) => {}
-            None => unread += 1,
+            Some(None) | None => unread += 1,
         }
     }
     let mut reasons = Vec::new();
@@ -88,6 +90,13 @@ fn not_whole(rounds: &[&RoundSummary], kind: Kind) -> String {
         reasons.push(format!(
             "{missing} of the client's {counted} are not in the server's log, which is somebody else's and need not be whole: \
              syslog and journald leave lines out under load, and several servers may share one address"
+        ));
+    }
+    if more > 0 {
+        let first = first.map_or("", String::as_str);
+        reasons.push(format!(
+            "{more} in the server's log seem to be the client's, and are none of its {counted}: another client may have had their \
+             port (the first: {first})"
         ));
     }
     if unread > 0 {
