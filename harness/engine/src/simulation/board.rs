@@ -52,6 +52,16 @@ enum Asked {
     Answered(u32),
 }
 
+impl Asked {
+    /// Where that question stands.
+    fn of(all: &mut Vec<Asked>, question: Question) -> &mut Asked {
+        if all.len() <= question.index() {
+            all.resize_with(question.index() + 1, Asked::default);
+        }
+        &mut all[question.index()]
+    }
+}
+
 impl State {
     /// The answer, if it is there; nobody waits for it any more.
     fn take(&mut self, question: Question) -> Option<(Answer, Stamps)> {
@@ -146,11 +156,8 @@ impl Board {
         server.advance(now, answers);
         *untaken += answers.len() - before;
         for (place, (question, ..)) in answers.iter().enumerate().skip(before) {
-            if asked.len() <= question.index() {
-                asked.resize_with(question.index() + 1, Asked::default);
-            }
             let place = Asked::Answered(place as u32);
-            if let Asked::Waited(waker) = mem::replace(&mut asked[question.index()], place) {
+            if let Asked::Waited(waker) = mem::replace(Asked::of(asked, *question), place) {
                 wakers.push(waker);
             }
         }
@@ -227,11 +234,7 @@ impl Future for Answered {
             self.question = None;
             return Poll::Ready(answer);
         }
-        let asked = &mut state.asked;
-        if asked.len() <= question.index() {
-            asked.resize_with(question.index() + 1, Asked::default);
-        }
-        asked[question.index()] = Asked::Waited(context.waker().clone());
+        *Asked::of(&mut state.asked, question) = Asked::Waited(context.waker().clone());
         Poll::Pending
     }
 }

@@ -89,7 +89,6 @@ async fn record(witness: &Witness, collector: &Collector, round: RoundId) {
         return;
     }
     // One that failed is recorded as well: what is missing at an end of the round must not look like no growth.
-    let reading = witness.read().await;
-    let reading = Box::new(reading);
+    let reading = Box::new(witness.read().await);
     collector.record(Event::ServerSampled { round, reading });
 }

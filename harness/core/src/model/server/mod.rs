@@ -46,9 +46,8 @@ use super::admission::{Admission, Decision};
 use super::agenda::Agenda;
 use crate::instant::RunInstant;
 use crate::quantity::nanoseconds;
-use timeouts::{Timeout, Timeouts};
-
 use connection::{Asked, At, Connection, Due, Manner, Pending, Stage, When, Word, Work};
+use timeouts::{Timeout, Timeouts};
 
 /// The simulated server.
 #[derive(Debug)]
