@@ -11,6 +11,7 @@ pub mod ssh;
 
 mod arrival;
 mod calibration;
+mod common;
 mod draws;
 mod health;
 mod holders;

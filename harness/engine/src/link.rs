@@ -1,8 +1,6 @@
 //! The link: the strategies' only door to the network, and the place where every attempt, command and
 //! connection end is recorded, exactly once each, also when a future is dropped half-way.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::collector::Collector;
@@ -11,37 +9,30 @@ use sshchurn_core::ids::{AttemptId, CommandId, RoundId, TaskId};
 use sshchurn_core::instant::RunInstant;
 use sshchurn_core::ledger::Event;
 use sshchurn_core::vocabulary::{
-    AttemptOutcome, Close, CommandOutcome, ConnectionEnd, Phase, RetryKind,
+    AttemptOutcome, CleanupResult, Close, CommandOutcome, ConnectionEnd, Phase, RetryKind, TaskFate,
 };
-
-/// Gives out identifiers that are unique within a run.
-#[derive(Debug, Default)]
-pub(crate) struct IdSource {
-    attempts: AtomicU64,
-    commands: AtomicU64,
-}
 
 /// One task's recorded access to the network.
 pub(crate) struct Link<C> {
     connector: C,
     collector: Collector,
-    ids: Arc<IdSource>,
     round: RoundId,
     task: TaskId,
 }
 
+/// How a task ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ending {
+    pub(crate) fate: TaskFate,
+    pub(crate) removal_required: bool,
+    pub(crate) cleanup: CleanupResult,
+}
+
 impl<C: Connector> Link<C> {
-    pub(crate) fn new(
-        connector: C,
-        collector: Collector,
-        ids: Arc<IdSource>,
-        round: RoundId,
-        task: TaskId,
-    ) -> Self {
+    pub(crate) fn new(connector: C, collector: Collector, round: RoundId, task: TaskId) -> Self {
         Link {
             connector,
             collector,
-            ids,
             round,
             task,
         }
@@ -53,18 +44,20 @@ impl<C: Connector> Link<C> {
     }
 
     /// Makes one recorded attempt; `ordinal` is 1 for the first try at this connection.
-    pub(crate) async fn connect(
-        &self,
+    pub(crate) fn connect<'a>(
+        &'a self,
         phase: Phase,
         ordinal: u32,
-        limits: &ConnectLimits,
-    ) -> Result<LinkSession<C::Session>, AttemptOutcome> {
-        let mut open = self.open_attempt(phase, ordinal);
-        match self.connector.connect(limits, &open.tap).await {
-            Ok(session) => Ok(self.established(session, &mut open)),
-            Err(outcome) => {
-                open.end(outcome.clone());
-                Err(outcome)
+        limits: &'a ConnectLimits,
+    ) -> impl Future<Output = Result<LinkSession<C::Session>, AttemptOutcome>> + Send + 'a {
+        async move {
+            let mut open = self.open_attempt(phase, ordinal);
+            match self.connector.connect(limits, &open.tap).await {
+                Ok(session) => Ok(self.established(session, open)),
+                Err(outcome) => {
+                    open.end(outcome.clone());
+                    Err(outcome)
+                }
             }
         }
     }
@@ -92,7 +85,7 @@ impl<C: Connector> Link<C> {
         &self,
         limits: &ConnectLimits,
     ) -> Result<HeldLink<C::Held>, AttemptOutcome> {
-        let attempt = self.next_attempt();
+        let attempt = self.collector.next_attempt();
         self.collector.record(Event::HolderStarted {
             round: self.round,
             attempt,
@@ -111,12 +104,12 @@ impl<C: Connector> Link<C> {
     pub(crate) async fn log_in(&self, held: HeldLink<C::Held>, limits: &ConnectLimits) {
         let HeldLink { held, mut open } = held;
         match self.connector.log_in(held, limits, &open.tap).await {
-            Ok(session) => self.established(session, &mut open).close().await,
+            Ok(session) => self.established(session, open).close().await,
             Err(outcome) => open.end(outcome),
         }
     }
 
-    fn established(&self, session: C::Session, open: &mut OpenAttempt) -> LinkSession<C::Session> {
+    fn established(&self, session: C::Session, mut open: OpenAttempt) -> LinkSession<C::Session> {
         open.end(AttemptOutcome::Handshake);
         LinkSession {
             session: Some(session),
@@ -126,14 +119,13 @@ impl<C: Connector> Link<C> {
                 tap: open.tap.clone(),
                 end: ConnectionEnd::AbandonedByClient,
             },
-            ids: Arc::clone(&self.ids),
             round: self.round,
             task: self.task,
         }
     }
 
     fn open_attempt(&self, phase: Phase, ordinal: u32) -> OpenAttempt {
-        let attempt = self.next_attempt();
+        let attempt = self.collector.next_attempt();
         self.collector.record(Event::AttemptStarted {
             round: self.round,
             task: self.task,
@@ -142,10 +134,6 @@ impl<C: Connector> Link<C> {
             ordinal,
         });
         self.begun(attempt, false)
-    }
-
-    fn next_attempt(&self) -> AttemptId {
-        AttemptId(self.ids.attempts.fetch_add(1, Relaxed))
     }
 
     fn begun(&self, attempt: AttemptId, holder: bool) -> OpenAttempt {
@@ -173,12 +161,12 @@ impl<C: Connector> Link<C> {
     }
 
     /// Runs one recorded command of this task on a connection that another task may have made.
-    pub(crate) fn run_on(
+    pub(crate) fn run_on<'a>(
         &self,
-        connection: &LinkSession<C::Session>,
-        command: Command<'_>,
+        connection: &'a LinkSession<C::Session>,
+        command: Command<'a>,
         within: Duration,
-    ) -> impl Future<Output = Result<CommandOutput, CommandOutcome>> + Send {
+    ) -> impl Future<Output = Result<CommandOutput, CommandOutcome>> + Send + use<'a, C> {
         connection.run_for(self.task, command, within)
     }
 
@@ -214,19 +202,38 @@ impl<C: Connector> Link<C> {
         });
     }
 
+    /// Records the task's start.
+    pub(crate) fn task_started(&self) {
+        self.collector.record(Event::TaskStarted {
+            round: self.round,
+            task: self.task,
+        });
+    }
+
+    /// Records the task's end.
+    pub(crate) fn task_ended(&self, ending: Ending) {
+        let Ending {
+            fate,
+            removal_required,
+            cleanup,
+        } = ending;
+        self.collector.record(Event::TaskEnded {
+            round: self.round,
+            task: self.task,
+            fate,
+            removal_required,
+            cleanup,
+        });
+    }
+
     /// Enters a phase; it is left when the guard is dropped.
-    pub(crate) fn phase(&self, phase: Phase) -> PhaseGuard {
+    pub(crate) fn phase(&self, phase: Phase) -> PhaseGuard<'_, C> {
         self.collector.record(Event::PhaseStarted {
             round: self.round,
             task: self.task,
             phase,
         });
-        PhaseGuard {
-            collector: self.collector.clone(),
-            round: self.round,
-            task: self.task,
-            phase,
-        }
+        PhaseGuard { link: self, phase }
     }
 }
 
@@ -316,18 +323,16 @@ impl<H: Held> HeldLink<H> {
 }
 
 /// A phase under way.
-pub(crate) struct PhaseGuard {
-    collector: Collector,
-    round: RoundId,
-    task: TaskId,
+pub(crate) struct PhaseGuard<'a, C> {
+    link: &'a Link<C>,
     phase: Phase,
 }
 
-impl Drop for PhaseGuard {
+impl<C> Drop for PhaseGuard<'_, C> {
     fn drop(&mut self) {
-        self.collector.record(Event::PhaseEnded {
-            round: self.round,
-            task: self.task,
+        self.link.collector.record(Event::PhaseEnded {
+            round: self.link.round,
+            task: self.link.task,
             phase: self.phase,
         });
     }
@@ -338,63 +343,66 @@ pub(crate) struct LinkSession<S: Session> {
     /// `None` only while it is being closed. Dropped before the record of its end.
     session: Option<S>,
     connection: OpenConnection,
-    ids: Arc<IdSource>,
     round: RoundId,
     task: TaskId,
 }
 
 impl<S: Session> LinkSession<S> {
     /// Runs one recorded command.
-    pub(crate) fn run(
-        &self,
-        command: Command<'_>,
+    pub(crate) fn run<'a>(
+        &'a self,
+        command: Command<'a>,
         within: Duration,
-    ) -> impl Future<Output = Result<CommandOutput, CommandOutcome>> + Send {
+    ) -> impl Future<Output = Result<CommandOutput, CommandOutcome>> + Send + 'a {
         self.run_for(self.task, command, within)
     }
 
     /// The same for another task than the one that made the connection.
-    async fn run_for(
-        &self,
+    fn run_for<'a>(
+        &'a self,
         task: TaskId,
-        command: Command<'_>,
+        command: Command<'a>,
         within: Duration,
-    ) -> Result<CommandOutput, CommandOutcome> {
-        let Some(session) = &self.session else {
-            return Err(CommandOutcome::ConnectionLost { close: Close::Eof });
-        };
-        let id = CommandId(self.ids.commands.fetch_add(1, Relaxed));
-        self.connection.collector.record(Event::CommandStarted {
-            command: id,
-            attempt: self.connection.attempt,
-            round: self.round,
-            task,
-            step: command.step(),
-        });
-        let mut open = OpenCommand {
-            collector: &self.connection.collector,
-            command: id,
-            ended: false,
-        };
-        let result = session.run(command, within).await;
-        match &result {
-            Ok(output) => open.end(
-                CommandOutcome::Completed {
-                    exit_status: output.exit_status,
-                },
-                output.stdout.total(),
-            ),
-            Err(outcome) => open.end(outcome.clone(), 0),
+    ) -> impl Future<Output = Result<CommandOutput, CommandOutcome>> + Send + 'a {
+        async move {
+            let Some(session) = &self.session else {
+                return Err(CommandOutcome::ConnectionLost { close: Close::Eof });
+            };
+            let id = self.connection.collector.next_command();
+            self.connection.collector.record(Event::CommandStarted {
+                command: id,
+                attempt: self.connection.attempt,
+                round: self.round,
+                task,
+                step: command.step(),
+            });
+            let mut open = OpenCommand {
+                collector: &self.connection.collector,
+                command: id,
+                ended: false,
+            };
+            let result = session.run(command, within).await;
+            match &result {
+                Ok(output) => open.end(
+                    CommandOutcome::Completed {
+                        exit_status: output.exit_status,
+                    },
+                    output.stdout.total(),
+                ),
+                Err(outcome) => open.end(outcome.clone(), 0),
+            }
+            result
         }
-        result
     }
 
     /// Closes in good order. Dropped half-way, the connection has been closed all the same.
-    pub(crate) async fn close(mut self) {
-        if let Some(session) = self.session.take() {
-            self.connection
-                .ends(session.lost(), ConnectionEnd::ClosedByClient);
-            session.close().await;
+    pub(crate) fn close(mut self) -> impl Future<Output = ()> + Send {
+        async move {
+            if let Some(session) = self.session.take() {
+                self.connection
+                    .ends(session.lost(), ConnectionEnd::ClosedByClient);
+                session.close().await;
+            }
         }
     }
 }

@@ -5,26 +5,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join;
-use futures::{FutureExt, StreamExt, stream};
+use futures::{StreamExt, stream};
 use tokio::sync::Semaphore;
 
 use super::arrival::intended_starts;
+use super::common::Common;
 use super::draws::{Draws, Purpose};
 use super::job::Jobs;
-use super::link::{IdSource, Link};
+use super::link::Link;
 use super::rendezvous::{Rendezvous, Word};
 use super::share::{Part, Share};
 use super::spawner::{Spawner, TokioSpawner};
 use super::stop::{StopLevel, StopSignal};
 use super::strategy::Strategy;
-use super::task::{TaskEntry, TaskPlan, run_task};
+use super::task::{Task, TaskEntry, TaskPlan};
 use crate::collector::Collector;
 use crate::ssh::{Connector, Session};
 use sshchurn_core::ids::{RoundId, TaskId};
-use sshchurn_core::instant::RunInstant;
 use sshchurn_core::ledger::{Event, RoundEnd};
 use sshchurn_core::scenario::{Life, Scenario, StrategyConfig};
-use sshchurn_core::vocabulary::CleanupPolicy;
 
 /// Between the last preparation and the release: long enough to write all intended starts into the ledger before
 /// the first of them is due.
@@ -68,7 +67,6 @@ pub struct Engine {
     jobs_directory: String,
     collector: Collector,
     stop: StopSignal,
-    ids: Arc<IdSource>,
     may_ban: bool,
 }
 
@@ -86,7 +84,6 @@ impl Engine {
             jobs_directory,
             collector,
             stop,
-            ids: Arc::new(IdSource::default()),
             may_ban: false,
         }
     }
@@ -101,13 +98,7 @@ impl Engine {
 
     /// A way to the network for one task, or one holder, of a round.
     pub(crate) fn link<C: Connector>(&self, connector: C, round: RoundId, task: TaskId) -> Link<C> {
-        Link::new(
-            connector,
-            self.collector.clone(),
-            Arc::clone(&self.ids),
-            round,
-            task,
-        )
+        Link::new(connector, self.collector.clone(), round, task)
     }
 
     /// Says that the server may ban addresses for what their clients do, whatever the scenario says: it has a configuration of
@@ -139,11 +130,9 @@ impl Engine {
         let tasks = self.scenario.tasks;
         let in_flight = self.scenario.arrival.max_in_flight;
         let strategy = Strategy::new(&self.scenario, &plan.strategy).penalised_too(self.may_ban);
-        let round = Arc::new(Round {
-            seed: self.scenario.seed,
-            repetition: plan.repetition,
+        let (seed, cleanup) = (self.scenario.seed, plan.strategy.tunables.cleanup);
+        let round = Arc::new(Common {
             strategy,
-            cleanup: plan.strategy.tunables.cleanup,
             jobs: Jobs::of_round(
                 &self.jobs_directory,
                 &self.scenario,
@@ -154,7 +143,7 @@ impl Engine {
             others: Rendezvous::new(tasks),
             release: Word::new(),
             slots: in_flight.map(|limit| Arc::new(Semaphore::new(limit as usize))),
-            collector: self.collector.clone(),
+            clock: self.collector.clock().clone(),
             stop: self.stop.clone(),
         });
         let kills = kill_times(&self.scenario, plan.repetition).into_iter();
@@ -172,15 +161,18 @@ impl Engine {
             each
         });
         let running = arriving.map(|(((task, offset), kill_after), part)| {
-            wait_and_run(Waiting {
-                link: self.link(connector(), plan.round, task),
-                entry: TaskEntry::new(self.collector.clone(), plan.round, task, round.cleanup),
-                task,
+            let task = Task {
+                entry: TaskEntry::new(self.link(connector(), plan.round, task), cleanup),
+                plan: TaskPlan {
+                    job: round.jobs.of_task(task),
+                    kill_after,
+                    waits: Draws::for_task(seed, plan.repetition, task, Purpose::Waits),
+                    part,
+                },
                 offset: *offset,
-                kill_after,
-                part,
                 round: Arc::clone(&round),
-            })
+            };
+            task.run()
         });
         let begin = async {
             if S::AHEAD {
@@ -205,95 +197,6 @@ impl Engine {
             StopLevel::Drain => RoundEnd::Drained,
             StopLevel::Abort => RoundEnd::Aborted,
         }
-    }
-}
-
-/// What the tasks of a round have in common.
-struct Round {
-    seed: u64,
-    repetition: u32,
-    strategy: Strategy,
-    cleanup: CleanupPolicy,
-    jobs: Jobs,
-    ready: Rendezvous,
-    others: Rendezvous,
-    release: Word<RunInstant>,
-    slots: Option<Arc<Semaphore>>,
-    collector: Collector,
-    stop: StopSignal,
-}
-
-impl Round {
-    /// Waits until a task's time has come, or nothing new is to begin.
-    async fn due(&self, offset: Duration) {
-        let intended = self.release.hear().await + offset;
-        tokio::select! {
-            biased;
-            () = self.stop.at_least(StopLevel::Drain) => {}
-            () = self.collector.clock().sleep_until(intended) => {}
-        }
-    }
-}
-
-/// A task that has not begun: a simulated round may have a million of them.
-struct Waiting<C: Connector> {
-    link: Link<C>,
-    entry: TaskEntry,
-    task: TaskId,
-    offset: Duration,
-    kill_after: Option<Duration>,
-    part: Option<Part<C::Session>>,
-    round: Arc<Round>,
-}
-
-/// A task from behind the barrier to its end. What it does is in a box: while it waits for its turn, it has no room for that.
-#[expect(
-    clippy::manual_async_fn,
-    reason = "an async function has room twice for what it is given"
-)]
-fn wait_and_run<C: Connector>(
-    mut waiting: Waiting<C>,
-) -> impl Future<Output = ()> + Send + 'static {
-    async move {
-        let Waiting {
-            ref link,
-            ref mut entry,
-            task,
-            offset,
-            kill_after,
-            ref mut part,
-            ref round,
-        } = waiting;
-        // A generator that cannot even make a socket says so again, recorded, at the first attempt.
-        let _ = link.prepare();
-        round.ready.arrive();
-        let intended = round.release.hear().await + offset;
-        let _slot = {
-            let turn = async {
-                round.collector.clock().sleep_until(intended).await;
-                match &round.slots {
-                    Some(slots) => Arc::clone(slots).acquire_owned().boxed().await.ok(),
-                    None => None,
-                }
-            };
-            tokio::select! {
-                biased;
-                () = round.stop.at_least(StopLevel::Drain) => {
-                    // Tasks that hold their slots until all have their answers must not wait for this one.
-                    round.others.arrive();
-                    return;
-                }
-                slot = turn => slot,
-            }
-        };
-        entry.started();
-        let mut plan = TaskPlan {
-            job: round.jobs.of_task(task),
-            kill_after,
-            waits: Draws::for_task(round.seed, round.repetition, task, Purpose::Waits),
-            part: part.take(),
-        };
-        run_task(link, &round.strategy, &mut plan, &round.others, entry).await;
     }
 }
 

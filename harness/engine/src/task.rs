@@ -1,22 +1,31 @@
-//! One task from its start to its end: a job submitted, watched and cleaned up by policy, slots held, or one command run;
+//! One task from behind the barrier to its end: a job submitted, watched and cleaned up by policy, slots held, or one command run;
 //! killed on purpose or interrupted.
 
 use std::future::ready;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use futures::future::{BoxFuture, Either, select};
 
+use super::common::Common;
 use super::draws::Draws;
-use super::link::Link;
+use super::link::{Ending, Link};
 use super::rendezvous::Rendezvous;
 use super::share::Part;
 use super::strategy::{Hands, Strategy};
-use crate::collector::Collector;
 use crate::ssh::{Connector, Job, Session};
-use sshchurn_core::ids::{RoundId, TaskId};
-use sshchurn_core::ledger::Event;
-use sshchurn_core::scenario::{JobLife, Life};
+use sshchurn_core::scenario::Life;
 use sshchurn_core::vocabulary::{CleanupPolicy, CleanupResult, Phase, TaskFailure, TaskFate};
+
+/// A task of a round.
+pub(crate) struct Task<C: Connector> {
+    pub(crate) entry: TaskEntry<C>,
+    pub(crate) plan: TaskPlan<C::Session>,
+    /// From the round's release to its start.
+    pub(crate) offset: Duration,
+    pub(crate) round: Arc<Common>,
+}
 
 /// What is decided about a task beforehand, and is its own.
 pub(crate) struct TaskPlan<S: Session> {
@@ -28,195 +37,195 @@ pub(crate) struct TaskPlan<S: Session> {
     pub(crate) part: Option<Part<S>>,
 }
 
-impl<S: Session> TaskPlan<S> {
-    fn hands<'a, C: Connector>(&'a mut self, link: &'a Link<C>) -> Hands<'a, C> {
-        Hands {
-            link,
-            job: &self.job,
-            waits: &mut self.waits,
-        }
-    }
-}
-
-/// The task's entry in the ledger: scheduled once, ended once, also when the future is dropped, before it began or after.
-pub(crate) struct TaskEntry {
-    collector: Collector,
-    round: RoundId,
-    task: TaskId,
+/// The task's entry in the ledger, and its way to the network: scheduled once, ended once, also when it is dropped, before it began or
+/// after.
+pub(crate) struct TaskEntry<C: Connector> {
+    link: Link<C>,
     policy: CleanupPolicy,
     started: bool,
     ended: bool,
 }
 
-impl TaskEntry {
+impl<C: Connector> TaskEntry<C> {
     /// Opens the entry; the caller records `TaskScheduled` itself, with the intended start.
-    pub(crate) fn new(
-        collector: Collector,
-        round: RoundId,
-        task: TaskId,
-        policy: CleanupPolicy,
-    ) -> Self {
+    pub(crate) fn new(link: Link<C>, policy: CleanupPolicy) -> Self {
         TaskEntry {
-            collector,
-            round,
-            task,
+            link,
             policy,
             started: false,
             ended: false,
         }
     }
 
-    pub(crate) fn started(&mut self) {
+    fn started(&mut self) {
         self.started = true;
-        self.collector.record(Event::TaskStarted {
-            round: self.round,
-            task: self.task,
-        });
+        self.link.task_started();
     }
 
-    fn end(&mut self, fate: TaskFate, removal_required: bool, cleanup: CleanupResult) {
+    fn end(&mut self, ending: Ending) {
         self.ended = true;
-        self.collector.record(Event::TaskEnded {
-            round: self.round,
-            task: self.task,
-            fate,
-            removal_required,
-            cleanup,
-        });
+        self.link.task_ended(ending);
     }
 
     /// What a task that ended without a chance to clean up owes.
-    fn end_without_cleanup(&mut self, fate: TaskFate) {
-        let required = self.policy == CleanupPolicy::Always;
-        let cleanup = if required {
-            CleanupResult::NotAttempted
-        } else {
-            CleanupResult::NotRequired
+    fn without_cleanup(policy: CleanupPolicy, fate: TaskFate) -> Ending {
+        let removal_required = policy == CleanupPolicy::Always;
+        let cleanup = match removal_required {
+            true => CleanupResult::NotAttempted,
+            false => CleanupResult::NotRequired,
         };
-        self.end(fate, required, cleanup);
+        Ending {
+            fate,
+            removal_required,
+            cleanup,
+        }
+    }
+
+    /// The end of a task that has nothing to clean up.
+    fn with_nothing_to_clean_up(fate: TaskFate) -> Ending {
+        Ending {
+            fate,
+            removal_required: false,
+            cleanup: CleanupResult::NotRequired,
+        }
     }
 }
 
-impl Drop for TaskEntry {
+impl<C: Connector> Drop for TaskEntry<C> {
     fn drop(&mut self) {
         match (self.started, self.ended) {
             (_, true) => {}
-            (true, false) => self.end_without_cleanup(TaskFate::Interrupted),
-            (false, false) => {
-                self.end(TaskFate::NotStarted, false, CleanupResult::NotRequired);
-            }
+            (true, false) => self.end(Self::without_cleanup(self.policy, TaskFate::Interrupted)),
+            (false, false) => self.end(Self::with_nothing_to_clean_up(TaskFate::NotStarted)),
         }
     }
 }
 
-/// Runs a task that has been started to its end. Dropping the future interrupts it.
-///
-/// What a task does is in boxes, each as large as it is: a million tasks that wait for their first connection have no room for what
-/// comes later.
-#[expect(
-    clippy::manual_async_fn,
-    reason = "an async function has room twice for what it is given"
-)]
-pub(crate) fn run_task<'a, C: Connector>(
-    link: &'a Link<C>,
+impl<C: Connector> Task<C> {
+    /// Runs it. Dropping the future interrupts it.
+    ///
+    /// A million simulated tasks may wait in one, most of them for their first connection: whatever a task waits for is in a box of its
+    /// own size, so that there is no room for what comes later.
+    pub(crate) fn run(mut self) -> impl Future<Output = ()> + Send + 'static {
+        async move {
+            // A generator that cannot even make a socket says so again, recorded, at the first attempt.
+            let _ = self.entry.link.prepare();
+            self.round.ready.arrive();
+            let Ok(_slot) = self.round.turn(self.offset).boxed().await else {
+                // Tasks that hold their slots until all have their answers must not wait for this one.
+                self.round.others.arrive();
+                return;
+            };
+            self.entry.started();
+            let policy = self.entry.policy;
+            let mut hands = Hands {
+                link: &self.entry.link,
+                job: &self.plan.job,
+                waits: &mut self.plan.waits,
+            };
+            let strategy = &self.round.strategy;
+            let Life::Job(life) = strategy.life() else {
+                let phase = (strategy.life() != Life::Failing)
+                    .then(|| self.entry.link.phase(Phase::Submit));
+                let done = jobless(
+                    strategy,
+                    &mut hands,
+                    self.plan.part.take(),
+                    &self.round.others,
+                )
+                .await;
+                drop(phase);
+                let fate = done.map_or_else(failed, |()| TaskFate::Succeeded);
+                self.entry
+                    .end(TaskEntry::<C>::with_nothing_to_clean_up(fate));
+                return;
+            };
+            let submitted = {
+                let _phase = self.entry.link.phase(Phase::Submit);
+                strategy.submit(life, &mut hands).await
+            };
+            let monitored = match submitted {
+                // The provider raises before it defers: nothing is monitored and nothing is cleaned up.
+                Err(failure) => Err((failure, true)),
+                Ok(()) => {
+                    let _phase = self.entry.link.phase(Phase::Poll);
+                    let monitor = match self.plan.kill_after {
+                        None => strategy.monitor(life, &mut hands),
+                        Some(after) => {
+                            let link = hands.link;
+                            killed(link.pause(after), strategy.monitor(life, &mut hands))
+                        }
+                    };
+                    monitor
+                        .await
+                        .map_err(|failure| (failure, failure == TaskFailure::Killed))
+                }
+            };
+            let fate = match monitored {
+                Ok(0) => TaskFate::Succeeded,
+                Ok(_) => failed(TaskFailure::JobExit),
+                Err((failure, _)) => failed(failure),
+            };
+            let ending = if let Err((_, true)) = monitored {
+                TaskEntry::<C>::without_cleanup(policy, fate)
+            } else {
+                let removal_required = match policy {
+                    CleanupPolicy::Never => false,
+                    CleanupPolicy::OnSuccess => fate == TaskFate::Succeeded,
+                    CleanupPolicy::Always => true,
+                };
+                let cleanup = if removal_required {
+                    let _phase = self.entry.link.phase(Phase::Cleanup);
+                    strategy.cleanup(&mut hands).boxed().await
+                } else {
+                    CleanupResult::NotRequired
+                };
+                Ending {
+                    fate,
+                    removal_required,
+                    cleanup,
+                }
+            };
+            self.entry.end(ending);
+        }
+    }
+}
+
+fn failed(failure: TaskFailure) -> TaskFate {
+    TaskFate::Failed { failure }
+}
+
+/// The life of a task that has no job.
+fn jobless<'a, C: Connector>(
     strategy: &'a Strategy,
-    plan: &'a mut TaskPlan<C::Session>,
+    hands: &'a mut Hands<'_, C>,
+    part: Option<Part<C::Session>>,
     others: &'a Rendezvous,
-    entry: &'a mut TaskEntry,
-) -> impl Future<Output = ()> + Send + 'a {
-    async move {
-        let phase = match strategy.life() {
-            Life::Job(life) => return run_job(life, link, strategy, plan, entry).await,
-            Life::Failing => None,
-            Life::Hold(_) | Life::Once | Life::Shared | Life::Program => {
-                Some(link.phase(Phase::Submit))
-            }
-        };
-        let part = plan.part.take();
-        let mut hands = plan.hands(link);
-        let jobless = match strategy.life() {
-            Life::Hold(life) => strategy.occupy(life, &mut hands, others).boxed(),
-            Life::Once => strategy.run_once(&mut hands).boxed(),
-            Life::Shared => match part {
-                Some(part) => strategy.run_shared(&mut hands, part).boxed(),
-                // A round gives every task its part.
-                None => ready(Err(TaskFailure::SubmitConnect)).boxed(),
-            },
-            Life::Failing => strategy.fail(&hands).boxed(),
-            // Programs are started elsewhere, without a connection of ours: one that is given to this side is not run.
-            Life::Program | Life::Job(_) => ready(Err(TaskFailure::ClientStart)).boxed(),
-        };
-        let jobless = jobless.await;
-        drop(phase);
-        let fate = match jobless {
-            Ok(()) => TaskFate::Succeeded,
-            Err(failure) => TaskFate::Failed { failure },
-        };
-        entry.end(fate, false, CleanupResult::NotRequired);
+) -> BoxFuture<'a, Result<(), TaskFailure>> {
+    match strategy.life() {
+        Life::Hold(life) => strategy.occupy(life, hands, others).boxed(),
+        Life::Once => strategy.run_once(hands).boxed(),
+        Life::Shared => match part {
+            Some(part) => strategy.run_shared(hands, part).boxed(),
+            // A round gives every task its part.
+            None => ready(Err(TaskFailure::SubmitConnect)).boxed(),
+        },
+        Life::Failing => strategy.fail(hands).boxed(),
+        // Programs are started elsewhere, without a connection of ours: one that is given to this side is not run.
+        Life::Program | Life::Job(_) => ready(Err(TaskFailure::ClientStart)).boxed(),
     }
 }
 
-/// A task whose life is a job.
-#[expect(
-    clippy::manual_async_fn,
-    reason = "an async function has room twice for what it is given"
-)]
-fn run_job<'a, C: Connector>(
-    life: JobLife,
-    link: &'a Link<C>,
-    strategy: &'a Strategy,
-    plan: &'a mut TaskPlan<C::Session>,
-    entry: &'a mut TaskEntry,
-) -> impl Future<Output = ()> + Send + 'a {
-    async move {
-        let kill_after = plan.kill_after;
-        let mut hands = plan.hands(link);
-        let submitted = {
-            let _phase = link.phase(Phase::Submit);
-            strategy.submit(life, &mut hands).await
-        };
-        if let Err(failure) = submitted {
-            // The provider raises before it defers: nothing is monitored and nothing is cleaned up.
-            entry.end_without_cleanup(TaskFate::Failed { failure });
-            return;
-        }
-
-        let monitored = {
-            let _phase = link.phase(Phase::Poll);
-            let mut monitor = strategy.monitor(life, &mut hands);
-            match kill_after {
-                None => monitor.await,
-                // Dropping the monitor abandons its connection without a word, as a killed process would.
-                Some(after) => tokio::select! {
-                    biased;
-                    () = link.pause(after).boxed() => Err(TaskFailure::Killed),
-                    monitored = &mut monitor => monitored,
-                },
-            }
-        };
-        let fate = match monitored {
-            Ok(0) => TaskFate::Succeeded,
-            Ok(_) => TaskFate::Failed {
-                failure: TaskFailure::JobExit,
-            },
-            Err(failure) => TaskFate::Failed { failure },
-        };
-        if monitored == Err(TaskFailure::Killed) {
-            entry.end_without_cleanup(fate);
-            return;
-        }
-
-        let required = match entry.policy {
-            CleanupPolicy::Never => false,
-            CleanupPolicy::OnSuccess => fate == TaskFate::Succeeded,
-            CleanupPolicy::Always => true,
-        };
-        let cleanup = if required {
-            let _phase = link.phase(Phase::Cleanup);
-            strategy.cleanup(&mut hands).boxed().await
-        } else {
-            CleanupResult::NotRequired
-        };
-        entry.end(fate, required, cleanup);
-    }
+/// Watches a job until its time comes to be killed. Dropping what watches it abandons its connection without a word, as a killed
+/// process would.
+fn killed<'a>(
+    its_time: impl Future<Output = ()> + Send + 'a,
+    monitor: BoxFuture<'a, Result<i32, TaskFailure>>,
+) -> BoxFuture<'a, Result<i32, TaskFailure>> {
+    select(Box::pin(its_time), monitor)
+        .map(|first| match first {
+            Either::Left(_) => Err(TaskFailure::Killed),
+            Either::Right((monitored, _)) => monitored,
+        })
+        .boxed()
 }

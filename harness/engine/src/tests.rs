@@ -752,7 +752,7 @@ async fn a_panic_of_a_task_is_one_of_the_round() {
 async fn an_interrupted_attempt_says_what_the_kernel_knew_of_its_socket() {
     use super::clock::RunClock;
     use super::collector::Collector;
-    use super::link::{IdSource, Link};
+    use super::link::Link;
     use super::ssh::keys::{HostKeyCheck, KeyPair};
     use super::ssh::{ConnectLimits, RusshConnector};
     use sshchurn_core::ids::{RoundId, TaskId};
@@ -765,13 +765,7 @@ async fn an_interrupted_attempt_says_what_the_kernel_knew_of_its_socket() {
     let connector = RusshConnector::new(address, "nobody", &key, HostKeyCheck::any());
     let (sender, receiver) = std::sync::mpsc::channel();
     let collector = Collector::new(RunClock::start(), sender);
-    let link = Link::new(
-        connector,
-        collector.clone(),
-        IdSource::default().into(),
-        RoundId(1),
-        TaskId(0),
-    );
+    let link = Link::new(connector, collector.clone(), RoundId(1), TaskId(0));
     let given_up = tokio::time::timeout(
         Duration::from_millis(300),
         link.connect(Phase::Submit, 1, &limits),

@@ -1,4 +1,4 @@
-//! The collector: the one place that stamps events with time and order.
+//! The collector: the one place that stamps events with time and order, and numbers what they are about.
 //!
 //! Recording takes one short lock and one channel send; writing is done by a thread of its own, so that
 //! a slow disk never delays the generator. Nothing is dropped: `close` returns only when every event is
@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use sshchurn_core::ids::{AttemptId, CommandId};
 use sshchurn_core::ledger::{Event, LedgerError, LedgerSink, Record};
 use sshchurn_core::vocabulary::{AttemptOutcome, CommandOutcome, Phase, TaskFate};
 use tokio::sync::watch;
@@ -31,6 +32,8 @@ struct Shared {
     clock: RunClock,
     order: Mutex<Order>,
     live: LiveCounts,
+    attempts: AtomicU64,
+    commands: AtomicU64,
 }
 
 struct Order {
@@ -70,6 +73,8 @@ impl Collector {
                     taker: Some(taker),
                 }),
                 live: LiveCounts::default(),
+                attempts: AtomicU64::new(0),
+                commands: AtomicU64::new(0),
             }),
         }
     }
@@ -78,6 +83,16 @@ impl Collector {
     #[must_use]
     pub fn clock(&self) -> &RunClock {
         &self.shared.clock
+    }
+
+    /// The number of an attempt that begins: the run has no other of it.
+    pub(crate) fn next_attempt(&self) -> AttemptId {
+        AttemptId(self.shared.attempts.fetch_add(1, Relaxed))
+    }
+
+    /// The same of a command.
+    pub(crate) fn next_command(&self) -> CommandId {
+        CommandId(self.shared.commands.fetch_add(1, Relaxed))
     }
 
     /// Running counts for a progress display; sampling them costs the generator nothing.

@@ -56,7 +56,7 @@ fn what_is_written_reads_back() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("events.jsonl.zst");
     let event = Event::AttemptEnded {
-        attempt: sshchurn_core::ids::AttemptId(7),
+        attempt: AttemptId(7),
         outcome: AttemptOutcome::KexFailed {
             failure: StageFailure::Lost {
                 close: Close::Reset,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::log::Witness;
 use crate::clock::RunClock;
 use sshchurn_core::instant::RunInstant;
-use sshchurn_core::model::server::{Answer, Question, ServerBooks, SimulatedServer, Stamps};
+use sshchurn_core::model::server::{Answer, Asker, Question, ServerBooks, SimulatedServer, Stamps};
 use sshchurn_core::quantity::nanoseconds;
 
 /// Answers for which there is always room.
@@ -32,6 +32,8 @@ struct Shared {
 
 struct State {
     server: SimulatedServer,
+    /// Questions that each client has asked.
+    questions: Vec<u32>,
     /// Where each question stands.
     asked: Vec<Asked>,
     /// Answers since nobody was left who had not come for one.
@@ -63,6 +65,17 @@ impl Asked {
 }
 
 impl State {
+    /// Who asks a client's next question.
+    fn asker(&mut self, client: u32) -> Asker {
+        let place = client as usize;
+        if self.questions.len() <= place {
+            self.questions.resize(place + 1, 0);
+        }
+        let question = self.questions[place];
+        self.questions[place] += 1;
+        Asker { client, question }
+    }
+
     /// The answer, if it is there; nobody waits for it any more.
     fn take(&mut self, question: Question) -> Option<(Answer, Stamps)> {
         match mem::take(self.asked.get_mut(question.index())?) {
@@ -103,6 +116,7 @@ impl Board {
             asked: tokio::sync::Notify::new(),
             state: Mutex::new(State {
                 server,
+                questions: Vec::new(),
                 asked: Vec::new(),
                 answers: Vec::new(),
                 untaken: 0,
@@ -180,9 +194,25 @@ impl Board {
 
     /// Does something to the server, at this instant.
     pub(super) fn act<T>(&self, act: impl FnOnce(&mut SimulatedServer, RunInstant) -> T) -> T {
+        self.with(|state, now| act(&mut state.server, now))
+    }
+
+    /// The same as a client's next question.
+    pub(super) fn act_as<T>(
+        &self,
+        client: u32,
+        act: impl FnOnce(&mut SimulatedServer, RunInstant, Asker) -> T,
+    ) -> T {
+        self.with(|state, now| {
+            let asker = state.asker(client);
+            act(&mut state.server, now, asker)
+        })
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut State, RunInstant) -> T) -> T {
         let now = self.now();
         let mut state = self.state();
-        let done = act(&mut state.server, now);
+        let done = act(&mut state, now);
         state.tell();
         drop(state);
         #[cfg(test)]
@@ -197,12 +227,13 @@ impl Board {
         }
     }
 
-    /// Asks something, and waits for the answer; dropped before, the question is given up.
+    /// Asks something for a client, and waits for the answer; dropped before, the question is given up.
     pub(super) fn ask(
         &self,
-        question: impl FnOnce(&mut SimulatedServer, RunInstant) -> Question,
+        client: u32,
+        question: impl FnOnce(&mut SimulatedServer, RunInstant, Asker) -> Question,
     ) -> Answered {
-        let question = self.act(question);
+        let question = self.act_as(client, question);
         Answered {
             board: self.clone(),
             question: Some(question),

@@ -6,8 +6,8 @@
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -24,8 +24,8 @@ use crate::ssh::{
 };
 use sshchurn_core::instant::RunInstant;
 use sshchurn_core::model::server::{
-    Answer, Asker, ConnectionId, Costs, Deadlines, Dial, OwnWork, Peer, ServerBooks,
-    ServerSettings, SimulatedServer, Stamps,
+    Answer, ConnectionId, Costs, Deadlines, Dial, OwnWork, Peer, ServerBooks, ServerSettings,
+    SimulatedServer, Stamps,
 };
 use sshchurn_core::socket_error::SocketError;
 use sshchurn_core::vocabulary::{AttemptOutcome, Close, CommandOutcome, StageFailure};
@@ -52,27 +52,35 @@ pub struct SimulatedServers {
     pub collector: Collector,
 }
 
-/// The directories of jobs on the simulated server, by the number of the client whose job it is.
+/// The jobs on the simulated server, by the number of the client whose job it is.
+#[derive(Default)]
+struct Jobs(Mutex<Vec<ServerJob>>);
+
+/// A client's job, as the server has it.
 #[derive(Clone, Default)]
-pub struct Leftovers(Arc<Mutex<Vec<Option<Box<str>>>>>);
+struct ServerJob {
+    /// When it began; `None` where there never was one.
+    began: Option<RunInstant>,
+    /// `None` before it, and once it was removed.
+    directory: Option<Box<str>>,
+}
 
-impl Leftovers {
-    /// Takes those that are there, in the order of the clients.
-    pub fn take(&self) -> impl Iterator<Item = String> + use<> {
-        let directories = std::mem::take(&mut *self.lock());
-        directories.into_iter().flatten().map(String::from)
-    }
-
-    fn put(&self, client: u32, directory: Option<Box<str>>) {
-        let mut directories = self.lock();
+impl Jobs {
+    fn of<T>(&self, client: u32, with: impl FnOnce(&mut ServerJob) -> T) -> T {
+        let mut jobs = self.lock();
         let place = client as usize;
-        if directories.len() <= place {
-            directories.resize(place + 1, None);
+        if jobs.len() <= place {
+            jobs.resize(place + 1, ServerJob::default());
         }
-        directories[place] = directory;
+        with(&mut jobs[place])
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Option<Box<str>>>> {
+    /// When it began, if it is there.
+    fn began(&self, client: u32) -> Option<RunInstant> {
+        self.lock().get(client as usize)?.began
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<ServerJob>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -90,7 +98,7 @@ struct Shared {
     exec: Duration,
     process: Duration,
     connections: AtomicU32,
-    jobs: Leftovers,
+    jobs: Jobs,
 }
 
 impl SimulatedServers {
@@ -125,7 +133,7 @@ impl SimulatedServers {
                 exec,
                 process,
                 connections: AtomicU32::new(0),
-                jobs: Leftovers::default(),
+                jobs: Jobs::default(),
             }),
             clients: AtomicU32::new(0),
         }
@@ -137,11 +145,7 @@ impl SimulatedRound {
     pub fn connector(&self) -> SimulatedConnector {
         SimulatedConnector {
             shared: Arc::clone(&self.shared),
-            client: Arc::new(Client {
-                number: self.clients.fetch_add(1, Relaxed),
-                questions: AtomicU32::new(0),
-                job_began: AtomicU64::new(0),
-            }),
+            client: self.clients.fetch_add(1, Relaxed),
         }
     }
 
@@ -157,10 +161,11 @@ impl SimulatedRound {
         self.shared.board.books()
     }
 
-    /// The jobs that are still on it.
-    #[must_use]
-    pub fn leftovers(&self) -> Leftovers {
-        self.shared.jobs.clone()
+    /// Takes the directories that are still on it, in the order of the clients.
+    pub fn take_leftovers(&self) -> impl Iterator<Item = String> + use<> {
+        let jobs = std::mem::take(&mut *self.shared.jobs.lock());
+        jobs.into_iter()
+            .filter_map(|job| job.directory.map(String::from))
     }
 
     /// Lets the server finish what it does when everybody has gone, for so long at most; whether it is idle then.
@@ -190,14 +195,7 @@ impl SimulatedRound {
 #[derive(Clone)]
 pub struct SimulatedConnector {
     shared: Arc<Shared>,
-    client: Arc<Client>,
-}
-
-struct Client {
-    number: u32,
-    questions: AtomicU32,
-    /// When its job began, and one: 0 while there is none.
-    job_began: AtomicU64,
+    client: u32,
 }
 
 /// A connection to the simulated server.
@@ -214,13 +212,6 @@ pub struct SimulatedHeld {
 }
 
 impl SimulatedConnector {
-    fn asker(&self) -> Asker {
-        Asker {
-            client: self.client.number,
-            question: self.client.questions.fetch_add(1, Relaxed),
-        }
-    }
-
     /// Processes that a command starts beside the login shell, which does the rest by itself (`ssh::shell` has the texts).
     fn processes(&self, command: Command<'_>) -> u32 {
         match command {
@@ -240,10 +231,8 @@ impl SimulatedConnector {
 
     /// For how long its job has been there.
     fn job_ran(&self) -> Option<Duration> {
-        match self.client.job_began.load(Relaxed) {
-            0 => None,
-            began => Some(self.shared.board.now().since(RunInstant(began - 1))),
-        }
+        let began = self.shared.jobs.began(self.client)?;
+        Some(self.shared.board.now().since(began))
     }
 
     fn dial(&self, limits: &ConnectLimits, silent: bool) -> Dial {
@@ -284,10 +273,11 @@ impl SimulatedConnector {
         tap: &'t Tap,
     ) -> Dialling<'c, 't> {
         let dial = self.dial(limits, silent);
-        let asker = self.asker();
         let board = &self.shared.board;
         Dialling {
-            answer: board.ask(|server, now| server.dial(now, asker, dial)),
+            answer: board.ask(self.client, |server, now, asker| {
+                server.dial(now, asker, dial)
+            }),
             call: Some(Call {
                 tap,
                 at: tap.now(),
@@ -433,12 +423,11 @@ impl Connector for SimulatedConnector {
         let Some(connection) = held.connection.take() else {
             return Err(AttemptOutcome::Interrupted);
         };
-        let asker = self.asker();
         let identified = tap.trace().identified;
-        let answer = self
-            .shared
-            .board
-            .ask(|server, now| server.log_in(now, asker, connection, limits.login));
+        let board = &self.shared.board;
+        let answer = board.ask(self.client, |server, now, asker| {
+            server.log_in(now, asker, connection, limits.login)
+        });
         let (answer, mut stamps) = answer.await;
         // The identification string came when it came.
         stamps.identified = identified;
@@ -456,10 +445,11 @@ impl Held for SimulatedHeld {
         let Some(connection) = self.connection else {
             return AttemptOutcome::Interrupted;
         };
-        let asker = self.of.asker();
         let board = &self.of.shared.board;
         board
-            .ask(|server, now| server.watch(now, asker, connection))
+            .ask(self.of.client, |server, now, asker| {
+                server.watch(now, asker, connection)
+            })
             .await;
         AttemptOutcome::KexFailed {
             failure: StageFailure::Lost { close: Close::Eof },
@@ -483,11 +473,11 @@ impl Session for SimulatedSession {
         within: Duration,
     ) -> impl Future<Output = Result<CommandOutput, CommandOutcome>> + Send {
         let shared = &self.of.shared;
-        let (asker, connection) = (self.of.asker(), self.connection);
+        let connection = self.connection;
         let work = shared.exec + shared.process * self.of.processes(command);
-        let answer = shared
-            .board
-            .ask(|server, now| server.run(now, asker, connection, work, within));
+        let answer = shared.board.ask(self.of.client, |server, now, asker| {
+            server.run(now, asker, connection, work, within)
+        });
         answer.map(move |(answer, _)| match answer {
             Answer::Ran => Ok(self.output(command)),
             Answer::ChannelRefused => Err(CommandOutcome::ChannelRefused),
@@ -510,20 +500,22 @@ impl Session for SimulatedSession {
 impl SimulatedSession {
     /// What a command that has run puts out, and what it has done to the job.
     fn output(&self, command: Command<'_>) -> CommandOutput {
-        let SimulatedConnector { shared, client } = &self.of;
+        let SimulatedConnector { ref shared, client } = self.of;
         let now = shared.board.now();
         let mut output = CommandOutput::default();
         match command {
             Command::Detect => output.stdout.push(b"Linux\n"),
             Command::Submit(job) => {
-                client.job_began.store(now.0 + 1, Relaxed);
-                shared.jobs.put(client.number, Some(job.id.clone()));
-                let asker = self.of.asker();
+                let directory = Some(job.id.clone());
+                let began = Some(now);
+                shared
+                    .jobs
+                    .of(client, |job| *job = ServerJob { began, directory });
                 // Its shell and the group leader it is started by, a pause for each piece of its log, and the last `mv`.
                 let work = shared.process * (3 + log_pieces(job));
                 shared
                     .board
-                    .act(|server, now| server.burden(now, asker, work));
+                    .act_as(client, |server, now, asker| server.burden(now, asker, work));
                 output.stdout.push(job.id.as_bytes());
                 output.stdout.push(b"\n");
             }
@@ -543,7 +535,7 @@ impl SimulatedSession {
                 output.stdout.push(format!("{size}\n").as_bytes());
             }
             Command::Read { count, .. } => output.stdout.skip(count),
-            Command::Cleanup(_) => shared.jobs.put(client.number, None),
+            Command::Cleanup(_) => shared.jobs.of(client, |job| job.directory = None),
             Command::Run(_) => {}
         }
         output

@@ -15,7 +15,7 @@ mod tests;
 mod time;
 
 pub use board::Board;
-pub use connector::{Leftovers, SimulatedConnector, SimulatedRound, SimulatedServers};
+pub use connector::{SimulatedConnector, SimulatedRound, SimulatedServers};
 pub use executor::{Stalled, run};
 pub use in_place::InPlace;
 pub use time::VirtualTime;

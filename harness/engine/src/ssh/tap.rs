@@ -27,15 +27,20 @@ const TEXT_LIMIT: usize = 1024;
 const LINE_LIMIT: usize = 1024;
 
 /// What is known of one connection attempt. Cheap to clone; every clone sees the same attempt.
-#[derive(Clone)]
 pub struct Tap {
-    shared: Arc<Shared>,
+    clock: RunClock,
+    /// Made when there is something to say, or somebody to share it with: a simulated burst keeps a million taps of which there is
+    /// neither.
+    seen: OnceLock<Arc<Seen>>,
 }
 
-struct Shared {
-    clock: RunClock,
-    /// Made when there is something to say: a simulated burst keeps a million taps of which there is not.
-    seen: OnceLock<Box<Seen>>,
+impl Clone for Tap {
+    fn clone(&self) -> Self {
+        Tap {
+            clock: self.clock.clone(),
+            seen: OnceLock::from(Arc::clone(self.seen())),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -58,10 +63,8 @@ impl Tap {
     #[must_use]
     pub fn new(clock: RunClock) -> Self {
         Tap {
-            shared: Arc::new(Shared {
-                clock,
-                seen: OnceLock::new(),
-            }),
+            clock,
+            seen: OnceLock::new(),
         }
     }
 
@@ -81,7 +84,7 @@ impl Tap {
     /// The run clock, as the tap stamps with it.
     #[must_use]
     pub fn now(&self) -> RunInstant {
-        self.shared.clock.now()
+        self.clock.now()
     }
 
     /// Stamps the call of `connect()`.
@@ -203,8 +206,8 @@ impl Tap {
         state.keep_partial_line();
     }
 
-    fn seen(&self) -> &Seen {
-        self.shared.seen.get_or_init(Box::default)
+    fn seen(&self) -> &Arc<Seen> {
+        self.seen.get_or_init(Arc::default)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -11,37 +11,39 @@ use crate::ssh::{Command, ConnectLimits, Connector, Session};
 use sshchurn_core::vocabulary::{AttemptOutcome, CleanupResult, Phase, RetryKind, TaskFailure};
 
 /// Up to `conn_retry_attempts` attempts, waiting `conn_retry_wait` plus uniform(0, `conn_retry_jitter`) between.
-pub(super) async fn connect<C: Connector>(
-    strategy: &Strategy,
-    hands: &mut Hands<'_, C>,
+pub(super) fn connect<'a, 'h, C: Connector>(
+    strategy: &'a Strategy,
+    hands: &'a mut Hands<'h, C>,
     phase: Phase,
-    limits: &ConnectLimits,
-) -> Result<LinkSession<C::Session>, AttemptOutcome> {
-    let tunables = &strategy.tunables;
-    let mut ordinal = 1;
-    loop {
-        match hands.link.connect(phase, ordinal, limits).await {
-            Ok(session) => return Ok(session),
-            Err(outcome) if ordinal >= tunables.conn_retry_attempts => return Err(outcome),
-            Err(_) => {
-                let wait =
-                    tunables.conn_retry_wait + hands.waits.duration(tunables.conn_retry_jitter);
-                hands
-                    .link
-                    .wait_to_retry(phase, RetryKind::Connect, wait)
-                    .await;
-                ordinal += 1;
+    limits: &'a ConnectLimits,
+) -> impl Future<Output = Result<LinkSession<C::Session>, AttemptOutcome>> + Send + use<'a, 'h, C> {
+    async move {
+        let mut ordinal = 1;
+        loop {
+            match hands.link.connect(phase, ordinal, limits).await {
+                Ok(session) => return Ok(session),
+                Err(outcome) if ordinal >= strategy.tunables.conn_retry_attempts => {
+                    return Err(outcome);
+                }
+                Err(_) => {}
             }
+            let jitter = strategy.tunables.conn_retry_jitter;
+            let wait = strategy.tunables.conn_retry_wait + hands.waits.duration(jitter);
+            hands
+                .link
+                .wait_to_retry(phase, RetryKind::Connect, wait)
+                .await;
+            ordinal += 1;
         }
     }
 }
 
 /// Runs one submitting command on an established connection; its failure fails the task.
-pub(super) fn submit_step<S: Session>(
-    session: &LinkSession<S>,
-    command: Command<'_>,
+pub(super) fn submit_step<'a, S: Session>(
+    session: &'a LinkSession<S>,
+    command: Command<'a>,
     within: Duration,
-) -> impl Future<Output = Result<(), TaskFailure>> + Send {
+) -> impl Future<Output = Result<(), TaskFailure>> + Send + use<'a, S> {
     session.run(command, within).map(|ran| match ran {
         Ok(output) if output.exit_status == 0 => Ok(()),
         _ => Err(TaskFailure::SubmitCommand),

@@ -7,30 +7,44 @@
 
 use std::time::Duration;
 
+use futures::FutureExt;
+
 use super::{Hands, LogPosition, Strategy, number, operator};
+use crate::link::LinkSession;
 use crate::ssh::{
-    Command, CommandOutput, Connector, Severity, severity_of_attempt, severity_of_command,
+    Command, CommandOutput, Connector, Session, Severity, severity_of_attempt, severity_of_command,
 };
 use sshchurn_core::vocabulary::{Phase, RetryKind, TaskFailure};
 
 /// One connection for detect, one for submit.
-pub(super) async fn submit<C: Connector>(
-    strategy: &Strategy,
-    hands: &mut Hands<'_, C>,
-) -> Result<(), TaskFailure> {
-    let limits = &strategy.operator;
-    for (command, within) in [
-        (Command::Detect, strategy.tunables.detect_timeout),
-        (Command::Submit(hands.job), strategy.tunables.submit_timeout),
-    ] {
-        let session = operator::connect(strategy, hands, Phase::Submit, limits)
-            .await
-            .map_err(|_| TaskFailure::SubmitConnect)?;
-        let done = operator::submit_step(&session, command, within).await;
-        session.close().await;
-        done?;
+pub(super) fn submit<'a, 'h, C: Connector>(
+    strategy: &'a Strategy,
+    hands: &'a mut Hands<'h, C>,
+) -> impl Future<Output = Result<(), TaskFailure>> + Send + use<'a, 'h, C> {
+    async move {
+        for detects in [true, false] {
+            let session = operator::connect(strategy, hands, Phase::Submit, &strategy.operator)
+                .await
+                .map_err(|_| TaskFailure::SubmitConnect)?;
+            let (command, within) = match detects {
+                true => (Command::Detect, strategy.tunables.detect_timeout),
+                false => (Command::Submit(hands.job), strategy.tunables.submit_timeout),
+            };
+            // In a box: whoever waits for a connection has no room for what it is good for.
+            submit_on(session, command, within).boxed().await?;
+        }
+        Ok(())
     }
-    Ok(())
+}
+
+async fn submit_on<S: Session>(
+    session: LinkSession<S>,
+    command: Command<'_>,
+    within: Duration,
+) -> Result<(), TaskFailure> {
+    let done = operator::submit_step(&session, command, within).await;
+    session.close().await;
+    done
 }
 
 /// Polls with a connection for each command until the exit code is seen.

@@ -5,28 +5,41 @@
 //! a whole successful poll restores: a connection that authenticates but whose channels are refused
 //! (`MaxSessions`) must still run out.
 
+use futures::FutureExt;
+
 use super::{Hands, LogPosition, Strategy, number, operator};
 use crate::link::LinkSession;
-use crate::ssh::{Command, Connector};
+use crate::ssh::{Command, Connector, Job, Session};
+use sshchurn_core::scenario::Tunables;
 use sshchurn_core::vocabulary::{CommandOutcome, Phase, RetryKind, TaskFailure};
 
 /// Detect and submit on one connection.
-pub(super) async fn submit<C: Connector>(
+pub(super) fn submit<'a, 'h, C: Connector>(
+    strategy: &'a Strategy,
+    hands: &'a mut Hands<'h, C>,
+) -> impl Future<Output = Result<(), TaskFailure>> + Send + use<'a, 'h, C> {
+    async move {
+        let session = operator::connect(strategy, hands, Phase::Submit, &strategy.operator)
+            .await
+            .map_err(|_| TaskFailure::SubmitConnect)?;
+        // In a box: whoever waits for a connection has no room for what it is good for.
+        submit_on(session, strategy, hands.job).boxed().await
+    }
+}
+
+async fn submit_on<S: Session>(
+    session: LinkSession<S>,
     strategy: &Strategy,
-    hands: &mut Hands<'_, C>,
+    job: &Job,
 ) -> Result<(), TaskFailure> {
-    let session = operator::connect(strategy, hands, Phase::Submit, &strategy.operator)
-        .await
-        .map_err(|_| TaskFailure::SubmitConnect)?;
-    let mut done =
-        operator::submit_step(&session, Command::Detect, strategy.tunables.detect_timeout).await;
+    let Tunables {
+        detect_timeout,
+        submit_timeout,
+        ..
+    } = strategy.tunables;
+    let mut done = operator::submit_step(&session, Command::Detect, detect_timeout).await;
     if done.is_ok() {
-        done = operator::submit_step(
-            &session,
-            Command::Submit(hands.job),
-            strategy.tunables.submit_timeout,
-        )
-        .await;
+        done = operator::submit_step(&session, Command::Submit(job), submit_timeout).await;
     }
     session.close().await;
     done

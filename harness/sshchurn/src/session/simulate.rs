@@ -214,7 +214,7 @@ impl Model {
                 ),
             });
         }
-        for name in round.leftovers().take() {
+        for name in round.take_leftovers() {
             self.collector.record(Event::DirectoryFound {
                 round: plan.round,
                 name,

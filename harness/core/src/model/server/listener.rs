@@ -27,8 +27,14 @@ impl SimulatedServer {
                 _ => 0,
             };
             connection.stage = Stage::Knocking(before.saturating_add(1));
-            let again = SYN_AGAIN << before.min(20);
-            self.at(self.now + again, index, Due::Syn(self.here(index)));
+            let again = self.now + (SYN_AGAIN << before.min(20));
+            // The client's own deadline comes first for one in five: of a burst, that is a million.
+            let gives_up = self
+                .manner(index)
+                .deadline(&self.connections[index as usize]);
+            if gives_up.is_none_or(|deadline| again <= deadline) {
+                self.at(again, index, Due::Syn(self.here(index)));
+            }
             return;
         }
         connection.stage = Stage::Queued;
