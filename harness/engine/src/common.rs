@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::clock::RunClock;
@@ -28,6 +27,9 @@ pub(crate) struct Common {
     pub(crate) stop: StopSignal,
 }
 
+/// A task's leave to run, in a box since only few scenarios have it.
+pub(crate) type Slot = Option<Box<OwnedSemaphorePermit>>;
+
 /// Nothing new is to begin.
 pub(crate) struct Drained;
 
@@ -46,14 +48,11 @@ impl Common {
     ///
     /// # Errors
     /// It may not: nothing new is to begin.
-    pub(crate) async fn turn(
-        &self,
-        offset: Duration,
-    ) -> Result<Option<OwnedSemaphorePermit>, Drained> {
+    pub(crate) async fn turn(&self, offset: Duration) -> Result<Slot, Drained> {
         self.due(offset).await;
         let slot = async {
             match &self.slots {
-                Some(slots) => Arc::clone(slots).acquire_owned().boxed().await.ok(),
+                Some(slots) => Arc::clone(slots).acquire_owned().await.ok().map(Box::new),
                 None => None,
             }
         };

@@ -81,13 +81,9 @@ impl Draws {
         Duration::try_from_secs_f64(-(1.0 - self.unit()).ln() / rate_per_s).unwrap_or(Duration::MAX)
     }
 
-    /// `count` characters of `a-z0-9`.
-    pub(crate) fn token(&mut self, count: usize) -> String {
+    /// Characters of `a-z0-9`.
+    pub(crate) fn token<const LENGTH: usize>(&mut self) -> [u8; LENGTH] {
         const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
-        self.draw(|rng| {
-            (0..count)
-                .map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())]))
-                .collect()
-        })
+        self.draw(|rng| std::array::from_fn(|_| ALPHABET[rng.random_range(0..ALPHABET.len())]))
     }
 }

@@ -9,13 +9,11 @@ use crate::ssh::{Job, JobWork};
 use sshchurn_core::ids::{RoundId, TaskId};
 use sshchurn_core::scenario::Scenario;
 
-/// The jobs of a round: what they have in common, and what their names follow from.
+/// The jobs of a round: what they have in common, and what the rest of their names follows from.
 pub(crate) struct Jobs {
     work: Arc<JobWork>,
-    name: String,
     seed: u64,
     repetition: u32,
-    round: RoundId,
 }
 
 impl Jobs {
@@ -29,25 +27,24 @@ impl Jobs {
         Jobs {
             work: Arc::new(JobWork {
                 base: base.trim_end_matches('/').to_owned(),
+                name: sanitised(&scenario.name),
+                round,
                 duration: scenario.scaled(scenario.job.duration),
                 log_lines: scenario.job.log_lines,
                 log_bytes: scenario.job.log_bytes,
                 exit_code: scenario.job.exit_code,
             }),
-            name: sanitised(&scenario.name),
             seed: scenario.seed,
             repetition,
-            round,
         }
     }
 
-    /// The job of one task, named like the provider's: `af_<dag>_<task>_<run>_try<k>_<8 of a-z0-9>`. It is made anew, and the same,
-    /// whenever it is asked for.
+    /// The job of one task. It is made anew, and the same, whenever it is asked for.
     pub(crate) fn of_task(&self, task: TaskId) -> Job {
         let mut draws = Draws::for_task(self.seed, self.repetition, task, Purpose::Name);
-        let Jobs { name, round, .. } = self;
         Job {
-            id: format!("af_{name}_t{task}_r{round}_try1_{}", draws.token(8)).into_boxed_str(),
+            task,
+            token: draws.token(),
             work: Arc::clone(&self.work),
         }
     }

@@ -23,6 +23,7 @@ use crate::collector::Collector;
 use crate::ssh::{Connector, Session};
 use sshchurn_core::ids::{RoundId, TaskId};
 use sshchurn_core::ledger::{Event, RoundEnd};
+use sshchurn_core::quantity::nanoseconds;
 use sshchurn_core::scenario::{Life, Scenario, StrategyConfig};
 
 /// Between the last preparation and the release: long enough to write all intended starts into the ledger before
@@ -169,7 +170,7 @@ impl Engine {
                     waits: Draws::for_task(seed, plan.repetition, task, Purpose::Waits),
                     part,
                 },
-                offset: *offset,
+                offset_ns: nanoseconds(*offset),
                 round: Arc::clone(&round),
             };
             task.run()
@@ -184,7 +185,7 @@ impl Engine {
                     round: plan.round,
                     task,
                     intended: release_at + *offset,
-                    job_id: round.jobs.of_task(task).id.into_string(),
+                    job_id: round.jobs.of_task(task).id(),
                 });
             }
             round.release.say(release_at);

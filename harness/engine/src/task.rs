@@ -22,8 +22,8 @@ use sshchurn_core::vocabulary::{CleanupPolicy, CleanupResult, Phase, TaskFailure
 pub(crate) struct Task<C: Connector> {
     pub(crate) entry: TaskEntry<C>,
     pub(crate) plan: TaskPlan<C::Session>,
-    /// From the round's release to its start.
-    pub(crate) offset: Duration,
+    /// From the round's release to its start, nanoseconds.
+    pub(crate) offset_ns: u64,
     pub(crate) round: Arc<Common>,
 }
 
@@ -104,14 +104,15 @@ impl<C: Connector> Drop for TaskEntry<C> {
 impl<C: Connector> Task<C> {
     /// Runs it. Dropping the future interrupts it.
     ///
-    /// A million simulated tasks may wait in one, most of them for their first connection: whatever a task waits for is in a box of its
-    /// own size, so that there is no room for what comes later.
+    /// A million simulated tasks may wait in one, most of them for their first connection: whatever else a task waits for is in a box
+    /// of its own size, so that there is no room for what comes later.
     pub(crate) fn run(mut self) -> impl Future<Output = ()> + Send + 'static {
         async move {
             // A generator that cannot even make a socket says so again, recorded, at the first attempt.
             let _ = self.entry.link.prepare();
             self.round.ready.arrive();
-            let Ok(_slot) = self.round.turn(self.offset).boxed().await else {
+            let offset = Duration::from_nanos(self.offset_ns);
+            let Ok(_slot) = self.round.turn(offset).boxed().await else {
                 // Tasks that hold their slots until all have their answers must not wait for this one.
                 self.round.others.arrive();
                 return;

@@ -168,7 +168,7 @@ impl Session for FakeSession {
             Command::Detect => "Linux\n".to_owned(),
             Command::Submit(job) => {
                 script.started = Some(clock.now());
-                format!("{}\n", job.id)
+                format!("{}\n", job.id())
             }
             Command::Check(job) if running >= Some(job.work.duration) => {
                 format!("{}\n", job.work.exit_code)

@@ -100,6 +100,9 @@ impl<T: Ord> Agenda<T> {
     /// The present becomes the earliest time of the first bucket that has any, and what is in it is spread over those before.
     fn move_on(&mut self, bucket: usize) {
         self.present = std::mem::replace(&mut self.earliest[bucket], u64::MAX);
+        // Of a million things at one instant, room is not kept for another million.
+        self.sorted.shrink_to(MOST_ROOM);
+        self.late.shrink_to(MOST_ROOM);
         let mut moved = std::mem::take(&mut self.later[bucket]);
         self.filled &= !(1 << (bucket - 1));
         for mut piece in moved.drain(..) {
@@ -109,7 +112,9 @@ impl<T: Ord> Agenda<T> {
                     closer => self.put_later(closer, at, what),
                 }
             }
-            self.spare.push(piece);
+            if self.spare.len() < MOST_ROOM {
+                self.spare.push(piece);
+            }
         }
         self.later[bucket] = moved;
         self.sorted.sort_unstable_by(|a, b| b.cmp(a));
@@ -129,6 +134,9 @@ impl<T: Ord> Agenda<T> {
 
 /// Things in a piece of a bucket.
 const PIECE: usize = 128;
+
+/// Things of one instant for which there is always room, and empty pieces that are kept.
+const MOST_ROOM: usize = 1024;
 
 #[cfg(test)]
 mod tests {

@@ -25,7 +25,7 @@ use crate::ssh::{
 use sshchurn_core::instant::RunInstant;
 use sshchurn_core::model::server::{
     Answer, ConnectionId, Costs, Deadlines, Dial, OwnWork, Peer, ServerBooks, ServerSettings,
-    SimulatedServer, Stamps,
+    SimulatedServer, Stamps, When,
 };
 use sshchurn_core::socket_error::SocketError;
 use sshchurn_core::vocabulary::{AttemptOutcome, Close, CommandOutcome, StageFailure};
@@ -290,7 +290,7 @@ impl SimulatedConnector {
     fn told(&self, tap: &Tap, answer: &Answer, stamps: &Stamps) {
         let now = tap.now();
         // A stage that the client had not come to before it gave up, it has not seen.
-        let seen = |stamp: Option<RunInstant>| stamp.filter(|at| *at <= now);
+        let seen = |stamp: When| stamp.instant().filter(|at| *at <= now);
         tap.tell(|trace| {
             trace.connected = seen(stamps.connected);
             trace.first_byte = seen(stamps.identified);
@@ -356,7 +356,7 @@ impl Drop for Call<'_> {
 }
 
 fn outcome(answer: Answer, stamps: &Stamps) -> Result<ConnectionId, AttemptOutcome> {
-    let failed = |failure| match stamps.keyed {
+    let failed = |failure| match stamps.keyed.get() {
         Some(_) => AttemptOutcome::AuthFailed { failure },
         None => AttemptOutcome::KexFailed { failure },
     };
@@ -372,7 +372,7 @@ fn outcome(answer: Answer, stamps: &Stamps) -> Result<ConnectionId, AttemptOutco
             failure: StageFailure::Rejected,
         },
         Answer::Lost => failed(StageFailure::Lost { close: Close::Eof }),
-        Answer::TimedOut => match (stamps.connected, stamps.identified) {
+        Answer::TimedOut => match (stamps.connected.get(), stamps.identified.get()) {
             (None, _) => AttemptOutcome::ConnectTimeout,
             (Some(_), None) => AttemptOutcome::BannerTimeout,
             (Some(_), Some(_)) => failed(StageFailure::TimedOut),
@@ -430,7 +430,7 @@ impl Connector for SimulatedConnector {
         });
         let (answer, mut stamps) = answer.await;
         // The identification string came when it came.
-        stamps.identified = identified;
+        stamps.identified = identified.map_or(When::NEVER, |RunInstant(at)| When::at(at));
         self.told(tap, &answer, &stamps);
         let connection = outcome(answer, &stamps)?;
         Ok(SimulatedSession {
@@ -506,8 +506,11 @@ impl SimulatedSession {
         match command {
             Command::Detect => output.stdout.push(b"Linux\n"),
             Command::Submit(job) => {
-                let directory = Some(job.id.clone());
+                let id = job.id();
                 let began = Some(now);
+                output.stdout.push(id.as_bytes());
+                output.stdout.push(b"\n");
+                let directory = Some(id.into_boxed_str());
                 shared
                     .jobs
                     .of(client, |job| *job = ServerJob { began, directory });
@@ -516,8 +519,6 @@ impl SimulatedSession {
                 shared
                     .board
                     .act_as(client, |server, now, asker| server.burden(now, asker, work));
-                output.stdout.push(job.id.as_bytes());
-                output.stdout.push(b"\n");
             }
             Command::Check(job) => {
                 if self

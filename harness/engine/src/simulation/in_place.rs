@@ -27,7 +27,7 @@ impl Spawner for InPlace {
         T: Future<Output = ()> + Send + 'static,
     {
         let (mut tasks, mut abort) = (pin!(tasks.fuse()), pin!(abort));
-        let mut running = Tasks::default();
+        let mut running = Tasks::none_yet();
         // Whether there are more to come, and all is to go on.
         let mut more = true;
         poll_fn(|context| {
@@ -59,145 +59,183 @@ impl Spawner for InPlace {
 /// Tasks that run. Places of those that have ended are used again; whoever wakes one that has ended wakes the next in its place, which
 /// does no harm.
 struct Tasks<T> {
-    running: Vec<Running<T>>,
+    places: Vec<Arc<Place<T>>>,
     free: Vec<u32>,
-    ready: Arc<Ready>,
+    ready: Arc<Ready<T>>,
     /// Those whose turn it is, the last first.
-    turn: Vec<u32>,
-    /// The place of whoever brings them.
-    bringer: Arc<Place>,
+    turn: Vec<Turn<T>>,
+    bringer: Arc<Bringer<T>>,
 }
 
-/// A place, and the task in it; `None` once that has ended.
-struct Running<T> {
-    task: Option<Pin<Box<T>>>,
-    place: Arc<Place>,
-}
-
-/// The number of the bringer's place.
-const BRINGER: u32 = u32::MAX;
+/// Somebody's turn: a task's, or, for `None`, that of whoever brings them.
+type Turn<T> = Option<Arc<Place<T>>>;
 
 /// Who was woken.
-#[derive(Default)]
-struct Ready(Mutex<Woken>);
+struct Ready<T>(Mutex<Woken<T>>);
 
-#[derive(Default)]
-struct Woken {
+struct Woken<T> {
     /// In that order.
-    places: Vec<u32>,
+    turns: Vec<Turn<T>>,
     /// Who is to hear of the first.
     whole: Option<Waker>,
+    /// Nobody is polled any more.
+    over: bool,
 }
 
-/// A task's place among them, as those know it who wake it.
-struct Place {
+/// A task's place among them, with the task: whoever wakes it has found it.
+struct Place<T> {
     number: u32,
     woken: AtomicBool,
-    ready: Arc<Ready>,
+    ready: Arc<Ready<T>>,
+    /// `None` once it has ended.
+    task: Mutex<Option<Pin<Box<T>>>>,
 }
 
-impl Place {
-    fn new(number: u32, ready: Arc<Ready>) -> Self {
-        Place {
-            number,
-            woken: AtomicBool::new(false),
-            ready,
-        }
-    }
+/// The place of whoever brings them.
+struct Bringer<T> {
+    woken: AtomicBool,
+    ready: Arc<Ready<T>>,
 }
 
-impl Ready {
-    fn woken(&self) -> MutexGuard<'_, Woken> {
+impl<T> Ready<T> {
+    fn woken(&self) -> MutexGuard<'_, Woken<T>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl ArcWake for Place {
-    fn wake_by_ref(place: &Arc<Self>) {
-        if !place.woken.swap(true, SeqCst) {
-            let mut woken = place.ready.woken();
-            woken.places.push(place.number);
-            let whole = woken.whole.take();
-            drop(woken);
-            if let Some(whole) = whole {
-                whole.wake();
-            }
+    fn wake(&self, turn: Turn<T>) {
+        let mut woken = self.woken();
+        if woken.over {
+            return;
+        }
+        woken.turns.push(turn);
+        let whole = woken.whole.take();
+        drop(woken);
+        if let Some(whole) = whole {
+            whole.wake();
         }
     }
 }
 
-impl<T> Default for Tasks<T> {
-    fn default() -> Self {
-        let ready = Arc::<Ready>::default();
-        let bringer = Arc::new(Place::new(BRINGER, Arc::clone(&ready)));
-        Place::wake_by_ref(&bringer);
+impl<T> Place<T> {
+    fn task(&self) -> MutexGuard<'_, Option<Pin<Box<T>>>> {
+        self.task.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: Send + 'static> ArcWake for Place<T> {
+    fn wake_by_ref(place: &Arc<Self>) {
+        if !place.woken.swap(true, SeqCst) {
+            place.ready.wake(Some(Arc::clone(place)));
+        }
+    }
+}
+
+impl<T: Send + 'static> ArcWake for Bringer<T> {
+    fn wake_by_ref(bringer: &Arc<Self>) {
+        if !bringer.woken.swap(true, SeqCst) {
+            bringer.ready.wake(None);
+        }
+    }
+}
+
+impl<T: Future<Output = ()> + Send + 'static> Tasks<T> {
+    fn none_yet() -> Self {
+        let ready = Arc::new(Ready(Mutex::new(Woken {
+            turns: Vec::new(),
+            whole: None,
+            over: false,
+        })));
+        let bringer = Arc::new(Bringer {
+            woken: AtomicBool::new(false),
+            ready: Arc::clone(&ready),
+        });
+        Bringer::wake_by_ref(&bringer);
         Tasks {
-            running: Vec::new(),
+            places: Vec::new(),
             free: Vec::new(),
             ready,
             turn: Vec::new(),
             bringer,
         }
     }
-}
 
-impl<T: Future<Output = ()>> Tasks<T> {
     fn is_empty(&self) -> bool {
-        self.free.len() == self.running.len()
+        self.free.len() == self.places.len()
     }
 
     /// One more, which is ready to begin.
     fn add(&mut self, task: T) {
         let task = Some(Box::pin(task));
-        let number = match self.free.pop() {
+        let place = match self.free.pop() {
             Some(number) => {
-                self.running[number as usize].task = task;
-                number
+                let place = &self.places[number as usize];
+                *place.task() = task;
+                place
             }
             None => {
-                let number = self.running.len() as u32;
-                let place = Arc::new(Place::new(number, Arc::clone(&self.ready)));
-                self.running.push(Running { task, place });
-                number
+                self.places.push(Arc::new(Place {
+                    number: self.places.len() as u32,
+                    woken: AtomicBool::new(false),
+                    ready: Arc::clone(&self.ready),
+                    task: Mutex::new(task),
+                }));
+                &self.places[self.places.len() - 1]
             }
         };
-        Place::wake_by_ref(&self.running[number as usize].place);
-    }
-
-    /// Drops those that have not ended.
-    fn abandon(&mut self) {
-        self.running.clear();
-        self.free.clear();
+        Place::wake_by_ref(place);
     }
 
     /// Polls those that were woken, in that order, until there is none, or until it is the turn of whoever brings them: by this waker.
     fn poll(&mut self, context: &mut Context<'_>) -> Option<Waker> {
         loop {
-            while let Some(number) = self.turn.pop() {
-                if number == BRINGER {
+            while let Some(turn) = self.turn.pop() {
+                let Some(place) = turn else {
                     self.bringer.woken.store(false, SeqCst);
                     return Some(waker(Arc::clone(&self.bringer)));
-                }
-                let Some(Running { task, place }) = self.running.get_mut(number as usize) else {
-                    continue;
                 };
                 place.woken.store(false, SeqCst);
-                let waker = waker_ref(place);
+                let waker = waker_ref(&place);
                 let mut context = Context::from_waker(&waker);
-                if let Some(running) = task
+                let mut task = place.task();
+                if let Some(running) = &mut *task
                     && running.as_mut().poll(&mut context).is_ready()
                 {
                     *task = None;
-                    self.free.push(number);
+                    self.free.push(place.number);
                 }
             }
             let mut woken = self.ready.woken();
-            if woken.places.is_empty() {
+            if woken.turns.is_empty() {
                 woken.whole = Some(context.waker().clone());
                 return None;
             }
-            mem::swap(&mut woken.places, &mut self.turn);
+            mem::swap(&mut woken.turns, &mut self.turn);
             self.turn.reverse();
         }
+    }
+}
+
+impl<T> Tasks<T> {
+    /// Drops those that have not ended.
+    fn abandon(&mut self) {
+        // Places and who was woken refer to each other, and so do a task and whoever is to wake it.
+        let turns = {
+            let mut woken = self.ready.woken();
+            woken.over = true;
+            mem::take(&mut woken.turns)
+        };
+        drop(turns);
+        for place in self.places.drain(..) {
+            let task = place.task().take();
+            drop(task);
+        }
+        self.turn.clear();
+        self.free.clear();
+    }
+}
+
+impl<T> Drop for Tasks<T> {
+    fn drop(&mut self) {
+        self.abandon();
     }
 }

@@ -6,26 +6,39 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sshchurn_core::ids::{RoundId, TaskId};
 use sshchurn_core::vocabulary::Step;
 
 /// Most bytes kept of one output stream of a command; the rest is counted and thrown away. A read asks for 64 KiB by
 /// default, everything else prints a line.
 pub const OUTPUT_LIMIT: usize = 1 << 20;
 
-/// A remote job: where it lives and what it does.
+/// A remote job: what its name is made of, and what it does. A simulated burst keeps a million of them, so that the name is put together
+/// when it is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
-    /// Name of its directory: letters, digits, `_`. Printed by the submit command.
-    pub id: Box<str>,
+    /// Whose it is.
+    pub task: TaskId,
+    /// The random end of its name, of `a-z0-9`.
+    pub token: [u8; 8],
     /// What it does.
     pub work: Arc<JobWork>,
 }
 
 impl Job {
+    /// Name of its directory, like the provider's: `af_<dag>_<task>_<run>_try<k>_<8 of a-z0-9>`. Printed by the submit command.
+    #[must_use]
+    pub fn id(&self) -> String {
+        let Job { task, token, work } = self;
+        let JobWork { name, round, .. } = &**work;
+        let token = String::from_utf8_lossy(token);
+        format!("af_{name}_t{task}_r{round}_try1_{token}")
+    }
+
     /// Absolute path of its directory on the server.
     #[must_use]
     pub fn directory(&self) -> String {
-        format!("{}/{}", self.work.base, self.id)
+        format!("{}/{}", self.work.base, self.id())
     }
 }
 
@@ -34,6 +47,10 @@ impl Job {
 pub struct JobWork {
     /// Absolute path of the folder of their directories, without a slash at its end.
     pub base: String,
+    /// What their names have in common: letters, digits, `_`.
+    pub name: String,
+    /// The round, which their names say too.
+    pub round: RoundId,
     /// How long each runs.
     pub duration: Duration,
     /// Lines each writes to its log, spread over that time.

@@ -41,7 +41,7 @@ pub(super) fn text(command: Command<'_>) -> Cow<'_, str> {
 /// Makes the directory, truncates the log, starts the job in a session of its own with nothing of the channel's, so that
 /// the channel can close, and prints the job id.
 fn submit(job: &Job) -> String {
-    let id = quoted(&job.id);
+    let id = quoted(&job.id());
     let script = quoted(&script(job));
     let directory = quoted(&job.directory());
     format!(
@@ -154,12 +154,16 @@ mod tests {
 
     use super::*;
     use crate::ssh::JobWork;
+    use sshchurn_core::ids::{RoundId, TaskId};
 
-    fn job(base: &std::path::Path, id: &str, lines: u32, bytes: u64) -> Job {
+    fn job(base: &std::path::Path, lines: u32, bytes: u64) -> Job {
         Job {
-            id: id.into(),
+            task: TaskId(7),
+            token: *b"0123abcd",
             work: Arc::new(JobWork {
                 base: base.display().to_string(),
+                name: "shell".to_owned(),
+                round: RoundId(2),
                 duration: Duration::ZERO,
                 log_lines: lines,
                 log_bytes: bytes,
@@ -192,7 +196,9 @@ mod tests {
             (12, 13),
         ] {
             let directory = tempfile::tempdir().expect("temporary directory");
-            let script = script(&job(directory.path(), "", lines, bytes));
+            let job = job(directory.path(), lines, bytes);
+            std::fs::create_dir(job.directory()).expect("made");
+            let script = script(&job);
             let output = std::process::Command::new("sh")
                 .arg("-c")
                 .arg(&script)
@@ -208,10 +214,7 @@ mod tests {
                 u64::from(lines),
                 "lines of {lines}/{bytes}"
             );
-            assert_eq!(
-                std::fs::read_to_string(directory.path().join("exit_code")).expect("exit code"),
-                "3\n"
-            );
+            assert_eq!(run(Command::Check(&job)), "3\n");
         }
     }
 
@@ -223,12 +226,13 @@ mod tests {
     #[test]
     fn commands_of_a_job_do_what_their_words_say() {
         let folder = tempfile::tempdir().expect("temporary directory");
-        let directory = folder.path().join("it's a job");
-        let job = job(folder.path(), "it's a job", 2, 11);
+        let job = job(&folder.path().join("it's a folder"), 2, 11);
+        let directory = std::path::PathBuf::from(job.directory());
+        assert!(directory.ends_with("af_shell_t7_r2_try1_0123abcd"));
         assert_eq!(run(Command::Check(&job)), "");
         assert_eq!(run(Command::Size(&job)).trim(), "0");
         // The job itself is run here and waited for: a submitted one is in nobody's hands.
-        std::fs::create_dir(&directory).expect("made");
+        std::fs::create_dir_all(&directory).expect("made");
         let log = std::process::Command::new("sh")
             .args(["-c", &script(&job)])
             .output()

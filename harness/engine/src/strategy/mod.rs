@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, Either};
 
 use super::draws::Draws;
 use super::link::Link;
@@ -174,19 +174,19 @@ impl Strategy {
         failing_login::run(self, hands).await
     }
 
-    /// Detect and submit. In a box of its own size: a million tasks may wait in it.
-    pub(crate) fn submit<'a, C: Connector>(
+    /// Detect and submit.
+    pub(crate) fn submit<'a, 'h, C: Connector>(
         &'a self,
         life: JobLife,
-        hands: &'a mut Hands<'_, C>,
-    ) -> BoxFuture<'a, Result<(), TaskFailure>> {
+        hands: &'a mut Hands<'h, C>,
+    ) -> impl Future<Output = Result<(), TaskFailure>> + Send + use<'a, 'h, C> {
         match life {
-            JobLife::PerCommand => per_command::submit(self, hands).boxed(),
-            JobLife::ReusedSession => reused_session::submit(self, hands).boxed(),
+            JobLife::PerCommand => Either::Left(per_command::submit(self, hands)),
+            JobLife::ReusedSession => Either::Right(reused_session::submit(self, hands)),
         }
     }
 
-    /// Watches the job until its exit code is seen.
+    /// Watches the job until its exit code is seen. In a box: many more may wait to submit theirs.
     pub(crate) fn monitor<'a, C: Connector>(
         &'a self,
         life: JobLife,

@@ -49,7 +49,8 @@ pub const LOG_READ_EVERY_NS: u64 = 10_000_000;
 /// A round may have ten million of them.
 struct TaskState {
     intended: RunInstant,
-    job_id: Box<str>,
+    /// Where its job's name begins and ends among [`Tasks::names`].
+    job: [u32; 2],
     first_attempt: Option<AttemptId>,
     attempts: [u32; 3],
     handshakes: [u32; 3],
@@ -64,14 +65,29 @@ struct TaskState {
 struct Tasks {
     planned: u32,
     states: Vec<Option<TaskState>>,
+    /// Those of their jobs, one after the other.
+    names: String,
 }
 
 impl Tasks {
     /// Returns false for one that was not planned, and for one that is known.
-    fn insert(&mut self, task: TaskId, state: TaskState) -> bool {
-        if task.0 >= self.planned {
+    fn insert(&mut self, task: TaskId, intended: RunInstant, job_id: &str) -> bool {
+        let begins = u32::try_from(self.names.len());
+        let ends = u32::try_from(self.names.len() + job_id.len());
+        let (true, Ok(begins), Ok(ends)) = (task.0 < self.planned, begins, ends) else {
             return false;
-        }
+        };
+        self.names.push_str(job_id);
+        let state = TaskState {
+            intended,
+            job: [begins, ends],
+            first_attempt: None,
+            attempts: [0; 3],
+            handshakes: [0; 3],
+            end: None,
+            started: false,
+            seen: false,
+        };
         let place = task.0 as usize;
         if self.states.len() <= place {
             self.states.resize_with(place + 1, || None);
@@ -85,6 +101,12 @@ impl Tasks {
 
     fn get_mut(&mut self, task: TaskId) -> Option<&mut TaskState> {
         self.states.get_mut(task.0 as usize)?.as_mut()
+    }
+
+    /// The name of a task's job.
+    fn job_of(&self, state: &TaskState) -> &str {
+        let [begins, ends] = state.job.map(|place| place as usize);
+        &self.names[begins..ends]
     }
 
     /// In the order of their numbers.
@@ -211,7 +233,7 @@ impl RoundState {
             answers: BTreeMap::new(),
             tasks: Tasks {
                 planned: tasks,
-                states: Vec::new(),
+                ..Tasks::default()
             },
             windows: Default::default(),
             first_connects: Vec::new(),
@@ -305,17 +327,7 @@ impl RoundState {
     ) -> bool {
         self.summary.books.tasks_scheduled += 1;
         self.summary.numbers.tasks.tasks_scheduled += 1;
-        let state = TaskState {
-            intended,
-            job_id: job_id.into(),
-            first_attempt: None,
-            attempts: [0; 3],
-            handshakes: [0; 3],
-            end: None,
-            started: false,
-            seen: false,
-        };
-        self.tasks.insert(task, state)
+        self.tasks.insert(task, intended, job_id)
     }
 
     /// Returns false for an unknown task, or one that began before.
@@ -912,7 +924,8 @@ impl RoundState {
         }
         let mut by_job = FxHashMap::default();
         by_job.reserve(self.tasks.states.len());
-        by_job.extend(self.tasks.known().map(|task| (&*task.job_id, task)));
+        let tasks = &self.tasks;
+        by_job.extend(tasks.known().map(|task| (tasks.job_of(task), task)));
         seen.reserve(directories.len());
         for name in directories {
             let task = by_job.get(name.as_str());

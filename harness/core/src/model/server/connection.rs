@@ -3,8 +3,7 @@
 //! A burst keeps a million of them: instants are numbers with one that stands for "never", and how a client connects is written once
 //! for all that do so alike.
 
-use super::questions::{Asker, Deadlines, Dial, OwnWork, Peer, Question, Stamps};
-use crate::instant::RunInstant;
+use super::questions::{Asker, Deadlines, Dial, OwnWork, Peer, Question, Stamps, When};
 use crate::quantity::nanoseconds;
 
 /// Requests of a login that are about its key: whether it would do, and the signature.
@@ -43,26 +42,6 @@ pub(super) enum Stage {
     Leaving,
     /// The server has ended it.
     Ended,
-}
-
-/// An instant, or never.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct When(u64);
-
-impl When {
-    pub(super) const NEVER: When = When(u64::MAX);
-
-    pub(super) fn at(instant: u64) -> Self {
-        When(instant)
-    }
-
-    pub(super) fn get(self) -> Option<u64> {
-        (self.0 != u64::MAX).then_some(self.0)
-    }
-
-    pub(super) fn take(&mut self) -> Option<u64> {
-        std::mem::replace(self, When::NEVER).get()
-    }
 }
 
 /// How clients connect that do so alike.
@@ -164,12 +143,11 @@ impl Connection {
     }
 
     pub(super) fn stamps(&self) -> Stamps {
-        let instant = |when: When| when.get().map(RunInstant);
         Stamps {
-            connected: instant(self.connected),
-            identified: instant(self.identified),
-            keyed: instant(self.keyed),
-            authenticated: instant(self.authenticated),
+            connected: self.connected,
+            identified: self.identified,
+            keyed: self.keyed,
+            authenticated: self.authenticated,
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use rand::RngExt;
 
-use super::connection::{Due, Stage, When, Word, Work};
-use super::questions::Note;
+use super::connection::{Due, Stage, Word, Work};
+use super::questions::{Note, When};
 use super::{SimulatedServer, Worker};
 use crate::model::Decision;
 use crate::quantity::nanoseconds;

@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 
 use rand::RngExt;
 
-use super::connection::{Due, KEY_REQUESTS, Stage, When, Word, Work};
-use super::questions::{Answer, ConnectionId, Note};
+use super::connection::{Due, KEY_REQUESTS, Stage, Word, Work};
+use super::questions::{Answer, ConnectionId, Note, When};
 use super::{SimulatedServer, Worker};
 use crate::quantity::nanoseconds;
 use crate::scenario::SlowAuthShape;

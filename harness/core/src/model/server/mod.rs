@@ -38,7 +38,7 @@ pub use books::ServerBooks;
 pub use cores::{Cores, Worker};
 pub use costs::{ClientPlace, Costs, Shares};
 pub use questions::{
-    Answer, Asker, ConnectionId, Deadlines, Dial, Note, OwnWork, Peer, Question, Stamps,
+    Answer, Asker, ConnectionId, Deadlines, Dial, Note, OwnWork, Peer, Question, Stamps, When,
 };
 pub use settings::{NotSimulated, ServerSettings};
 
@@ -46,7 +46,7 @@ use super::admission::{Admission, Decision};
 use super::agenda::Agenda;
 use crate::instant::RunInstant;
 use crate::quantity::nanoseconds;
-use connection::{Asked, At, Connection, Due, Manner, Pending, Stage, When, Word, Work};
+use connection::{Asked, At, Connection, Due, Manner, Pending, Stage, Word, Work};
 use timeouts::{Timeout, Timeouts};
 
 /// The simulated server.

@@ -73,13 +73,50 @@ pub struct Deadlines {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stamps {
     /// The TCP connection stood.
-    pub connected: Option<RunInstant>,
+    pub connected: When,
     /// The identification string was there.
-    pub identified: Option<RunInstant>,
+    pub identified: When,
     /// The keys were exchanged.
-    pub keyed: Option<RunInstant>,
+    pub keyed: When,
     /// The login was done.
-    pub authenticated: Option<RunInstant>,
+    pub authenticated: When,
+}
+
+/// An instant, or never: in half the room of an `Option`, since there may be a million answers at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct When(u64);
+
+impl When {
+    /// It has not come.
+    pub const NEVER: When = When(u64::MAX);
+
+    /// An instant, in nanoseconds.
+    #[must_use]
+    pub fn at(instant: u64) -> Self {
+        When(instant)
+    }
+
+    /// The instant in nanoseconds, if it has come.
+    #[must_use]
+    pub fn get(self) -> Option<u64> {
+        (self.0 != u64::MAX).then_some(self.0)
+    }
+
+    /// The same as an instant of the run.
+    #[must_use]
+    pub fn instant(self) -> Option<RunInstant> {
+        self.get().map(RunInstant)
+    }
+
+    pub(super) fn take(&mut self) -> Option<u64> {
+        std::mem::take(self).get()
+    }
+}
+
+impl Default for When {
+    fn default() -> Self {
+        When::NEVER
+    }
 }
 
 /// What came of a question.
