@@ -18,7 +18,7 @@ use super::share::{Part, Share};
 use super::spawner::{Spawner, TokioSpawner};
 use super::stop::{StopLevel, StopSignal};
 use super::strategy::Strategy;
-use super::task::{Task, TaskEntry, TaskPlan};
+use super::task::{Special, Task, TaskEntry, TaskPlan};
 use crate::collector::Collector;
 use crate::ssh::{Connector, Session};
 use sshchurn_core::ids::{RoundId, TaskId};
@@ -166,9 +166,9 @@ impl Engine {
                 entry: TaskEntry::new(self.link(connector(), plan.round, task), cleanup),
                 plan: TaskPlan {
                     job: round.jobs.of_task(task),
-                    kill_after,
                     waits: Draws::for_task(seed, plan.repetition, task, Purpose::Waits),
-                    part,
+                    special: (kill_after.is_some() || part.is_some())
+                        .then(|| Box::new(Special { kill_after, part })),
                 },
                 offset_ns: nanoseconds(*offset),
                 round: Arc::clone(&round),

@@ -30,9 +30,15 @@ pub(crate) struct Task<C: Connector> {
 /// What is decided about a task beforehand, and is its own.
 pub(crate) struct TaskPlan<S: Session> {
     pub(crate) job: Job,
+    pub(crate) waits: Draws,
+    /// In a box, since few tasks have it.
+    pub(crate) special: Option<Box<Special<S>>>,
+}
+
+/// What is decided beforehand about few tasks.
+pub(crate) struct Special<S: Session> {
     /// Killed this long after submission; always before the job can complete.
     pub(crate) kill_after: Option<Duration>,
-    pub(crate) waits: Draws,
     /// Its part in a connection that it shares with other tasks.
     pub(crate) part: Option<Part<S>>,
 }
@@ -128,13 +134,9 @@ impl<C: Connector> Task<C> {
             let Life::Job(life) = strategy.life() else {
                 let phase = (strategy.life() != Life::Failing)
                     .then(|| self.entry.link.phase(Phase::Submit));
-                let done = jobless(
-                    strategy,
-                    &mut hands,
-                    self.plan.part.take(),
-                    &self.round.others,
-                )
-                .await;
+                let special = self.plan.special.take();
+                let part = special.and_then(|special| special.part);
+                let done = jobless(strategy, &mut hands, part, &self.round.others).await;
                 drop(phase);
                 let fate = done.map_or_else(failed, |()| TaskFate::Succeeded);
                 self.entry
@@ -150,7 +152,8 @@ impl<C: Connector> Task<C> {
                 Err(failure) => Err((failure, true)),
                 Ok(()) => {
                     let _phase = self.entry.link.phase(Phase::Poll);
-                    let monitor = match self.plan.kill_after {
+                    let special = self.plan.special.as_ref();
+                    let monitor = match special.and_then(|special| special.kill_after) {
                         None => strategy.monitor(life, &mut hands),
                         Some(after) => {
                             let link = hands.link;

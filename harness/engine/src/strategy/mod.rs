@@ -52,6 +52,15 @@ pub(crate) struct Strategy {
     penalised: bool,
 }
 
+/// Who calls, of those that try again.
+#[derive(Debug, Clone, Copy)]
+enum Caller {
+    /// See [`Strategy::operator`].
+    Operator,
+    /// See [`Strategy::passing`].
+    Passing,
+}
+
 /// What a strategy works with.
 pub(crate) struct Hands<'a, C> {
     pub(crate) link: &'a Link<C>,
@@ -118,6 +127,13 @@ impl Strategy {
     pub(crate) fn penalised_too(mut self, may_ban: bool) -> Self {
         self.penalised |= may_ban;
         self
+    }
+
+    fn limits(&self, caller: Caller) -> &ConnectLimits {
+        match caller {
+            Caller::Operator => &self.operator,
+            Caller::Passing => &self.passing,
+        }
     }
 
     /// The wait from one poll to the next.

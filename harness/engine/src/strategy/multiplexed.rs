@@ -3,7 +3,7 @@
 //!
 //! Owns the one command of a task, and what its end means. No job directory, nothing to watch and nothing to remove.
 
-use super::{Hands, Strategy, operator};
+use super::{Caller, Hands, Strategy, operator};
 use crate::share::Part;
 use crate::ssh::{Command, Connector};
 use sshchurn_core::vocabulary::{Phase, TaskFailure};
@@ -16,8 +16,7 @@ pub(super) async fn run<C: Connector>(
     part: Part<C::Session>,
 ) -> Result<(), TaskFailure> {
     if part.is_first() {
-        let limits = &strategy.passing;
-        let connection = operator::connect(strategy, hands, Phase::Submit, limits).await;
+        let connection = operator::connect(strategy, hands, Phase::Submit, Caller::Passing).await;
         part.say(connection.ok());
     }
     let ran = match part.hear().await {

@@ -3,7 +3,7 @@
 //!
 //! Owns the one command and what its end means for the task. No job directory, nothing to watch and nothing to remove.
 
-use super::{Hands, Strategy, operator};
+use super::{Caller, Hands, Strategy, operator};
 use crate::ssh::{Command, Connector};
 use sshchurn_core::vocabulary::{Phase, TaskFailure};
 
@@ -12,8 +12,7 @@ pub(super) async fn run<C: Connector>(
     strategy: &Strategy,
     hands: &mut Hands<'_, C>,
 ) -> Result<(), TaskFailure> {
-    let limits = &strategy.passing;
-    let session = operator::connect(strategy, hands, Phase::Submit, limits)
+    let session = operator::connect(strategy, hands, Phase::Submit, Caller::Passing)
         .await
         .map_err(|_| TaskFailure::SubmitConnect)?;
     let ran = session

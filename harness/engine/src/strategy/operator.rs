@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use futures::FutureExt;
 
-use super::{Hands, Strategy};
+use super::{Caller, Hands, Strategy};
 use crate::link::LinkSession;
-use crate::ssh::{Command, ConnectLimits, Connector, Session};
+use crate::ssh::{Command, Connector, Session};
 use sshchurn_core::vocabulary::{AttemptOutcome, CleanupResult, Phase, RetryKind, TaskFailure};
 
 /// Up to `conn_retry_attempts` attempts, waiting `conn_retry_wait` plus uniform(0, `conn_retry_jitter`) between.
@@ -15,12 +15,13 @@ pub(super) fn connect<'a, 'h, C: Connector>(
     strategy: &'a Strategy,
     hands: &'a mut Hands<'h, C>,
     phase: Phase,
-    limits: &'a ConnectLimits,
+    caller: Caller,
 ) -> impl Future<Output = Result<LinkSession<C::Session>, AttemptOutcome>> + Send + use<'a, 'h, C> {
     async move {
         let mut ordinal = 1;
         loop {
-            match hands.link.connect(phase, ordinal, limits).await {
+            let connecting = hands.link.connect(phase, ordinal, strategy.limits(caller));
+            match connecting.await {
                 Ok(session) => return Ok(session),
                 Err(outcome) if ordinal >= strategy.tunables.conn_retry_attempts => {
                     return Err(outcome);
@@ -82,8 +83,8 @@ async fn cleanup_round<C: Connector>(
     strategy: &Strategy,
     hands: &mut Hands<'_, C>,
 ) -> CleanupResult {
-    let limits = &strategy.operator;
-    let Ok(session) = connect(strategy, hands, Phase::Cleanup, limits).await else {
+    let connected = connect(strategy, hands, Phase::Cleanup, Caller::Operator).await;
+    let Ok(session) = connected else {
         return CleanupResult::ConnectFailed;
     };
     let removed = session

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 
-use super::{Hands, LogPosition, Strategy, number, operator};
+use super::{Caller, Hands, LogPosition, Strategy, number, operator};
 use crate::link::LinkSession;
 use crate::ssh::{
     Command, CommandOutput, Connector, Session, Severity, severity_of_attempt, severity_of_command,
@@ -22,18 +22,21 @@ pub(super) fn submit<'a, 'h, C: Connector>(
     hands: &'a mut Hands<'h, C>,
 ) -> impl Future<Output = Result<(), TaskFailure>> + Send + use<'a, 'h, C> {
     async move {
-        for detects in [true, false] {
-            let session = operator::connect(strategy, hands, Phase::Submit, &strategy.operator)
+        let mut detected = false;
+        loop {
+            let session = operator::connect(strategy, hands, Phase::Submit, Caller::Operator)
                 .await
                 .map_err(|_| TaskFailure::SubmitConnect)?;
-            let (command, within) = match detects {
-                true => (Command::Detect, strategy.tunables.detect_timeout),
-                false => (Command::Submit(hands.job), strategy.tunables.submit_timeout),
+            let (command, within) = match detected {
+                false => (Command::Detect, strategy.tunables.detect_timeout),
+                true => (Command::Submit(hands.job), strategy.tunables.submit_timeout),
             };
             // In a box: whoever waits for a connection has no room for what it is good for.
             submit_on(session, command, within).boxed().await?;
+            if std::mem::replace(&mut detected, true) {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@
 
 use futures::FutureExt;
 
-use super::{Hands, LogPosition, Strategy, number, operator};
+use super::{Caller, Hands, LogPosition, Strategy, number, operator};
 use crate::link::LinkSession;
 use crate::ssh::{Command, Connector, Job, Session};
 use sshchurn_core::scenario::Tunables;
@@ -19,7 +19,7 @@ pub(super) fn submit<'a, 'h, C: Connector>(
     hands: &'a mut Hands<'h, C>,
 ) -> impl Future<Output = Result<(), TaskFailure>> + Send + use<'a, 'h, C> {
     async move {
-        let session = operator::connect(strategy, hands, Phase::Submit, &strategy.operator)
+        let session = operator::connect(strategy, hands, Phase::Submit, Caller::Operator)
             .await
             .map_err(|_| TaskFailure::SubmitConnect)?;
         // In a box: whoever waits for a connection has no room for what it is good for.

@@ -116,29 +116,7 @@ impl Summarizer {
                 self.manifest = Some((**manifest).clone());
                 self.ledger.opened
             }
-            Event::RoundStarted {
-                round,
-                repetition,
-                strategy,
-                cleanup,
-                tasks,
-                proven_idle,
-            } => {
-                self.ledger.rounds_started += 1;
-                let state = self.round_state(
-                    RoundState::new(
-                        *round,
-                        *repetition,
-                        strategy.clone(),
-                        *cleanup,
-                        *tasks,
-                        *proven_idle,
-                        at,
-                    ),
-                    strategy,
-                );
-                !self.done.contains_key(round) && self.rounds.insert(*round, state).is_none()
-            }
+            Event::RoundStarted { .. } => self.round_started(&record.event, at),
             Event::TaskScheduled {
                 round,
                 task,
@@ -364,22 +342,15 @@ impl Summarizer {
                 proven_idle,
                 inventory_taken,
                 log_taken,
-            } => match self.rounds.remove(round) {
-                None => false,
-                Some(mut state) => {
-                    self.ledger.rounds_ended += 1;
-                    state.touched(at);
-                    let ending = Ending {
-                        end: *end,
-                        proven_idle: *proven_idle,
-                        inventory_taken: *inventory_taken,
-                        log_taken: *log_taken,
-                    };
-                    let summary = state.finish(Some(ending), &mut self.directories, &self.marks);
-                    self.done.insert(*round, summary);
-                    true
-                }
-            },
+            } => {
+                let ending = Ending {
+                    end: *end,
+                    proven_idle: *proven_idle,
+                    inventory_taken: *inventory_taken,
+                    log_taken: *log_taken,
+                };
+                self.round_ended(*round, ending, at)
+            }
             Event::StopRequested { reason, .. } => {
                 self.stop_reasons.push(reason.clone());
                 true
@@ -402,6 +373,47 @@ impl Summarizer {
                 self.ledger.stray_samples.push(sample);
             }
         }
+    }
+
+    /// Whether it fits. Apart from [`Summarizer::fold`], since a round's state is large, and every record would clear the room for it.
+    #[inline(never)]
+    fn round_started(&mut self, event: &Event, at: RunInstant) -> bool {
+        let Event::RoundStarted {
+            round,
+            repetition,
+            strategy,
+            cleanup,
+            tasks,
+            proven_idle,
+        } = event
+        else {
+            return false;
+        };
+        self.ledger.rounds_started += 1;
+        let state = RoundState::new(
+            *round,
+            *repetition,
+            strategy.clone(),
+            *cleanup,
+            *tasks,
+            *proven_idle,
+            at,
+        );
+        let state = self.round_state(state, strategy);
+        !self.done.contains_key(round) && self.rounds.insert(*round, state).is_none()
+    }
+
+    /// The same.
+    #[inline(never)]
+    fn round_ended(&mut self, round: RoundId, ending: Ending, at: RunInstant) -> bool {
+        let Some(mut state) = self.rounds.remove(&round) else {
+            return false;
+        };
+        self.ledger.rounds_ended += 1;
+        state.touched(at);
+        let summary = state.finish(Some(ending), &mut self.directories, &self.marks);
+        self.done.insert(round, summary);
+        true
     }
 
     /// A round that begins, with what the manifest says of its limits and its witnesses.

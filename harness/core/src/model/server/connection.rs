@@ -156,6 +156,8 @@ impl Connection {
 pub(super) struct Pending {
     pub(super) asker: Asker,
     pub(super) connection: u32,
+    /// Told apart from earlier users of the same place.
+    pub(super) life: u32,
     pub(super) what: Asked,
 }
 

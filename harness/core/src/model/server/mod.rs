@@ -66,8 +66,6 @@ pub struct SimulatedServer {
     free_connections: Vec<u32>,
     questions: Vec<Pending>,
     free_questions: Vec<u32>,
-    /// Told apart from earlier users of the same place.
-    question_lives: Vec<u32>,
     /// Commands that wait for their connection's session to be made, each with its life.
     early: FxHashMap<u32, Vec<[u32; 2]>>,
     queue: VecDeque<u32>,
@@ -102,7 +100,6 @@ impl SimulatedServer {
             free_connections: Vec::new(),
             questions: Vec::new(),
             free_questions: Vec::new(),
-            question_lives: Vec::new(),
             early: FxHashMap::default(),
             queue: VecDeque::new(),
             turn: None,
@@ -220,7 +217,7 @@ impl SimulatedServer {
         self.settle(now);
         let work_ns = nanoseconds(work);
         let question = self.asked(asker, connection.0, Asked::Command { work_ns });
-        let life = self.question_lives[question.index()];
+        let life = self.questions[question.index()].life;
         let deadline = Due::CommandDeadline(question.0, life);
         self.timeouts
             .put(self.now, nanoseconds(within), asker, deadline);
@@ -301,7 +298,7 @@ impl SimulatedServer {
         match due {
             Due::Deadline(at) => is(at, |connection| connection.question.is_some()),
             Due::Grace(at) => is(at, |connection| connection.slot.get().is_some()),
-            Due::CommandDeadline(question, life) => self.question_lives[question as usize] == life,
+            Due::CommandDeadline(question, life) => self.questions[question as usize].life == life,
             _ => true,
         }
     }
@@ -418,24 +415,26 @@ impl SimulatedServer {
         let pending = Pending {
             asker,
             connection,
+            life: 0,
             what,
         };
         match self.free_questions.pop() {
             Some(index) => {
-                self.questions[index as usize] = pending;
+                let life = self.questions[index as usize].life;
+                self.questions[index as usize] = Pending { life, ..pending };
                 Question(index)
             }
             None => {
                 self.questions.push(pending);
-                self.question_lives.push(0);
                 Question(self.questions.len() as u32 - 1)
             }
         }
     }
 
     fn forget(&mut self, question: Question) {
-        self.questions[question.index()].what = Asked::Nothing;
-        self.question_lives[question.index()] += 1;
+        let pending = &mut self.questions[question.index()];
+        pending.what = Asked::Nothing;
+        pending.life += 1;
     }
 
     /// The client of a connection computes for so long.
@@ -507,7 +506,7 @@ impl SimulatedServer {
 
     /// Answers a command, unless it was answered or given up meanwhile.
     fn answer_if_asked(&mut self, [question, life]: [u32; 2], answer: Answer) {
-        if self.question_lives[question as usize] == life {
+        if self.questions[question as usize].life == life {
             self.answer(Question(question), answer, Stamps::default());
         }
     }

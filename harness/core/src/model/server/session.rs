@@ -16,7 +16,7 @@ impl SimulatedServer {
         self.connections[index as usize].ready = true;
         for [question, life] in self.early.remove(&index).unwrap_or_default() {
             // It may have been given up meanwhile.
-            if self.question_lives[question as usize] == life {
+            if self.questions[question as usize].life == life {
                 self.execute(question);
             }
         }
@@ -24,10 +24,11 @@ impl SimulatedServer {
     }
 
     pub(super) fn command_arrives(&mut self, question: u32, life: u32) {
-        if self.question_lives[question as usize] != life {
+        let pending = self.questions[question as usize];
+        if pending.life != life {
             return;
         }
-        let index = self.questions[question as usize].connection;
+        let index = pending.connection;
         let most = self.settings.max_sessions;
         let connection = &mut self.connections[index as usize];
         if connection.sessions >= most {
@@ -50,10 +51,11 @@ impl SimulatedServer {
         let Pending {
             asker,
             connection,
+            life,
             what,
         } = self.questions[question as usize];
         if let Asked::Command { work_ns } = what {
-            let question = [question, self.question_lives[question as usize]];
+            let question = [question, life];
             let connection = self.here(connection);
             let command = Work::Command(asker, question, connection);
             self.cores.add(Worker::Server, work_ns as f64, command);
@@ -65,11 +67,12 @@ impl SimulatedServer {
         if connection.life == at.life {
             connection.sessions = connection.sessions.saturating_sub(1);
         }
-        if self.question_lives[question as usize] != life {
+        let pending = self.questions[question as usize];
+        if pending.life != life {
             return;
         }
         self.books.commands += 1;
-        let asker = self.questions[question as usize].asker;
+        let asker = pending.asker;
         let question = [question, life];
         match (self.costs.clients, self.costs.client_exec_cpu_ns) {
             (_, 0) => self.answer_if_asked(question, Answer::Ran),
