@@ -3,6 +3,7 @@
 //! A connection costs its task one wake, and so does a command: the server computes the stages in between. Owns what the
 //! simulated jobs do, too: their log grows and they end as those of the real shell script.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
@@ -12,6 +13,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::{FutureExt, TryFutureExt};
+use rustc_hash::FxHashMap;
 
 use super::board::{Answered, Board};
 use super::log::Witness;
@@ -54,33 +56,16 @@ pub struct SimulatedServers {
 
 /// The jobs on the simulated server, by the number of the client whose job it is.
 #[derive(Default)]
-struct Jobs(Mutex<Vec<ServerJob>>);
+struct Jobs(Mutex<FxHashMap<u32, ServerJob>>);
 
-/// A client's job, as the server has it.
-#[derive(Clone, Default)]
+/// A job whose directory is there.
 struct ServerJob {
-    /// When it began; `None` where there never was one.
-    began: Option<RunInstant>,
-    /// `None` before it, and once it was removed.
-    directory: Option<Box<str>>,
+    began: RunInstant,
+    directory: Box<str>,
 }
 
 impl Jobs {
-    fn of<T>(&self, client: u32, with: impl FnOnce(&mut ServerJob) -> T) -> T {
-        let mut jobs = self.lock();
-        let place = client as usize;
-        if jobs.len() <= place {
-            jobs.resize(place + 1, ServerJob::default());
-        }
-        with(&mut jobs[place])
-    }
-
-    /// When it began, if it is there.
-    fn began(&self, client: u32) -> Option<RunInstant> {
-        self.lock().get(client as usize)?.began
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<ServerJob>> {
+    fn lock(&self) -> MutexGuard<'_, FxHashMap<u32, ServerJob>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -164,8 +149,8 @@ impl SimulatedRound {
     /// Takes the directories that are still on it, in the order of the clients.
     pub fn take_leftovers(&self) -> impl Iterator<Item = String> + use<> {
         let jobs = std::mem::take(&mut *self.shared.jobs.lock());
-        jobs.into_iter()
-            .filter_map(|job| job.directory.map(String::from))
+        let jobs: BTreeMap<u32, ServerJob> = jobs.into_iter().collect();
+        jobs.into_values().map(|job| String::from(job.directory))
     }
 
     /// Lets the server finish what it does when everybody has gone, for so long at most; whether it is idle then.
@@ -231,7 +216,7 @@ impl SimulatedConnector {
 
     /// For how long its job has been there.
     fn job_ran(&self) -> Option<Duration> {
-        let began = self.shared.jobs.began(self.client)?;
+        let began = self.shared.jobs.lock().get(&self.client)?.began;
         Some(self.shared.board.now().since(began))
     }
 
@@ -507,13 +492,13 @@ impl SimulatedSession {
             Command::Detect => output.stdout.push(b"Linux\n"),
             Command::Submit(job) => {
                 let id = job.id();
-                let began = Some(now);
                 output.stdout.push(id.as_bytes());
                 output.stdout.push(b"\n");
-                let directory = Some(id.into_boxed_str());
-                shared
-                    .jobs
-                    .of(client, |job| *job = ServerJob { began, directory });
+                let job_there = ServerJob {
+                    began: now,
+                    directory: id.into_boxed_str(),
+                };
+                shared.jobs.lock().insert(client, job_there);
                 // Its shell and the group leader it is started by, a pause for each piece of its log, and the last `mv`.
                 let work = shared.process * (3 + log_pieces(job));
                 shared
@@ -536,7 +521,7 @@ impl SimulatedSession {
                 output.stdout.push(format!("{size}\n").as_bytes());
             }
             Command::Read { count, .. } => output.stdout.skip(count),
-            Command::Cleanup(_) => shared.jobs.of(client, |job| job.directory = None),
+            Command::Cleanup(_) => drop(shared.jobs.lock().remove(&client)),
             Command::Run(_) => {}
         }
         output

@@ -60,6 +60,11 @@ struct TaskState {
     seen: bool,
 }
 
+/// Tasks for which room is made beforehand: as many as a simulated round may have.
+const MOST_RESERVED: u32 = 10_000_000;
+/// By so many digits a name is longer than that of the first task, as a rule.
+const NUMBER_GROWS: usize = 6;
+
 /// The tasks of a round, by their number.
 #[derive(Default)]
 struct Tasks {
@@ -77,6 +82,13 @@ impl Tasks {
         let (true, Ok(begins), Ok(ends)) = (task.0 < self.planned, begins, ends) else {
             return false;
         };
+        if self.states.is_empty() {
+            // A million of them are not to be copied to make room for one more.
+            let tasks = self.planned.min(MOST_RESERVED) as usize;
+            self.states.reserve_exact(tasks);
+            self.names
+                .reserve_exact(tasks * (job_id.len() + NUMBER_GROWS));
+        }
         self.names.push_str(job_id);
         let state = TaskState {
             intended,
@@ -922,14 +934,18 @@ impl RoundState {
         if directories.is_empty() {
             return found;
         }
-        let mut by_job = FxHashMap::default();
-        by_job.reserve(self.tasks.states.len());
-        let tasks = &self.tasks;
-        by_job.extend(tasks.known().map(|task| (tasks.job_of(task), task)));
+        // Of a million tasks hardly any leaves something behind: whose it is, is looked for from there.
+        let mut whose: FxHashMap<&str, Option<&TaskState>> = FxHashMap::default();
+        whose.extend(directories.iter().map(|name| (name.as_str(), None)));
+        for task in self.tasks.known() {
+            if let Some(left) = whose.get_mut(self.tasks.job_of(task)) {
+                *left = Some(task);
+            }
+        }
         seen.reserve(directories.len());
-        for name in directories {
-            let task = by_job.get(name.as_str());
-            if !seen.insert(name) {
+        for name in &directories {
+            let task = whose.get(name.as_str()).copied().flatten();
+            if !seen.insert(name.clone()) {
                 found.carried_over += 1;
                 continue;
             }

@@ -218,12 +218,12 @@ impl SimulatedServer {
         let work_ns = nanoseconds(work);
         let question = self.asked(asker, connection.0, Asked::Command { work_ns });
         let life = self.questions[question.index()].life;
-        let deadline = Due::CommandDeadline(question.0, life);
+        let deadline = Due::CommandDeadline(question.place(), life);
         self.timeouts
             .put(self.now, nanoseconds(within), asker, deadline);
         // Opening a channel is one round trip, the request and its answer another.
         let away = 4 * self.half_trip();
-        let arrives = (asker, Due::CommandArrives(question.0, life));
+        let arrives = (asker, Due::CommandArrives(question.place(), life));
         self.due.put(self.now + away, arrives);
         question
     }
@@ -264,7 +264,7 @@ impl SimulatedServer {
 
     /// The answer was taken: the question's place may be used again.
     pub fn taken(&mut self, question: Question) {
-        self.free_questions.push(question.0);
+        self.free_questions.push(question.place());
     }
 
     /// When something happens next; now, where an answer waits to be taken.
@@ -422,11 +422,11 @@ impl SimulatedServer {
             Some(index) => {
                 let life = self.questions[index as usize].life;
                 self.questions[index as usize] = Pending { life, ..pending };
-                Question(index)
+                Question::at(index)
             }
             None => {
                 self.questions.push(pending);
-                Question(self.questions.len() as u32 - 1)
+                Question::at(self.questions.len() as u32 - 1)
             }
         }
     }
@@ -507,7 +507,7 @@ impl SimulatedServer {
     /// Answers a command, unless it was answered or given up meanwhile.
     fn answer_if_asked(&mut self, [question, life]: [u32; 2], answer: Answer) {
         if self.questions[question as usize].life == life {
-            self.answer(Question(question), answer, Stamps::default());
+            self.answer(Question::at(question), answer, Stamps::default());
         }
     }
 

@@ -1,5 +1,6 @@
 //! What can be asked of the simulated server, and what it answers and notes.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::instant::RunInstant;
@@ -19,13 +20,22 @@ pub struct ConnectionId(pub(super) u32);
 
 /// Something that was asked and not answered yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Question(pub(super) u32);
+pub struct Question(NonZeroU32);
 
 impl Question {
+    /// The one in that place.
+    pub(super) fn at(place: u32) -> Self {
+        Question(NonZeroU32::MIN.saturating_add(place))
+    }
+
     /// Its place: places of answered questions are used again.
     #[must_use]
     pub fn index(self) -> usize {
-        self.0 as usize
+        self.place() as usize
+    }
+
+    pub(super) fn place(self) -> u32 {
+        self.0.get() - 1
     }
 }
 

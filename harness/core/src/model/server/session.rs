@@ -33,7 +33,7 @@ impl SimulatedServer {
         let connection = &mut self.connections[index as usize];
         if connection.sessions >= most {
             self.answer(
-                Question(question),
+                Question::at(question),
                 Answer::ChannelRefused,
                 Stamps::default(),
             );
