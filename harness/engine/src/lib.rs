@@ -1,8 +1,10 @@
 //! The engine: pacing × strategy × stop rule over N tasks, told as events.
 //!
 //! `arrival` says when tasks begin, `strategy` how each uses connections, `stop` when to end early: three
-//! values on separate axes, put together by `round`; `common` is what the tasks of one share. `holders` are the silent clients beside the tasks. `probe` is no run: one client that asks a server for its limits. `clock` and `spawner` are time and threads for all of them. `link` is
-//! the only door to the network and records every attempt and command that passes. The engine must not know targets, analysis or reports: it gets a
+//! values on separate axes, put together by `round`; `common` is what the tasks of one share. `holders` are the silent
+//! clients beside the tasks. `probe` is no run: one client that asks a server for its limits. `clock` and `spawner` are time
+//! and threads for all of them. `link` is the only door to the network and records every attempt and command that passes.
+//! The engine must not know targets, analysis or reports: it gets a
 //! `Connector` and a directory name, and its result is the ledger.
 
 // An async function has room twice for what it is given, and of what a task waits in there may be a million.

@@ -72,9 +72,11 @@ impl<C: Connector> TaskEntry<C> {
         self.ended = true;
         self.link.task_ended(ending);
     }
+}
 
-    /// What a task that ended without a chance to clean up owes.
-    fn without_cleanup(policy: CleanupPolicy, fate: TaskFate) -> Ending {
+impl Ending {
+    /// Of a task that had no chance to clean up: what it owes.
+    fn without_cleanup(policy: CleanupPolicy, fate: TaskFate) -> Self {
         let removal_required = policy == CleanupPolicy::Always;
         let cleanup = match removal_required {
             true => CleanupResult::NotAttempted,
@@ -87,8 +89,8 @@ impl<C: Connector> TaskEntry<C> {
         }
     }
 
-    /// The end of a task that has nothing to clean up.
-    fn with_nothing_to_clean_up(fate: TaskFate) -> Ending {
+    /// Of a task that has nothing to clean up.
+    fn with_nothing_to_clean_up(fate: TaskFate) -> Self {
         Ending {
             fate,
             removal_required: false,
@@ -101,8 +103,8 @@ impl<C: Connector> Drop for TaskEntry<C> {
     fn drop(&mut self) {
         match (self.started, self.ended) {
             (_, true) => {}
-            (true, false) => self.end(Self::without_cleanup(self.policy, TaskFate::Interrupted)),
-            (false, false) => self.end(Self::with_nothing_to_clean_up(TaskFate::NotStarted)),
+            (true, false) => self.end(Ending::without_cleanup(self.policy, TaskFate::Interrupted)),
+            (false, false) => self.end(Ending::with_nothing_to_clean_up(TaskFate::NotStarted)),
         }
     }
 }
@@ -124,7 +126,6 @@ impl<C: Connector> Task<C> {
                 return;
             };
             self.entry.started();
-            let policy = self.entry.policy;
             let mut hands = Hands {
                 link: &self.entry.link,
                 job: &self.plan.job,
@@ -139,58 +140,60 @@ impl<C: Connector> Task<C> {
                 let done = jobless(strategy, &mut hands, part, &self.round.others).await;
                 drop(phase);
                 let fate = done.map_or_else(failed, |()| TaskFate::Succeeded);
-                self.entry
-                    .end(TaskEntry::<C>::with_nothing_to_clean_up(fate));
+                self.entry.end(Ending::with_nothing_to_clean_up(fate));
                 return;
             };
             let submitted = {
                 let _phase = self.entry.link.phase(Phase::Submit);
                 strategy.submit(life, &mut hands).await
             };
-            let monitored = match submitted {
+            if let Err(failure) = submitted {
                 // The provider raises before it defers: nothing is monitored and nothing is cleaned up.
-                Err(failure) => Err((failure, true)),
-                Ok(()) => {
-                    let _phase = self.entry.link.phase(Phase::Poll);
-                    let special = self.plan.special.as_ref();
-                    let monitor = match special.and_then(|special| special.kill_after) {
-                        None => strategy.monitor(life, &mut hands),
-                        Some(after) => {
-                            let link = hands.link;
-                            killed(link.pause(after), strategy.monitor(life, &mut hands))
-                        }
-                    };
-                    monitor
-                        .await
-                        .map_err(|failure| (failure, failure == TaskFailure::Killed))
-                }
+                let policy = self.entry.policy;
+                self.entry
+                    .end(Ending::without_cleanup(policy, failed(failure)));
+                return;
+            }
+
+            let monitored = {
+                let _phase = self.entry.link.phase(Phase::Poll);
+                let special = self.plan.special.as_ref();
+                let monitor = match special.and_then(|special| special.kill_after) {
+                    None => strategy.monitor(life, &mut hands),
+                    Some(after) => {
+                        let its_time = hands.link.pause(after);
+                        killed(its_time, strategy.monitor(life, &mut hands))
+                    }
+                };
+                monitor.await
             };
+            let policy = self.entry.policy;
             let fate = match monitored {
                 Ok(0) => TaskFate::Succeeded,
                 Ok(_) => failed(TaskFailure::JobExit),
-                Err((failure, _)) => failed(failure),
+                Err(failure) => failed(failure),
             };
-            let ending = if let Err((_, true)) = monitored {
-                TaskEntry::<C>::without_cleanup(policy, fate)
+            if monitored == Err(TaskFailure::Killed) {
+                self.entry.end(Ending::without_cleanup(policy, fate));
+                return;
+            }
+
+            let removal_required = match policy {
+                CleanupPolicy::Never => false,
+                CleanupPolicy::OnSuccess => fate == TaskFate::Succeeded,
+                CleanupPolicy::Always => true,
+            };
+            let cleanup = if removal_required {
+                let _phase = self.entry.link.phase(Phase::Cleanup);
+                strategy.cleanup(&mut hands).boxed().await
             } else {
-                let removal_required = match policy {
-                    CleanupPolicy::Never => false,
-                    CleanupPolicy::OnSuccess => fate == TaskFate::Succeeded,
-                    CleanupPolicy::Always => true,
-                };
-                let cleanup = if removal_required {
-                    let _phase = self.entry.link.phase(Phase::Cleanup);
-                    strategy.cleanup(&mut hands).boxed().await
-                } else {
-                    CleanupResult::NotRequired
-                };
-                Ending {
-                    fate,
-                    removal_required,
-                    cleanup,
-                }
+                CleanupResult::NotRequired
             };
-            self.entry.end(ending);
+            self.entry.end(Ending {
+                fate,
+                removal_required,
+                cleanup,
+            });
         }
     }
 }

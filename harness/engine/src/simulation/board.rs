@@ -54,25 +54,20 @@ enum Asked {
     Answered(u32),
 }
 
-impl Asked {
-    /// Where that question stands.
-    fn of(all: &mut Vec<Asked>, question: Question) -> &mut Asked {
-        if all.len() <= question.index() {
-            all.resize_with(question.index() + 1, Asked::default);
-        }
-        &mut all[question.index()]
+/// What is at that place of a list that grows to it.
+fn at<T: Default>(all: &mut Vec<T>, place: usize) -> &mut T {
+    if all.len() <= place {
+        all.resize_with(place + 1, T::default);
     }
+    &mut all[place]
 }
 
 impl State {
     /// Who asks a client's next question.
     fn asker(&mut self, client: u32) -> Asker {
-        let place = client as usize;
-        if self.questions.len() <= place {
-            self.questions.resize(place + 1, 0);
-        }
-        let question = self.questions[place];
-        self.questions[place] += 1;
+        let asked = at(&mut self.questions, client as usize);
+        let question = *asked;
+        *asked += 1;
         Asker { client, question }
     }
 
@@ -171,7 +166,7 @@ impl Board {
         *untaken += answers.len() - before;
         for (place, (question, ..)) in answers.iter().enumerate().skip(before) {
             let place = Asked::Answered(place as u32);
-            if let Asked::Waited(waker) = mem::replace(Asked::of(asked, *question), place) {
+            if let Asked::Waited(waker) = mem::replace(at(asked, question.index()), place) {
                 wakers.push(waker);
             }
         }
@@ -265,7 +260,7 @@ impl Future for Answered {
             self.question = None;
             return Poll::Ready(answer);
         }
-        *Asked::of(&mut state.asked, question) = Asked::Waited(context.waker().clone());
+        *at(&mut state.asked, question.index()) = Asked::Waited(context.waker().clone());
         Poll::Pending
     }
 }

@@ -63,26 +63,22 @@ struct Tasks<T> {
     free: Vec<u32>,
     ready: Arc<Ready<T>>,
     /// Those whose turn it is, the last first.
-    turn: Vec<Turn<T>>,
-    bringer: Arc<Bringer<T>>,
+    turn: Vec<Arc<Place<T>>>,
 }
-
-/// Somebody's turn: a task's, or, for `None`, that of whoever brings them.
-type Turn<T> = Option<Arc<Place<T>>>;
 
 /// Who was woken.
 struct Ready<T>(Mutex<Woken<T>>);
 
 struct Woken<T> {
     /// In that order.
-    turns: Vec<Turn<T>>,
+    places: Vec<Arc<Place<T>>>,
     /// Who is to hear of the first.
     whole: Option<Waker>,
     /// Nobody is polled any more.
     over: bool,
 }
 
-/// A task's place among them, with the task: whoever wakes it has found it.
+/// A task's place among them, with the task: whoever wakes it has found it. Whoever brings the tasks has one, too.
 struct Place<T> {
     number: u32,
     woken: AtomicBool,
@@ -91,23 +87,40 @@ struct Place<T> {
     task: Mutex<Option<Pin<Box<T>>>>,
 }
 
-/// The place of whoever brings them.
-struct Bringer<T> {
-    woken: AtomicBool,
-    ready: Arc<Ready<T>>,
-}
+/// The number of the bringer's place.
+const BRINGER: u32 = u32::MAX;
 
 impl<T> Ready<T> {
     fn woken(&self) -> MutexGuard<'_, Woken<T>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn wake(&self, turn: Turn<T>) {
-        let mut woken = self.woken();
+impl<T> Place<T> {
+    fn new(number: u32, ready: &Arc<Ready<T>>, task: Option<Pin<Box<T>>>) -> Arc<Self> {
+        Arc::new(Place {
+            number,
+            woken: AtomicBool::new(false),
+            ready: Arc::clone(ready),
+            task: Mutex::new(task),
+        })
+    }
+
+    fn task(&self) -> MutexGuard<'_, Option<Pin<Box<T>>>> {
+        self.task.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: Send + 'static> ArcWake for Place<T> {
+    fn wake_by_ref(place: &Arc<Self>) {
+        if place.woken.swap(true, SeqCst) {
+            return;
+        }
+        let mut woken = place.ready.woken();
         if woken.over {
             return;
         }
-        woken.turns.push(turn);
+        woken.places.push(Arc::clone(place));
         let whole = woken.whole.take();
         drop(woken);
         if let Some(whole) = whole {
@@ -116,46 +129,19 @@ impl<T> Ready<T> {
     }
 }
 
-impl<T> Place<T> {
-    fn task(&self) -> MutexGuard<'_, Option<Pin<Box<T>>>> {
-        self.task.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<T: Send + 'static> ArcWake for Place<T> {
-    fn wake_by_ref(place: &Arc<Self>) {
-        if !place.woken.swap(true, SeqCst) {
-            place.ready.wake(Some(Arc::clone(place)));
-        }
-    }
-}
-
-impl<T: Send + 'static> ArcWake for Bringer<T> {
-    fn wake_by_ref(bringer: &Arc<Self>) {
-        if !bringer.woken.swap(true, SeqCst) {
-            bringer.ready.wake(None);
-        }
-    }
-}
-
 impl<T: Future<Output = ()> + Send + 'static> Tasks<T> {
     fn none_yet() -> Self {
         let ready = Arc::new(Ready(Mutex::new(Woken {
-            turns: Vec::new(),
+            places: Vec::new(),
             whole: None,
             over: false,
         })));
-        let bringer = Arc::new(Bringer {
-            woken: AtomicBool::new(false),
-            ready: Arc::clone(&ready),
-        });
-        Bringer::wake_by_ref(&bringer);
+        Place::wake_by_ref(&Place::new(BRINGER, &ready, None));
         Tasks {
             places: Vec::new(),
             free: Vec::new(),
             ready,
             turn: Vec::new(),
-            bringer,
         }
     }
 
@@ -173,13 +159,9 @@ impl<T: Future<Output = ()> + Send + 'static> Tasks<T> {
                 place
             }
             None => {
-                self.places.push(Arc::new(Place {
-                    number: self.places.len() as u32,
-                    woken: AtomicBool::new(false),
-                    ready: Arc::clone(&self.ready),
-                    task: Mutex::new(task),
-                }));
-                &self.places[self.places.len() - 1]
+                let number = self.places.len() as u32;
+                self.places.push(Place::new(number, &self.ready, task));
+                &self.places[number as usize]
             }
         };
         Place::wake_by_ref(place);
@@ -188,12 +170,11 @@ impl<T: Future<Output = ()> + Send + 'static> Tasks<T> {
     /// Polls those that were woken, in that order, until there is none, or until it is the turn of whoever brings them: by this waker.
     fn poll(&mut self, context: &mut Context<'_>) -> Option<Waker> {
         loop {
-            while let Some(turn) = self.turn.pop() {
-                let Some(place) = turn else {
-                    self.bringer.woken.store(false, SeqCst);
-                    return Some(waker(Arc::clone(&self.bringer)));
-                };
+            while let Some(place) = self.turn.pop() {
                 place.woken.store(false, SeqCst);
+                if place.number == BRINGER {
+                    return Some(waker(place));
+                }
                 let waker = waker_ref(&place);
                 let mut context = Context::from_waker(&waker);
                 let mut task = place.task();
@@ -205,11 +186,11 @@ impl<T: Future<Output = ()> + Send + 'static> Tasks<T> {
                 }
             }
             let mut woken = self.ready.woken();
-            if woken.turns.is_empty() {
+            if woken.places.is_empty() {
                 woken.whole = Some(context.waker().clone());
                 return None;
             }
-            mem::swap(&mut woken.turns, &mut self.turn);
+            mem::swap(&mut woken.places, &mut self.turn);
             self.turn.reverse();
         }
     }
@@ -219,12 +200,12 @@ impl<T> Tasks<T> {
     /// Drops those that have not ended.
     fn abandon(&mut self) {
         // Places and who was woken refer to each other, and so do a task and whoever is to wake it.
-        let turns = {
+        let places = {
             let mut woken = self.ready.woken();
             woken.over = true;
-            mem::take(&mut woken.turns)
+            mem::take(&mut woken.places)
         };
-        drop(turns);
+        drop(places);
         for place in self.places.drain(..) {
             let task = place.task().take();
             drop(task);
