@@ -8,6 +8,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use super::pieces::{Pieces, Spare};
+
 /// One bucket for what is due at the present, and one for each bit of a time.
 const BUCKETS: usize = 65;
 
@@ -20,11 +22,9 @@ pub struct Agenda<T> {
     sorted: Vec<T>,
     /// Put there for `present` since the others were sorted.
     late: BinaryHeap<Reverse<T>>,
-    /// By the highest bit in which their time differs from `present`; the first is never used. In pieces, which are full but for the
-    /// last: a million things that are moved along need no more room than they have, and are never copied to make some.
-    later: [Vec<Vec<(u64, T)>>; BUCKETS],
-    /// Empty pieces.
-    spare: Vec<Vec<(u64, T)>>,
+    /// By the highest bit in which their time differs from `present`; the first is never used.
+    later: [Pieces<(u64, T)>; BUCKETS],
+    spare: Spare<(u64, T)>,
     /// The earliest time in each.
     earliest: [u64; BUCKETS],
     /// A bit for each bucket but the first that has something in it.
@@ -37,8 +37,8 @@ impl<T: Ord> Default for Agenda<T> {
             present: 0,
             sorted: Vec::new(),
             late: BinaryHeap::new(),
-            later: std::array::from_fn(|_| Vec::new()),
-            spare: Vec::new(),
+            later: std::array::from_fn(|_| Pieces::default()),
+            spare: Spare::default(),
             earliest: [u64::MAX; BUCKETS],
             filled: 0,
         }
@@ -57,16 +57,7 @@ impl<T: Ord> Agenda<T> {
     fn put_later(&mut self, bucket: usize, at: u64, what: T) {
         self.earliest[bucket] = self.earliest[bucket].min(at);
         self.filled |= 1 << (bucket - 1);
-        let pieces = &mut self.later[bucket];
-        match pieces.last_mut() {
-            Some(piece) if piece.len() < PIECE => piece.push((at, what)),
-            _ => {
-                let spare = self.spare.pop();
-                let mut piece = spare.unwrap_or_else(|| Vec::with_capacity(PIECE));
-                piece.push((at, what));
-                pieces.push(piece);
-            }
-        }
+        self.later[bucket].push((at, what), &mut self.spare);
     }
 
     /// When something is due next.
@@ -105,16 +96,14 @@ impl<T: Ord> Agenda<T> {
         self.late.shrink_to(MOST_ROOM);
         let mut moved = std::mem::take(&mut self.later[bucket]);
         self.filled &= !(1 << (bucket - 1));
-        for mut piece in moved.drain(..) {
+        for mut piece in moved.drain() {
             for (at, what) in piece.drain(..) {
                 match self.bucket(at) {
                     0 => self.sorted.push(what),
                     closer => self.put_later(closer, at, what),
                 }
             }
-            if self.spare.len() < MOST_ROOM {
-                self.spare.push(piece);
-            }
+            self.spare.keep(piece);
         }
         self.later[bucket] = moved;
         self.sorted.sort_unstable_by(|a, b| b.cmp(a));
@@ -132,10 +121,7 @@ impl<T: Ord> Agenda<T> {
     }
 }
 
-/// Things in a piece of a bucket.
-const PIECE: usize = 128;
-
-/// Things of one instant for which there is always room, and empty pieces that are kept.
+/// Things of one instant for which there is always room.
 const MOST_ROOM: usize = 1024;
 
 #[cfg(test)]

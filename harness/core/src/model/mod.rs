@@ -7,6 +7,7 @@ mod admission;
 pub mod agenda;
 pub mod calibration;
 mod penalties;
+mod pieces;
 pub mod server;
 mod sharing;
 

@@ -28,7 +28,7 @@ use crate::ids::StrategyName;
 pub(super) const MOST_BYTES: u64 = 1 << 30;
 
 /// Most tasks of a round: of a simulated one. What a real server is asked to bear is bounded before the run.
-const MOST_TASKS: usize = 10_000_000;
+pub(crate) const MOST_TASKS: u32 = 10_000_000;
 /// Most starts that a scenario lists one by one.
 const MOST_OFFSETS: usize = 100_000;
 
@@ -97,7 +97,7 @@ fn read(root: Table<'_, '_>) -> Option<Scenario> {
         }
     }
     let description = root.string("description").unwrap_or_default();
-    let tasks = root.integer("tasks", 1..=MOST_TASKS as i128);
+    let tasks = root.integer("tasks", 1..=i128::from(MOST_TASKS));
     let rounds = root.integer("rounds", 1..=1000).unwrap_or(1);
     let seed = root.integer("seed", 0..=i128::from(i64::MAX)).unwrap_or(1);
     let time_scale = root

@@ -27,6 +27,7 @@ pub use config::{
     JobLife, Life, MONITORING_SOURCE, MOST_SOURCES, MaxStartups, Scenario, SlowAuth, SlowAuthShape,
     SshdConfig, StrategyConfig, StrategyKind, failing_source,
 };
+pub(crate) use file::MOST_TASKS;
 pub use keywords::{KeywordError, RefusedKeyword, adds_up, keyword_of_harness};
 pub use library::Library;
 pub use machine::{InvalidLoginShell, InvalidPackageName, LoginShell, PackageName, Packages};

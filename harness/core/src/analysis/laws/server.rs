@@ -95,8 +95,8 @@ fn not_whole(rounds: &[&RoundSummary], kind: Kind) -> String {
     if more > 0 {
         let first = first.map_or("", String::as_str);
         reasons.push(format!(
-            "{more} in the server's log seem to be the client's, and are none of its {counted}: another client may have had their \
-             port (the first: {first})"
+            "the server's log has {more} that look like the client's but match none of its {counted}: another client may have used \
+             the same port (the first: {first})"
         ));
     }
     if unread > 0 {

@@ -32,7 +32,7 @@ use crate::ledger::RoundEnd;
 use crate::manifest::ProgramRecord;
 use crate::quantity::nanoseconds;
 use crate::reading::{KernelSettings, ServerReading};
-use crate::scenario::StrategyKind;
+use crate::scenario::{MOST_TASKS, StrategyKind};
 use crate::server_log::{DropCounts, DropRule, Refusal};
 use crate::vocabulary::{
     AttemptOutcome, AttemptTrace, CleanupPolicy, CleanupResult, CommandOutcome, Phase, RetryKind,
@@ -60,8 +60,6 @@ struct TaskState {
     seen: bool,
 }
 
-/// Tasks for which room is made beforehand: as many as a simulated round may have.
-const MOST_RESERVED: u32 = 10_000_000;
 /// By so many digits a name is longer than that of the first task, as a rule.
 const NUMBER_GROWS: usize = 6;
 
@@ -84,7 +82,7 @@ impl Tasks {
         };
         if self.states.is_empty() {
             // A million of them are not to be copied to make room for one more.
-            let tasks = self.planned.min(MOST_RESERVED) as usize;
+            let tasks = self.planned.min(MOST_TASKS) as usize;
             self.states.reserve_exact(tasks);
             self.names
                 .reserve_exact(tasks * (job_id.len() + NUMBER_GROWS));

@@ -28,7 +28,7 @@ impl SimulatedServer {
             };
             connection.stage = Stage::Knocking(before.saturating_add(1));
             let again = self.now + (SYN_AGAIN << before.min(20));
-            // The client's own deadline comes first for one in five: of a burst, that is a million.
+            // Whoever gives up before has no use for it, and a burst would keep a million of them until their time.
             let gives_up = self
                 .manner(index)
                 .deadline(&self.connections[index as usize]);

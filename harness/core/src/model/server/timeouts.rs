@@ -3,10 +3,9 @@
 //! Those of one length come due in the order in which they began, so that a list for each length keeps them, and the front of a list
 //! that stands for nothing any more is thrown away unseen. On the agenda each would be moved along until its time came.
 
-use std::collections::VecDeque;
-
 use super::Asker;
 use super::connection::Due;
+use crate::model::pieces::{Pieces, Spare};
 
 /// One of them.
 #[derive(Debug, Clone, Copy)]
@@ -16,53 +15,12 @@ pub(super) struct Timeout {
     pub(super) due: Due,
 }
 
-/// Those of one length. In pieces, so that a million of them are never copied to make room for one more.
-#[derive(Debug, Default)]
-struct List {
-    pieces: VecDeque<Vec<Timeout>>,
-    /// Of the first piece, so many were taken.
-    taken: usize,
-    /// An empty piece.
-    spare: Vec<Timeout>,
-}
-
-/// Timeouts in a piece of a list.
-const PIECE: usize = 128;
-
-impl List {
-    fn push(&mut self, timeout: Timeout) {
-        match self.pieces.back_mut() {
-            Some(piece) if piece.len() < PIECE => piece.push(timeout),
-            _ => {
-                let mut piece = std::mem::take(&mut self.spare);
-                piece.reserve_exact(PIECE);
-                piece.push(timeout);
-                self.pieces.push_back(piece);
-            }
-        }
-    }
-
-    fn first(&self) -> Option<&Timeout> {
-        self.pieces.front()?.get(self.taken)
-    }
-
-    fn drop_first(&mut self) {
-        self.taken += 1;
-        if self.first().is_none()
-            && let Some(mut piece) = self.pieces.pop_front()
-        {
-            piece.clear();
-            self.spare = piece;
-            self.taken = 0;
-        }
-    }
-}
-
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Timeouts {
     /// By length, of which there are a handful: they are the scenario's and the server's.
-    lists: Vec<(u64, List)>,
+    lists: Vec<(u64, Pieces<Timeout>)>,
+    spare: Spare<Timeout>,
     /// The list with the earliest front, and that front's instant.
     earliest: Option<(u64, usize)>,
 }
@@ -73,10 +31,11 @@ impl Timeouts {
         let at = now.saturating_add(length);
         let known = self.lists.iter().position(|(known, _)| *known == length);
         let list = known.unwrap_or_else(|| {
-            self.lists.push((length, List::default()));
+            self.lists.push((length, Pieces::default()));
             self.lists.len() - 1
         });
-        self.lists[list].1.push(Timeout { at, asker, due });
+        let timeout = Timeout { at, asker, due };
+        self.lists[list].1.push(timeout, &mut self.spare);
         if self.earliest.is_none_or(|(earliest, _)| at < earliest) {
             self.earliest = Some((at, list));
         }
@@ -91,7 +50,7 @@ impl Timeouts {
     /// Takes the earliest off.
     pub(super) fn drop_first(&mut self) {
         if let Some((_, list)) = self.earliest {
-            self.lists[list].1.drop_first();
+            self.lists[list].1.drop_first(&mut self.spare);
             let fronts = self.lists.iter().enumerate();
             self.earliest = fronts
                 .filter_map(|(list, (_, timeouts))| Some((timeouts.first()?.at, list)))
